@@ -1,0 +1,245 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A codedError carries the exit code that goes with it.
+type codedError struct {
+	code int
+	error
+}
+
+func (e codedError) Unwrap() error { return e.error }
+
+// A renaming is the one change this program makes, and what it cost.
+type renaming struct {
+	nl     *rtnl
+	log    logger
+	before []link
+	kept   []item // what the links that had to go down had; nil where none had to
+}
+
+// rename grants the wishes, all of them or none. On Linux 6.2 and newer nothing is lost by it;
+// before that links go down and up, and what that cost them is in lost(). If it fails the names
+// are as before, or the error's code is codeBroken.
+func (r *renaming) rename(wishes map[int32]string) error {
+	var err error
+	if r.before, err = r.nl.links(); err != nil {
+		return err
+	}
+	steps, err := plan(r.before, wishes)
+	if err != nil || len(steps) == 0 {
+		return err
+	}
+	// From here on a failure puts names back before it returns.
+	err = r.nl.carryOut(renames(steps))
+	if errors.Is(err, unix.EBUSY) { // Linux before 6.2 will not rename a link that is up
+		err = r.bounce(wishes)
+	}
+	if err == nil {
+		err = r.settled(wishes) // the kernel's word is good, a look is better
+	}
+	if err == nil {
+		r.report()
+		return nil
+	}
+	return r.putNamesBack(refusal(err))
+}
+
+// refusal says what people can do about a refused rename.
+func refusal(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("rename: %w: run as root or with CAP_NET_ADMIN", err)
+	}
+	return fmt.Errorf("rename: %w", err)
+}
+
+// bounce renames links that are up by taking them down meanwhile. Some steps of the plan may
+// have been carried out (of links that are down), so it plans again.
+func (r *renaming) bounce(wishes map[int32]string) error {
+	links, err := r.nl.links()
+	if err != nil {
+		return err
+	}
+	steps, err := plan(links, wishes)
+	if err != nil {
+		return err
+	}
+	up := map[int32]bool{}
+	for _, s := range steps {
+		if l, _ := byIndex(links, s.index); l.up {
+			up[s.index] = true
+		}
+	}
+	if r.kept == nil {
+		if r.kept, err = r.nl.belongings(links, up); err != nil {
+			return err
+		}
+	}
+	return r.nl.carryOut(bounces(steps, up))
+}
+
+// lost lists what is missing of what the links had.
+func (r *renaming) lost() ([]item, error) {
+	if r.kept == nil {
+		return nil, nil
+	}
+	indexes := map[int32]bool{}
+	for _, l := range r.before {
+		indexes[l.index] = true
+	}
+	now, err := r.nl.belongings(r.before, indexes)
+	if err != nil {
+		return nil, err
+	}
+	return missing(r.kept, now), nil
+}
+
+// restore puts back what is missing of what the links had, but for what but says.
+func (r *renaming) restore(but func(item) bool) {
+	lost, err := r.lost()
+	if err == nil {
+		lost = slices.DeleteFunc(lost, but)
+		err = r.nl.putBack(lost)
+	}
+	if len(lost) > 0 {
+		r.log.info("put back what the links lost by going down: %s", plural(len(lost), "thing", "things"))
+	}
+	if err != nil {
+		r.log.err("%v", err)
+	}
+}
+
+// everything is for restore: nothing is left out.
+func everything(item) bool { return false }
+
+// settled looks again: the plan made from a fresh dump must be empty, and what was up be up.
+func (r *renaming) settled(wishes map[int32]string) error {
+	now, err := r.nl.links()
+	if err != nil {
+		return err
+	}
+	steps, err := plan(now, wishes)
+	if err != nil {
+		return err
+	}
+	if len(steps) > 0 {
+		return fmt.Errorf("%s: it did not come to that", steps[0])
+	}
+	if down := wentDown(r.before, now); len(down) > 0 {
+		return fmt.Errorf("%s: did not come up again", down[0])
+	}
+	return nil
+}
+
+// wentDown lists the links that are down now and were up before.
+func wentDown(before, now []link) []link {
+	return slices.DeleteFunc(slices.Clone(now), func(l link) bool {
+		old, ok := byIndex(before, l.index)
+		return l.up || !ok || !old.up
+	})
+}
+
+// putNamesBack undoes what was done of a rename that failed because of why.
+func (r *renaming) putNamesBack(why error) error {
+	for range 3 { // a rename can bring another link to light that is in the way
+		if r.tryNamesBack() == nil {
+			r.restore(everything)
+			return codedError{codeDoubt, why}
+		}
+	}
+	r.restore(everything)
+	return codedError{codeBroken, fmt.Errorf("%w; and the names could not be put back: %s", why, r.standing())}
+}
+
+func (r *renaming) tryNamesBack() error {
+	now, err := r.nl.links()
+	if err != nil {
+		return err
+	}
+	wishes := undo(r.before, now)
+	steps, err := plan(now, wishes)
+	if err != nil {
+		return err
+	}
+	err = r.nl.carryOut(renames(steps))
+	if errors.Is(err, unix.EBUSY) { // as in rename
+		err = r.bounce(wishes)
+	}
+	if err != nil {
+		return err
+	}
+	var ups []message
+	for _, l := range wentDown(r.before, now) {
+		ups = append(ups, setLink(l.index, "", unix.IFF_UP, unix.IFF_UP))
+	}
+	if err := r.nl.carryOut(ups); err != nil {
+		return err
+	}
+	return r.settled(wishes)
+}
+
+// standing says where each link stands that is not where it was.
+func (r *renaming) standing() string {
+	now, err := r.nl.links()
+	if err != nil {
+		return err.Error()
+	}
+	var out []string
+	for _, l := range now {
+		old, ok := byIndex(r.before, l.index)
+		switch {
+		case ok && old.name != l.name:
+			out = append(out, fmt.Sprintf("%s (index %d) was %s and is %s", l.id(), l.index, old.name, l.name))
+		case ok && old.up && !l.up:
+			out = append(out, fmt.Sprintf("%s is down", l))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// report logs each link's change, and warns of policy rules that go by a name which now is another link's.
+func (r *renaming) report() {
+	now, err := r.nl.links()
+	if err != nil {
+		r.log.err("%v", err)
+		return
+	}
+	names := map[string]bool{}
+	for _, s := range renamed(r.before, now) {
+		r.log.info("%s", s)
+		names[s.from], names[s.to] = true, true
+	}
+	rules, err := r.nl.rules()
+	if err != nil {
+		r.log.warn("policy rules: %v", err)
+	}
+	for _, rule := range rules {
+		if names[rule.iif] || names[rule.oif] {
+			r.log.warn("%s goes by name, and now means another link", rule)
+		}
+	}
+}
+
+// carryOut sends requests as one datagram and returns the first refusal.
+func (c *rtnl) carryOut(requests []message) error {
+	if len(requests) == 0 {
+		return nil
+	}
+	verdicts, err := c.send(requests)
+	if err != nil {
+		return err
+	}
+	for _, v := range verdicts {
+		if v != nil {
+			return v
+		}
+	}
+	return nil
+}

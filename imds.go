@@ -1,0 +1,499 @@
+package main
+
+import (
+	"bufio"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	defaultIMDS  = "http://169.254.169.254"
+	tokenPath    = "/latest/api/token"
+	metadataPath = "/latest/meta-data/"
+	macPath      = metadataPath + "mac" // the primary ENI's address; never device-number, which reads 0 until it has propagated
+
+	tokenTTL    = "60" // seconds
+	headLimit   = 16 << 10
+	tokenLimit  = 4 << 10
+	bodyLimit   = 64 << 10
+	outputLimit = 4 << 20 // of the verb imds
+
+	tryTimeout = 2 * time.Second
+	firstPause = 20 * time.Millisecond
+	maxPause   = 2 * time.Second
+	widenAfter = time.Second // with no answer by then, every ENI is asked by
+
+	// imdsMark is what systemd 261 and newer demand of IMDS clients: FWMARK_DEFAULT of src/imds/imdsd.c.
+	imdsMark = 0x7FFF0815
+)
+
+// An endpoint is where IMDS answers. It is IPv4: that one EC2 serves on every subnet, IPv6-only
+// ones too, while fd00:ec2::254 has to be switched on (HttpProtocolIpv6).
+type endpoint struct {
+	addr [4]byte
+	port int
+	host string // 169.254.169.254, as the Host header has it
+}
+
+// parseEndpoint reads a URL such as http://169.254.169.254 or http://127.0.0.1:8080. It takes
+// nothing but an address and a port: names are not resolved, and the paths are fixed.
+func parseEndpoint(s string) (endpoint, error) {
+	host, ok := strings.CutPrefix(s, "http://")
+	if !ok {
+		return endpoint{}, fmt.Errorf("%q: not a URL of the form http://ADDRESS[:PORT]", s)
+	}
+	e := endpoint{port: 80, host: strings.TrimSuffix(host, "/")}
+	quad, port, hasPort := strings.Cut(e.host, ":")
+	numbers := strings.Split(quad, ".")
+	for i, n := range numbers {
+		b, err := strconv.ParseUint(n, 10, 8)
+		if err != nil || len(numbers) != 4 || strconv.Itoa(int(b)) != n {
+			return endpoint{}, fmt.Errorf("%q: not an IPv4 address: %q (names are not resolved)", s, quad)
+		}
+		e.addr[i] = byte(b)
+	}
+	if hasPort {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			return endpoint{}, fmt.Errorf("%q: not a port: %q", s, port)
+		}
+		e.port = int(n)
+	}
+	return e, nil
+}
+
+// resolvePath turns the PATH of `eni0 imds PATH` into that of a request.
+func resolvePath(path string) (string, error) {
+	if path == "" {
+		return "", errors.New("PATH is empty")
+	}
+	for i := range len(path) {
+		if path[i] <= ' ' || path[i] >= 0x7f {
+			return "", fmt.Errorf("PATH %q: spaces, control characters and bytes beyond ASCII can't be asked for", path)
+		}
+	}
+	if path[0] == '/' {
+		return path, nil
+	}
+	return metadataPath + path, nil
+}
+
+// parseMAC reads six bytes in hex with colons. White space around them is let pass, nothing else.
+func parseMAC(s []byte) (hwaddr, error) {
+	var a hwaddr
+	t := strings.TrimSpace(string(s))
+	b, err := hex.DecodeString(strings.ReplaceAll(t, ":", ""))
+	if err == nil && len(t) == 17 && copy(a[:], b) == 6 && strings.EqualFold(t, a.String()) {
+		return a, nil
+	}
+	return hwaddr{}, fmt.Errorf("%.40q is not a MAC address", t)
+}
+
+// A question is one path to ask for.
+type question struct {
+	path  string
+	limit int                // bytes of the body
+	valid func([]byte) error // nil: whatever comes is an answer
+	late  bool               // 404 means not yet
+}
+
+func macQuestion() question {
+	valid := func(body []byte) error { _, err := parseMAC(body); return err }
+	return question{macPath, bodyLimit, valid, true}
+}
+
+// A finalError is one that asking again would not cure.
+type finalError struct{ error }
+
+func (e finalError) Unwrap() error { return e.error }
+
+func final(err error) bool {
+	_, ok := errors.AsType[finalError](err)
+	return ok
+}
+
+// primaryMAC asks for the primary ENI's address until l ends.
+func (e endpoint) primaryMAC(l *limit, devices []string) (hwaddr, error) {
+	body, err := e.ask(l, macQuestion(), devices)
+	if err != nil {
+		return hwaddr{}, err
+	}
+	return parseMAC(body)
+}
+
+// ask asks the way the routing table says and, where no answer has come by that after a
+// second, by each of the devices too, all at once: the first good answer wins. It goes on until
+// an answer, an error that is final, or the end of l.
+func (e endpoint) ask(l *limit, q question, devices []string) ([]byte, error) {
+	type answer struct {
+		body []byte
+		err  error
+	}
+	l, end := l.inner()
+	answers := make(chan answer)
+	asking := 0
+	by := func(device string) {
+		asking++
+		go func() {
+			body, err := e.persist(l, device, q)
+			answers <- answer{body, err}
+		}()
+	}
+	defer func() { // nobody is left behind
+		for end(); asking > 0; asking-- {
+			<-answers
+		}
+	}()
+	by("")
+	widen, stop := l.within(widenAfter, nil)
+	defer stop()
+	var first error
+	for asking > 0 {
+		select {
+		case <-widen.done:
+			for _, d := range devices {
+				by(d)
+			}
+			widen = newLimit() // once
+		case a := <-answers:
+			asking--
+			if a.err == nil || final(a.err) {
+				return a.body, a.err
+			}
+			if first == nil {
+				first = a.err
+			}
+		}
+	}
+	return nil, first
+}
+
+// persist tries one way until there is an answer, the error is final or l ends.
+func (e endpoint) persist(l *limit, device string, q question) ([]byte, error) {
+	start := time.Now()
+	var last error
+	for tries, pause := 1, firstPause; ; tries, pause = tries+1, min(2*pause, maxPause) {
+		body, err := e.try(l, device, q)
+		switch {
+		case err == nil:
+			return body, nil
+		case final(err):
+			return nil, fmt.Errorf("imds: %w", err)
+		case last == nil || !l.over():
+			last = err // but a try that l cut off says nothing
+		}
+		if !l.sleep(pause/2 + rand.N(pause/2)) {
+			return nil, fmt.Errorf("imds: %w (%s in %v)", last, plural(tries, "try", "tries"), time.Since(start).Round(time.Millisecond))
+		}
+	}
+}
+
+// try is a new token and the question: two requests, at most 2 s.
+func (e endpoint) try(l *limit, device string, q question) ([]byte, error) {
+	l, end := l.within(tryTimeout, nil)
+	defer end()
+	token, err := e.exchange(l, device, "PUT", tokenPath, "X-aws-ec2-metadata-token-ttl-seconds: "+tokenTTL+"\r\nContent-Length: 0", tokenLimit)
+	if err == nil {
+		err = token.verdict(false)
+	}
+	if err == nil && !printable(token.body) {
+		err = finalError{errors.New("not a token")} // which goes into a header: no line breaks
+	}
+	if err != nil {
+		return nil, fmt.Errorf("token: %w", err)
+	}
+	answer, err := e.exchange(l, device, "GET", q.path, "X-aws-ec2-metadata-token: "+string(token.body), q.limit)
+	if err == nil {
+		err = answer.verdict(q.late)
+	}
+	if err == nil && q.valid != nil {
+		err = q.valid(answer.body)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", q.path, err)
+	}
+	return answer.body, nil
+}
+
+// printable reports whether b is visible ASCII, and not nothing.
+func printable(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// exchange sends a request over a connection of its own and reads the reply.
+func (e endpoint) exchange(l *limit, device, method, path, header string, limit int) (reply, error) {
+	conn, err := e.dial(l, device)
+	if err != nil {
+		return reply{}, fmt.Errorf("connect %s%s: %w", e.host, by(device), patience(err))
+	}
+	defer conn.Close()
+	defer l.expire(conn)()
+	_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: eni0\r\nConnection: close\r\n%s\r\n\r\n", method, path, e.host, header)
+	if err != nil {
+		return reply{}, fmt.Errorf("write%s: %w", by(device), patience(err))
+	}
+	r, err := readReply(conn, limit)
+	if err != nil {
+		return reply{}, fmt.Errorf("read%s: %w", by(device), patience(err))
+	}
+	return r, nil
+}
+
+func by(device string) string {
+	if device == "" {
+		return ""
+	}
+	return " by " + device
+}
+
+// patience says of a deadline what it means to people, and of a *PathError only the errno.
+func patience(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errors.New("no answer")
+	}
+	if path, ok := errors.AsType[*os.PathError](err); ok {
+		return path.Err
+	}
+	return err
+}
+
+// dial connects by TCP, by the device unless that is "".
+func (e endpoint) dial(l *limit, device string) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, imdsMark) // EPERM without CAP_NET_ADMIN: then not
+	if device != "" {
+		err = unix.BindToDevice(fd, device)
+	}
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrInet4{Addr: e.addr, Port: e.port})
+	}
+	if err != nil && err != unix.EINPROGRESS {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "imds")
+	defer l.expire(f)()
+	if err := connected(f); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// connected waits until f's connect has come to an end.
+func connected(f *os.File) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var verdict error
+	err = raw.Write(func(fd uintptr) bool {
+		// connect(2), EINPROGRESS: writable means over, and SO_ERROR says how.
+		errno, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		if verdict = err; err == nil && errno != 0 {
+			verdict = unix.Errno(errno)
+		}
+		_, err = unix.Getpeername(int(fd))
+		return verdict != nil || err != unix.ENOTCONN
+	})
+	if err != nil {
+		return err
+	}
+	return verdict
+}
+
+// A reply is what matters of an HTTP response.
+type reply struct {
+	status int
+	reason string // Not Found
+	body   []byte
+}
+
+// verdict is nil for 200. It says which of the others are final. With late, 404 is not.
+func (r reply) verdict(late bool) error {
+	err := fmt.Errorf("%d %.40q", r.status, r.reason)
+	switch {
+	case r.status == 200:
+		return nil
+	case r.status == 401: // on real fleets fresh tokens are refused in a VM's first seconds
+		return err
+	case r.status == 403:
+		return finalError{fmt.Errorf("%w: IMDS is switched off", err)}
+	case r.status == 404 && late, r.status == 429, r.status >= 500:
+		return err
+	}
+	return finalError{err}
+}
+
+// readReply reads an HTTP/1.0 or 1.1 response: RFC 9112. A body of more than limit bytes is an
+// error, and so is one that ends before its length. Only a 200's body is read.
+func readReply(from io.Reader, limit int) (reply, error) {
+	r := bufio.NewReader(from)
+	head := headLimit
+	for {
+		status, reason, err := readStatus(r, &head)
+		if err != nil {
+			return reply{}, err
+		}
+		f, err := readFraming(r, &head)
+		if err != nil {
+			return reply{}, err
+		}
+		if status >= 200 { // RFC 9110, 15.2: 1xx are interim
+			rep := reply{status: status, reason: reason}
+			if status == 200 {
+				rep.body, err = f.read(r, limit)
+			}
+			return rep, err
+		}
+	}
+}
+
+// readStatus reads "HTTP/1.1 200 OK".
+func readStatus(r *bufio.Reader, budget *int) (status int, reason string, err error) {
+	line, err := readLine(r, budget)
+	if err != nil {
+		return 0, "", err
+	}
+	version, rest, _ := strings.Cut(line, " ")
+	code, reason, _ := strings.Cut(rest, " ")
+	status, err = strconv.Atoi(code)
+	if err != nil || len(code) != 3 || status < 100 || version != "HTTP/1.0" && version != "HTTP/1.1" {
+		return 0, "", finalError{fmt.Errorf("not HTTP: %.40q", line)}
+	}
+	return status, reason, nil
+}
+
+// A framing says where a body ends: RFC 9112, 6.3. The zero value: with the connection.
+type framing struct {
+	chunked bool
+	length  *int // Content-Length
+}
+
+// readFraming reads the headers.
+func readFraming(r *bufio.Reader, budget *int) (f framing, err error) {
+	for {
+		line, err := readLine(r, budget)
+		if err != nil || line == "" {
+			return f, err
+		}
+		name, value, ok := strings.Cut(line, ":")
+		value = strings.Trim(value, " \t")
+		switch {
+		case !ok:
+			return f, finalError{fmt.Errorf("not a header: %.40q", line)}
+		case strings.EqualFold(name, "Transfer-Encoding"):
+			if f.chunked = strings.EqualFold(value, "chunked"); !f.chunked {
+				return f, finalError{fmt.Errorf("transfer encoding %.40q", value)}
+			}
+		case strings.EqualFold(name, "Content-Length"):
+			n, err := strconv.ParseUint(value, 10, 31)
+			length := int(n)
+			if err != nil || f.length != nil && *f.length != length {
+				return f, finalError{fmt.Errorf("content length %.40q", value)}
+			}
+			f.length = &length
+		}
+	}
+}
+
+// read reads a body framed like that.
+func (f framing) read(r *bufio.Reader, limit int) ([]byte, error) {
+	switch {
+	case f.chunked: // and no length beside it: RFC 9112, 6.3
+		return readChunks(r, limit)
+	case f.length != nil && *f.length > limit:
+		return nil, tooLong(limit)
+	case f.length != nil:
+		body := make([]byte, *f.length)
+		_, err := io.ReadFull(r, body)
+		return body, cutShort(err)
+	}
+	body, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	if err == nil && len(body) > limit {
+		err = tooLong(limit)
+	}
+	return body, err
+}
+
+// readChunks reads a chunked body: RFC 9112, 7.1. Trailers go with the connection.
+func readChunks(r *bufio.Reader, limit int) ([]byte, error) {
+	var body []byte
+	for overhead := headLimit; ; {
+		line, err := readLine(r, &overhead)
+		if err != nil {
+			return nil, err
+		}
+		digits, _, _ := strings.Cut(line, ";")
+		n, err := strconv.ParseUint(strings.TrimRight(digits, " \t"), 16, 31)
+		switch {
+		case err != nil:
+			return nil, finalError{fmt.Errorf("not a chunk: %.40q", line)}
+		case n == 0:
+			return body, nil
+		case n > uint64(limit-len(body)):
+			return nil, tooLong(limit)
+		}
+		chunk := make([]byte, n)
+		if _, err := io.ReadFull(r, chunk); err != nil {
+			return nil, cutShort(err)
+		}
+		body = append(body, chunk...)
+		if line, err := readLine(r, &overhead); err != nil || line != "" {
+			return nil, errors.Join(err, finalError{errors.New("a chunk that does not end")})
+		}
+	}
+}
+
+// readLine reads up to a line feed and takes what it read off the budget, which must not run out.
+func readLine(r *bufio.Reader, budget *int) (string, error) {
+	var line []byte
+	for ; *budget > 0; *budget-- {
+		c, err := r.ReadByte()
+		if err != nil {
+			return "", cutShort(err)
+		}
+		if c == '\n' {
+			return strings.TrimSuffix(string(line), "\r"), nil
+		}
+		line = append(line, c)
+	}
+	return "", finalError{fmt.Errorf("a head of more than %d bytes", headLimit)}
+}
+
+func tooLong(limit int) error {
+	return finalError{fmt.Errorf("more than %d bytes", limit)}
+}
+
+// cutShort tells the end of the connection where there should be more.
+func cutShort(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the connection ended too early")
+	}
+	return err
+}
+
+// plural is "1 try", "2 tries".
+func plural(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}

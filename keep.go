@@ -1,0 +1,392 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Going down costs a link what the kernel does not keep: IPv6 addresses, routes other than
+// connected IPv4 ones, neighbours even if permanent, and next-hop objects (fib_disable_ip of
+// net/ipv4/fib_frontend.c, addrconf_ifdown of net/ipv6/addrconf.c, neigh_ifdown, nh_netdev_event).
+// This file lists them before, and puts back on the same link what is missing after. What the
+// kernel dumps is, with its counters and verdicts cleared, what it takes: that is also how
+// `ip route save` and `ip route restore` work.
+
+// An item is one thing that a link may lose.
+type item struct {
+	request message  // that makes it again
+	key     string   // equal for the same thing, whatever its counters
+	links   []int32  // where it is
+	words   string   // for people
+	proto   byte     // of a route: who made it (RTPROT_DHCP, ...)
+	after   *message // to be sent when request has worked
+}
+
+// managed reports whether i is a route that a network manager makes: one that follows from
+// its configuration, which it will apply again when it is restarted.
+func (i item) managed() bool {
+	if i.request.typ != unix.RTM_NEWROUTE {
+		return false
+	}
+	return slices.Contains([]byte{unix.RTPROT_KERNEL, unix.RTPROT_STATIC, unix.RTPROT_DHCP, unix.RTPROT_RA}, i.proto)
+}
+
+// belongings lists what those links would lose, and the links stacked on them (VLANs go down and
+// up with their parent), in an order in which it can be put back.
+func (c *rtnl) belongings(links []link, of map[int32]bool) ([]item, error) {
+	of = withUppers(links, of)
+	var all []item
+	for _, kind := range []struct {
+		typ     uint16
+		request []byte
+		parse   func([]byte) (item, error)
+	}{
+		{unix.RTM_GETADDR, family(unix.SizeofIfAddrmsg, unix.AF_INET6), addressItem},
+		{unix.RTM_GETNEIGH, make([]byte, unix.SizeofNdMsg), neighbourItem},
+		{unix.RTM_GETNEIGH, proxies(), neighbourItem},
+		{unix.RTM_GETROUTE, family(unix.SizeofRtMsg, unix.AF_INET), routeItem},
+		{unix.RTM_GETROUTE, family(unix.SizeofRtMsg, unix.AF_INET6), routeItem},
+		{unix.RTM_GETNEXTHOP, make([]byte, unix.SizeofNhmsg), nextHopItem},
+	} {
+		objects, err := c.dump(kind.typ, kind.request)
+		if errors.Is(err, unix.EOPNOTSUPP) {
+			continue // next-hop objects before Linux 5.3, or IPv6 compiled out
+		}
+		if err != nil {
+			return nil, err
+		}
+		items, err := parseAll(objects, kind.parse)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, items...)
+	}
+	return slices.DeleteFunc(all, func(i item) bool {
+		return i.key == "" || !slices.ContainsFunc(i.links, func(index int32) bool { return of[index] })
+	}), nil
+}
+
+// withUppers adds the links that are stacked on those of the set.
+func withUppers(links []link, set map[int32]bool) map[int32]bool {
+	out := map[int32]bool{anyLink: true}
+	for index := range set {
+		out[index] = true
+	}
+	for range links { // stacks are no deeper than there are links
+		for _, l := range links {
+			out[l.index] = out[l.index] || l.lower != 0 && out[l.lower]
+		}
+	}
+	return out
+}
+
+// Constants that x/sys lacks.
+const (
+	ifaProto    = 11 // IFA_PROTO, linux/if_addr.h: who made the address (Linux 5.18)
+	ndaProtocol = 12 // NDA_PROTOCOL, linux/neighbour.h
+)
+
+// anyLink stands for links that the object does not tell: next hops are named by an id.
+const anyLink = -1
+
+// missing lists the items that are not there any more.
+func missing(before, now []item) []item {
+	there := map[string]bool{}
+	for _, i := range now {
+		there[i.key] = true
+	}
+	return slices.DeleteFunc(slices.Clone(before), func(i item) bool { return there[i.key] })
+}
+
+// putBack makes items again. One may need another (a route its gateway's route, a group its
+// next hops), so what was refused is tried again as long as something else worked. It returns
+// the items that could not be made, with the kernel's reasons.
+func (c *rtnl) putBack(items []item) error {
+	for {
+		refused, err := c.putBackOnce(items)
+		if len(refused) == 0 || len(refused) == len(items) {
+			return err
+		}
+		items = refused
+	}
+}
+
+func (c *rtnl) putBackOnce(items []item) (refused []item, err error) {
+	var reasons []error
+	for _, i := range items {
+		requests := []message{i.request}
+		if i.after != nil {
+			requests = append(requests, *i.after)
+		}
+		verdicts, err := c.send(requests)
+		if err != nil {
+			return nil, err
+		}
+		if err := verdicts[0]; err != nil && !errors.Is(err, unix.EEXIST) {
+			refused = append(refused, i)
+			reasons = append(reasons, fmt.Errorf("%s: not put back: %w", i.words, err))
+		}
+	}
+	return refused, errors.Join(reasons...)
+}
+
+// create is the request that makes body again.
+func create(typ uint16, flags uint16, body []byte) message {
+	return message{typ: typ, flags: unix.NLM_F_CREATE | flags, body: body}
+}
+
+func family(size int, family byte) []byte {
+	b := make([]byte, size)
+	b[0] = family
+	return b
+}
+
+// proxies asks for proxy entries: struct ndmsg of linux/neighbour.h, whose byte 10 is the flags.
+func proxies() []byte {
+	b := make([]byte, unix.SizeofNdMsg)
+	b[10] = unix.NTF_PROXY
+	return b
+}
+
+// addressItem reads an RTM_NEWADDR of IPv6.
+func addressItem(body []byte) (item, error) {
+	if len(body) < unix.SizeofIfAddrmsg {
+		return item{}, errShort
+	}
+	// struct ifaddrmsg, linux/if_addr.h: family, prefixlen, flags, scope, index.
+	flags := uint32(body[2])
+	made := slices.Clone(body[:unix.SizeofIfAddrmsg])
+	made[2] = 0
+	key := slices.Clone(made)
+	index := int32(binary.NativeEndian.Uint32(body[4:]))
+	i := item{links: []int32{index}, words: fmt.Sprintf("address (index %d)", index)}
+	err := eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
+		switch typ {
+		case unix.IFA_FLAGS:
+			flags = uint32Of(value)
+		case unix.IFA_ADDRESS, unix.IFA_LOCAL:
+			key = appendAttr(key, typ, value)
+			made = appendAttr(made, typ, value)
+			i.words = fmt.Sprintf("address %s/%d (index %d)", ipString(value), body[1], index)
+		case unix.IFA_CACHEINFO, unix.IFA_RT_PRIORITY, ifaProto:
+			made = appendAttr(made, typ, value) // of the lifetimes the kernel takes what is left
+		}
+		return nil
+	})
+	if flags&unix.IFA_F_DADFAILED != 0 {
+		return item{}, err // somebody else has it
+	}
+	i.key = "address " + string(key)
+	flags &= unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN
+	// It was ours a moment ago: without DAD routes and sockets can use it at once. The flag is
+	// taken off again after.
+	i.request = create(unix.RTM_NEWADDR, unix.NLM_F_EXCL, appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags|unix.IFA_F_NODAD))
+	if flags&unix.IFA_F_NODAD == 0 {
+		m := create(unix.RTM_NEWADDR, unix.NLM_F_REPLACE, appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags))
+		i.after = &m
+	}
+	return i, err
+}
+
+// neighbourItem reads an RTM_NEWNEIGH: permanent entries and proxies are kept.
+func neighbourItem(body []byte) (item, error) {
+	if len(body) < unix.SizeofNdMsg {
+		return item{}, errShort
+	}
+	// struct ndmsg, linux/neighbour.h: family, 3 bytes, index, state (16 bits), flags, type.
+	permanent := binary.NativeEndian.Uint16(body[8:])&unix.NUD_PERMANENT != 0
+	if proxy := body[10]&unix.NTF_PROXY != 0; !permanent && !proxy || body[0] == unix.AF_BRIDGE {
+		return item{}, nil // learned, and will be again
+	}
+	index := int32(binary.NativeEndian.Uint32(body[4:]))
+	made := slices.Clone(body[:unix.SizeofNdMsg])
+	i := item{links: []int32{index}}
+	err := eachAttr(body[unix.SizeofNdMsg:], func(typ uint16, value []byte) error {
+		switch typ {
+		case unix.NDA_DST:
+			i.words = fmt.Sprintf("neighbour %s (index %d)", ipString(value), index)
+			made = appendAttr(made, typ, value)
+		case unix.NDA_LLADDR, ndaProtocol:
+			made = appendAttr(made, typ, value)
+		}
+		return nil
+	})
+	i.key = "neighbour " + string(made)
+	i.request = create(unix.RTM_NEWNEIGH, unix.NLM_F_REPLACE, made)
+	return i, err
+}
+
+// routeFlags are those of a route or hop that are said by its maker; the rest are the kernel's verdicts.
+const routeFlags = unix.RTNH_F_ONLINK | unix.RTNH_F_PERVASIVE
+
+// routeItem reads an RTM_NEWROUTE of any table: unicast routes are kept, the rest follow from addresses.
+func routeItem(body []byte) (item, error) {
+	r, err := parseRoute(body)
+	if err != nil {
+		return item{}, err
+	}
+	flags := binary.NativeEndian.Uint32(body[8:])
+	if body[7] != unix.RTN_UNICAST || flags&unix.RTM_F_CLONED != 0 {
+		return item{}, nil
+	}
+	made := slices.Clone(body[:unix.SizeofRtMsg])
+	binary.NativeEndian.PutUint32(made[8:], flags&routeFlags)
+	i := item{proto: body[5], words: routeWords(body, r)}
+	for _, h := range r.hops {
+		i.links = append(i.links, h.index)
+	}
+	var expires uint32
+	err = eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
+		switch typ {
+		case unix.RTA_CACHEINFO: // struct rta_cacheinfo, linux/rtnetlink.h: clntref, lastuse, expires (1/100 s)
+			if len(value) >= 12 {
+				expires = binary.NativeEndian.Uint32(value[8:]) / 100
+			}
+			return nil
+		case unix.RTA_OIF, unix.RTA_GATEWAY, unix.RTA_VIA, unix.RTA_MULTIPATH, unix.RTA_ENCAP, unix.RTA_ENCAP_TYPE:
+			if r.nextHop != 0 {
+				return nil // rtm_to_fib_config of net/ipv4/fib_frontend.c: an id excludes them
+			}
+		}
+		if typ == unix.RTA_MULTIPATH {
+			value = clearHops(value)
+		}
+		made = appendAttr(made, typ, value)
+		return nil
+	})
+	if r.nextHop != 0 {
+		i.links = append(i.links, anyLink)
+	}
+	i.key = "route " + string(made)
+	if expires != 0 {
+		made = appendUint32(made, unix.RTA_EXPIRES, expires)
+	}
+	i.request = create(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made) // in the order they had
+	return i, err
+}
+
+// clearHops clears the kernel's verdicts in an RTA_MULTIPATH that parseRoute has checked.
+func clearHops(value []byte) []byte {
+	out := slices.Clone(value)
+	for b := out; len(b) >= unix.SizeofRtNexthop; b = skip(b, int(binary.NativeEndian.Uint16(b))) {
+		b[2] &= routeFlags
+	}
+	return out
+}
+
+// routeWords names a route: "route 10.9.0.0/16 table 100 (index 3)".
+func routeWords(body []byte, r routeEntry) string {
+	to := "default"
+	table := uint32(body[4])
+	_ = eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
+		switch typ {
+		case unix.RTA_DST:
+			to = fmt.Sprintf("%s/%d", ipString(value), body[1])
+		case unix.RTA_TABLE:
+			table = uint32Of(value)
+		}
+		return nil
+	})
+	where := ""
+	for _, h := range r.hops {
+		where += fmt.Sprintf(" (index %d)", h.index)
+	}
+	return fmt.Sprintf("route %s table %d%s", to, table, where)
+}
+
+// nextHopItem reads an RTM_NEWNEXTHOP.
+func nextHopItem(body []byte) (item, error) {
+	n, err := parseNextHop(body)
+	if err != nil {
+		return item{}, err
+	}
+	// struct nhmsg, linux/nexthop.h: the scope must be 0 in requests, and of the flags only ONLINK.
+	made := slices.Clone(body[:unix.SizeofNhmsg])
+	made[1] = 0
+	binary.NativeEndian.PutUint32(made[4:], binary.NativeEndian.Uint32(body[4:])&unix.RTNH_F_ONLINK)
+	err = eachAttr(body[unix.SizeofNhmsg:], func(typ uint16, value []byte) error {
+		switch typ {
+		case unix.NHA_ID, unix.NHA_GROUP, unix.NHA_GROUP_TYPE, unix.NHA_BLACKHOLE, unix.NHA_OIF,
+			unix.NHA_GATEWAY, unix.NHA_ENCAP_TYPE:
+			made = appendAttr(made, typ, value)
+		case unix.NHA_ENCAP: // this policy is strict: rtm_nh_policy_new of net/ipv4/nexthop.c
+			made = appendAttr(made, typ|unix.NLA_F_NESTED, value)
+		}
+		return nil
+	})
+	links := []int32{n.hop.index}
+	if n.group != nil {
+		links = []int32{anyLink}
+	}
+	return item{
+		request: create(unix.RTM_NEWNEXTHOP, unix.NLM_F_REPLACE, made),
+		key:     "next hop " + string(made),
+		links:   links,
+		words:   fmt.Sprintf("next hop %d", n.id),
+	}, err
+}
+
+// A rule is a policy rule that goes by a link's name.
+type rule struct {
+	ipv6     bool
+	priority uint32
+	iif, oif string
+}
+
+// rules lists the policy rules of both families.
+func (c *rtnl) rules() ([]rule, error) {
+	var all []rule
+	for _, f := range []byte{unix.AF_INET, unix.AF_INET6} {
+		objects, err := c.dump(unix.RTM_GETRULE, family(unix.SizeofRtMsg, f)) // struct fib_rule_hdr is as long
+		if errors.Is(err, unix.EOPNOTSUPP) {
+			continue // policy rules compiled out
+		}
+		if err != nil {
+			return nil, err
+		}
+		rules, err := parseAll(objects, parseRule)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rules...)
+	}
+	return all, nil
+}
+
+// parseRule reads an RTM_NEWRULE: struct fib_rule_hdr of linux/fib_rules.h, laid out as struct rtmsg.
+func parseRule(body []byte) (rule, error) {
+	if len(body) < unix.SizeofRtMsg {
+		return rule{}, errShort
+	}
+	r := rule{ipv6: body[0] == unix.AF_INET6}
+	err := eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
+		switch typ {
+		case unix.FRA_PRIORITY:
+			r.priority = uint32Of(value)
+		case unix.FRA_IIFNAME:
+			r.iif = cString(value)
+		case unix.FRA_OIFNAME:
+			r.oif = cString(value)
+		}
+		return nil
+	})
+	return r, err
+}
+
+func (r rule) String() string {
+	s := fmt.Sprintf("rule %d", r.priority)
+	if r.ipv6 {
+		s = "IPv6 " + s
+	}
+	if r.iif != "" {
+		s += " iif " + r.iif
+	}
+	if r.oif != "" {
+		s += " oif " + r.oif
+	}
+	return s
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A limit is the end of a run, or of a part of it: a time, or a signal. It is what context.Context
+// would be for, less the 100 kB that come with that type: it can print its deadline as a date.
+type limit struct {
+	done  chan struct{} // closed at the end
+	once  sync.Once
+	cause error // of the end; to be read after done
+}
+
+func newLimit() *limit { return &limit{done: make(chan struct{})} }
+
+// end ends l, once.
+func (l *limit) end(cause error) {
+	l.once.Do(func() {
+		l.cause = cause
+		close(l.done)
+	})
+}
+
+// over reports whether l has ended.
+func (l *limit) over() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// then calls f at the end of l, unless the function it returns is called before.
+func (l *limit) then(f func()) (stop func()) {
+	stopped := make(chan struct{})
+	go func() {
+		select {
+		case <-l.done:
+			f()
+		case <-stopped:
+		}
+	}()
+	return func() { close(stopped) }
+}
+
+// inner is a limit that ends with l, or when end is called, which must be at some time.
+func (l *limit) inner() (inner *limit, end func()) {
+	inner = newLimit()
+	stop := l.then(func() { inner.end(l.cause) })
+	return inner, func() {
+		stop()
+		inner.end(nil)
+	}
+}
+
+// within is an inner limit that also ends after d, for that cause.
+func (l *limit) within(d time.Duration, cause error) (inner *limit, end func()) {
+	inner, end = l.inner()
+	timer := time.AfterFunc(d, func() { inner.end(cause) })
+	return inner, func() {
+		timer.Stop()
+		end()
+	}
+}
+
+// sleep waits for d and reports whether l has time left.
+func (l *limit) sleep(d time.Duration) bool {
+	nap, end := l.within(d, nil)
+	defer end()
+	<-nap.done
+	return !l.over()
+}
+
+// expire makes f's reads and writes end with l.
+func (l *limit) expire(f *os.File) (stop func()) {
+	return l.then(func() { _ = f.SetDeadline(time.Unix(1, 0)) })
+}
+
+// wholeRun is the one deadline of a run; none if d is 0. SIGTERM, SIGINT and SIGHUP end it
+// before: what waits stops waiting, and links that are being renamed are made whole.
+func wholeRun(d time.Duration) *limit {
+	// Without this a log line into a closed pipe would kill us in the middle of things.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	caught := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // nohup(1)
+			signal.Notify(caught, s)
+		}
+	}
+	l := newLimit()
+	go func() { l.end(fmt.Errorf("interrupted: %v", <-caught)) }()
+	if d > 0 {
+		time.AfterFunc(d, func() { l.end(fmt.Errorf("no time left of %v", d)) })
+	}
+	return l
+}

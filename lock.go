@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockName is an abstract unix socket (unix(7)): it needs no file, belongs to the network
+// namespace, and the kernel frees it with the process.
+const lockName = "@eni0"
+
+// lock waits until no other eni0 works on this network namespace, and keeps others waiting
+// until unlock is called or the process ends.
+func lock(l *limit) (unlock func(), err error) {
+	for {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return nil, os.NewSyscallError("lock: socket", err)
+		}
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: lockName})
+		if err == nil {
+			err = unix.Listen(fd, unix.SOMAXCONN)
+		}
+		if err == nil {
+			return func() { _ = unix.Close(fd) }, nil
+		}
+		f := os.NewFile(uintptr(fd), "lock")
+		if errors.Is(err, unix.EADDRINUSE) {
+			err = waitForHolder(l, f)
+		}
+		_ = f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("lock: %w", err)
+		}
+	}
+}
+
+// waitForHolder returns nil when the holder of the lock has gone. It connects to the holder's
+// socket, which never answers: the connection lasts as long as that.
+func waitForHolder(l *limit, f *os.File) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	pid := int32(0)
+	var verdict error
+	err = raw.Control(func(fd uintptr) {
+		verdict = unix.Connect(int(fd), &unix.SockaddrUnix{Name: lockName})
+		if holder, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			pid = holder.Pid
+		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case errors.Is(verdict, unix.ECONNREFUSED):
+		return nil // it went between our bind and our connect
+	case verdict != nil:
+		return os.NewSyscallError("connect", verdict)
+	}
+	defer l.expire(f)()
+	_, err = f.Read(make([]byte, 1))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("process %d has been at work all the time", pid)
+	}
+	return nil // end of file, or reset: it has gone
+}

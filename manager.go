@@ -1,0 +1,116 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// defaultUnits is the network manager of the images this program is for.
+const defaultUnits = "systemd-networkd.service"
+
+// followTime is what a manager that follows link events by itself is given.
+const followTime = 5 * time.Second
+
+// parseUnits reads a comma-separated list of systemd units; "" is none.
+func parseUnits(s string) ([]string, error) {
+	if s == "" {
+		return nil, nil
+	}
+	units := strings.Split(s, ",")
+	for _, u := range units {
+		if u == "" || u[0] == '-' || strings.ContainsFunc(u, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '/' }) {
+			return nil, fmt.Errorf("%q: not a unit's name", u)
+		}
+	}
+	return units, nil
+}
+
+// activeUnits lists those of the units that run. With no systemctl, or no systemd to answer
+// it, that is none.
+func activeUnits(l *limit, units []string) []string {
+	var active []string
+	for _, u := range units {
+		if systemctl(l, "is-active", "--quiet", "--", u) == nil {
+			active = append(active, u)
+		}
+	}
+	return active
+}
+
+// restartUnits has systemd restart the units. The job goes on whatever becomes of us.
+// systemd-networkd up to 257 can lose track of a link whose name was swapped under it; a
+// restart cures that, a reload does not (systemd#20203, #42517).
+func restartUnits(l *limit, units []string) error {
+	return systemctl(l, append([]string{"--no-block", "try-restart", "--"}, units...)...)
+}
+
+// systemctl runs it, with nothing to read and nowhere to write, and kills it when l ends. By
+// syscall, because os.StartProcess brings 100 kB along for a directory that we don't change.
+func systemctl(l *limit, args ...string) error {
+	path, err := lookPath("systemctl")
+	if err != nil {
+		return err
+	}
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(null)
+	files := []uintptr{uintptr(null), uintptr(null), uintptr(null)}
+	pid, err := syscall.ForkExec(path, append([]string{"systemctl"}, args...), &syscall.ProcAttr{Env: os.Environ(), Files: files})
+	if err != nil {
+		return err
+	}
+	defer l.then(func() { _ = unix.Kill(pid, unix.SIGKILL) })()
+	var status unix.WaitStatus
+	for err = unix.EINTR; err == unix.EINTR; {
+		_, err = unix.Wait4(pid, &status, 0, nil)
+	}
+	if err == nil && status != 0 {
+		err = fmt.Errorf("systemctl %s: exit code %d (signal %d)", strings.Join(args, " "), status.ExitStatus(), status.Signal())
+	}
+	return err
+}
+
+// lookPath finds a program on $PATH; a name with a slash is taken as it is.
+func lookPath(name string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	for _, dir := range strings.Split(os.Getenv("PATH"), ":") {
+		path := dir + "/" + name
+		if unix.Access(path, unix.X_OK) == nil && strings.HasPrefix(dir, "/") {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s: not on $PATH", name)
+}
+
+// await calls done now and after each change of links or default routes, until it says so, fails,
+// or l ends; then it returns why.
+func await(l *limit, done func() (bool, error)) error {
+	events, err := dialRtnl(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer events.close()
+	defer l.expire(events.file)()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		if l.over() {
+			return l.cause
+		}
+		_, err := events.receive()
+		if err != nil && !l.over() && !errors.Is(err, unix.ENOBUFS) { // ENOBUFS: more changes than fit, so look
+			return err
+		}
+	}
+}

@@ -1,0 +1,474 @@
+package main
+
+// This file decides and touches nothing: what is right (judge), which renames make it so
+// (plan), and which names put it back (undo). layers_test.go holds its imports to these.
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Exit codes, the same for every verb. help.go has their table.
+const (
+	codeRight  = 0  // eth0 is the primary ENI, and no default route leaves by another ENI
+	codeDoubt  = 1  // could not tell or could not do it; the world is as it was
+	codeUsage  = 2  // the command line is wrong
+	codeNames  = 10 // the names are wrong; fix would rename
+	codeRoute  = 11 // the names are right, but default traffic leaves by another link
+	codeBroken = 12 // a rename broke off and could not be put back
+)
+
+const (
+	primaryName = "eth0"  // what the primary ENI is to be called
+	tempPrefix  = "eni0-" // and the final name: where a link with a temporary name was going
+	nameMax     = 15      // bytes; IFNAMSIZ of linux/if.h less the NUL
+)
+
+// A hwaddr is an Ethernet address: a value, compared with ==.
+type hwaddr [6]byte
+
+func (a hwaddr) String() string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4], a[5])
+}
+
+// A link is as much of a network interface as a decision needs to know.
+type link struct {
+	index    int32
+	name     string   // eth0
+	altnames []string // share one name space with the names
+	kind     string   // IFLA_INFO_KIND: bridge, vlan, veth; "" for a device of its own
+	addr     hwaddr   // the address in use, which root may change
+	perm     hwaddr   // the address it was made with; zero where the kernel reports none (veth)
+	lower    int32    // index of the link this one is stacked on (a VLAN's parent); 0 for none
+	ethernet bool     // ARPHRD_ETHER
+	up       bool     // IFF_UP
+}
+
+// eni reports whether l can be an ENI: Ethernet, and a device of its own. A veth end is what
+// plays an ENI in a network namespace.
+func (l link) eni() bool {
+	return l.ethernet && (l.kind == "" || l.kind == "veth")
+}
+
+// id is the address that IMDS knows an ENI by.
+func (l link) id() hwaddr {
+	if l.perm != (hwaddr{}) {
+		return l.perm
+	}
+	return l.addr
+}
+
+func (l link) String() string {
+	return fmt.Sprintf("%s (%s, index %d)", l.name, l.id(), l.index)
+}
+
+// A hop is one next hop of a default route.
+type hop struct {
+	index int32
+	via   string // 10.0.1.1; "" where the route has no gateway
+	dead  bool   // RTNH_F_DEAD: the kernel does not use it
+}
+
+// A route is a unicast default route of the main table.
+type route struct {
+	ipv6   bool
+	metric uint32
+	hops   []hop
+}
+
+// live lists the indexes of the links that r's traffic leaves by, each once.
+func (r route) live() []int32 {
+	var out []int32
+	for _, h := range r.hops {
+		if !h.dead && !slices.Contains(out, h.index) {
+			out = append(out, h.index)
+		}
+	}
+	return out
+}
+
+// A world is what there is to judge.
+type world struct {
+	links   []link
+	routes  []route // the default routes, in the kernel's order
+	primary hwaddr  // what IMDS says
+}
+
+// carriers lists the links that default traffic leaves by: those of the IPv4 default route
+// with the lowest metric, the first in the kernel's order among equals; only where there is
+// none, those of the IPv6 one. Nil: there is no default route.
+func (w world) carriers() []int32 {
+	for _, ipv6 := range []bool{false, true} {
+		var best *route
+		for i, r := range w.routes {
+			if r.ipv6 != ipv6 || r.live() == nil {
+				continue // the other family, or all its hops are dead
+			}
+			if best == nil || r.metric < best.metric {
+				best = &w.routes[i]
+			}
+		}
+		if best != nil {
+			return best.live()
+		}
+	}
+	return nil
+}
+
+// byName returns the link called name. Altnames do not count.
+func byName(links []link, name string) (link, bool) {
+	i := slices.IndexFunc(links, func(l link) bool { return l.name == name })
+	if i < 0 {
+		return link{}, false
+	}
+	return links[i], true
+}
+
+// byIndex returns the link with that index.
+func byIndex(links []link, index int32) (link, bool) {
+	i := slices.IndexFunc(links, func(l link) bool { return l.index == index })
+	if i < 0 {
+		return link{}, false
+	}
+	return links[i], true
+}
+
+// errLate means that the ENI which IMDS names has not been probed yet.
+var errLate = errors.New("no link has the primary ENI's address (yet)")
+
+// primaryLink finds the primary ENI among the links.
+func (w world) primaryLink() (link, error) {
+	var found []link
+	for _, l := range w.links {
+		if l.eni() && l.id() == w.primary {
+			found = append(found, l)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return link{}, fmt.Errorf("%s: %w", w.primary, errLate)
+	case 1:
+		return found[0], nil
+	}
+	return link{}, fmt.Errorf("%s: two ENIs have the primary's address, %s and %s", w.primary, found[0].name, found[1].name)
+}
+
+// A verdict is what judge found.
+type verdict struct {
+	code   int
+	wishes map[int32]string // index -> name; empty where nothing is to be renamed
+	note   string           // the verdict in words, for people
+}
+
+// judge is the whole decision: the table of the README. With names, a default route that
+// already leaves by the primary does not excuse a wrong name.
+func judge(w world, names bool) (verdict, error) {
+	p, err := w.primaryLink()
+	if err != nil {
+		return verdict{}, err
+	}
+	traffic := w.traffic(p)
+	if !kernelName(p.name) && !temporary(p.name) {
+		return routeOnly(p, traffic), nil
+	}
+	wishes, err := wishesFor(w.links, p)
+	if err != nil {
+		return verdict{}, err
+	}
+	unfinished := slices.ContainsFunc(w.links, func(l link) bool { return wishes[l.index] != "" && temporary(l.name) })
+	switch {
+	case len(wishes) == 0:
+		return routeOnly(p, traffic), nil
+	case traffic == byPrimary && !names && !unfinished:
+		return verdict{code: codeRight, note: fmt.Sprintf("default traffic leaves by the primary ENI, though that is called %s; a rename would disturb it", p.name)}, nil
+	}
+	return verdict{codeNames, wishes, wrongNames(p, traffic)}, nil
+}
+
+// What default traffic leaves by.
+type traffic int
+
+const (
+	byNothing traffic = iota
+	byPrimary
+	byOther
+)
+
+func (w world) traffic(primary link) traffic {
+	carriers := w.carriers()
+	switch {
+	case carriers == nil:
+		return byNothing
+	case slices.Equal(carriers, []int32{primary.index}):
+		return byPrimary
+	}
+	return byOther
+}
+
+// routeOnly is the verdict where no name is to be changed.
+func routeOnly(p link, t traffic) verdict {
+	who := primaryName + " is the primary ENI"
+	if p.name != primaryName {
+		who = fmt.Sprintf("the primary ENI is called %s, which is not a kernel name: names are left alone", p.name)
+	}
+	switch t {
+	case byNothing:
+		return verdict{code: codeRight, note: who + "; there is no default route"}
+	case byPrimary:
+		return verdict{code: codeRight, note: who + ", and default traffic leaves by it"}
+	}
+	return verdict{code: codeRoute, note: who + ", but default traffic leaves by another link; a rename can't cure that"}
+}
+
+// wrongNames says what is wrong with the names.
+func wrongNames(p link, t traffic) string {
+	if p.name == primaryName {
+		return primaryName + " is the primary ENI, but an earlier rename was not finished"
+	}
+	who := fmt.Sprintf("the primary ENI is called %s, not %s", p.name, primaryName)
+	switch t {
+	case byNothing:
+		return who + "; there is no default route"
+	case byPrimary:
+		return who + ", though default traffic leaves by it"
+	}
+	return who + ", and default traffic leaves by another link"
+}
+
+// wishesFor says which ENIs are to be called what: the primary eth0; what a temporary name
+// stands for, finished; whoever holds eth0 now, the name that the primary leaves. A name that
+// can't be had (somebody else has it by now) becomes the lowest free ethN.
+func wishesFor(links []link, primary link) (map[int32]string, error) {
+	holder, held := byName(links, primaryName)
+	if held && !holder.eni() {
+		return nil, fmt.Errorf("%s is no ENI (kind %q): left alone", holder, holder.kind)
+	}
+	wishes := map[int32]string{}
+	if primary.name != primaryName {
+		wishes[primary.index] = primaryName
+	}
+	displaced := held && holder.index != primary.index
+	if displaced {
+		wishes[holder.index] = primary.name
+	}
+	for _, l := range links {
+		if final, ok := finalName(l.name); ok && l.eni() && l.index != primary.index {
+			wishes[l.index] = final
+		}
+	}
+	taken := takenNames(links, wishes)
+	taken[primaryName] = true
+	for _, l := range links {
+		// A temporary name is the older claim, so the holder of eth0 comes last.
+		if wishes[l.index] != "" && l.index != primary.index && l.index != holder.index {
+			wishes[l.index] = settle(wishes[l.index], taken)
+		}
+	}
+	if displaced {
+		wishes[holder.index] = settle(wishes[holder.index], taken)
+	}
+	return wishes, nil
+}
+
+// takenNames are the names of links without a wish, and all altnames.
+func takenNames(links []link, wishes map[int32]string) map[string]bool {
+	taken := map[string]bool{}
+	for _, l := range links {
+		if wishes[l.index] == "" {
+			taken[l.name] = true
+		}
+		for _, a := range l.altnames {
+			taken[a] = true
+		}
+	}
+	return taken
+}
+
+// settle takes want, or the lowest free ethN where want is taken or itself temporary.
+func settle(want string, taken map[string]bool) string {
+	for n := 0; taken[want] || temporary(want); n++ {
+		want = fmt.Sprintf("eth%d", n)
+	}
+	taken[want] = true
+	return want
+}
+
+// kernelName reports whether name is one that the kernel gives: eth0, eth1, ...
+func kernelName(name string) bool {
+	n, ok := strings.CutPrefix(name, "eth")
+	return ok && n != "" && strings.Trim(n, "0123456789") == "" && (n == "0" || n[0] != '0')
+}
+
+// temporary reports whether name is one of our temporary ones.
+func temporary(name string) bool {
+	return strings.HasPrefix(name, tempPrefix)
+}
+
+// finalName returns the name that a link with one of our temporary names was going to.
+func finalName(name string) (string, bool) {
+	final, ok := strings.CutPrefix(name, tempPrefix)
+	if !ok || validName(final) != nil || final[0] == '#' || temporary(final) {
+		return "", false
+	}
+	return final, true
+}
+
+// validName says why the kernel would not take name, by dev_valid_name of net/core/dev.c;
+// '%' is refused because there it means a template, "all" and "default" because
+// they are directories of /proc/sys/net/ipv4/conf (addrconf_sysctl_register).
+func validName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("a link's name can't be empty")
+	case len(name) > nameMax:
+		return fmt.Errorf("%q: a link's name has at most %d bytes", name, nameMax)
+	case name == "." || name == ".." || name == "all" || name == "default":
+		return fmt.Errorf("%q: can't be a link's name", name)
+	}
+	for i := range len(name) {
+		// isspace() in the kernel is Latin-1: 0xa0, the no-break space, is one too (lib/ctype.c).
+		if c := name[i]; c <= ' ' || c == 0x7f || c == 0xa0 || strings.IndexByte("/:%", c) >= 0 {
+			return fmt.Errorf("%q: a link's name can't have the byte %q", name, c)
+		}
+	}
+	return nil
+}
+
+// A step is one rename. Who it is for is the index; the rest is for people.
+type step struct {
+	index    int32
+	addr     hwaddr
+	from, to string
+}
+
+func (s step) String() string {
+	return fmt.Sprintf("%s (index %d): %s -> %s", s.addr, s.index, s.from, s.to)
+}
+
+// plan turns wishes (index -> name) into renames that can be carried out one after the other,
+// as no two links may share a name: k for a chain of k links, k+1 for a cycle of k. It refuses
+// what the kernel would: invalid names, names in use by links or as altnames, unknown links.
+func plan(links []link, wishes map[int32]string) ([]step, error) {
+	if err := possible(links, wishes); err != nil {
+		return nil, err
+	}
+	held := takenNames(links, nil)
+	var pending []link
+	for _, l := range links {
+		if want, ok := wishes[l.index]; ok && want != l.name {
+			pending = append(pending, l)
+		}
+	}
+	var steps []step
+	for len(pending) > 0 {
+		i := slices.IndexFunc(pending, func(l link) bool { return !held[wishes[l.index]] })
+		to := ""
+		if i >= 0 {
+			to = wishes[pending[i].index]
+		} else if i, to = aside(pending, wishes, held); i < 0 { // only cycles are left
+			return nil, errors.New("no temporary name is free")
+		}
+		l := &pending[i]
+		steps = append(steps, step{l.index, l.id(), l.name, to})
+		delete(held, l.name)
+		held[to], l.name = true, to
+		pending = slices.DeleteFunc(pending, func(l link) bool { return l.name == wishes[l.index] })
+	}
+	return steps, nil
+}
+
+// aside picks the link of a cycle that takes a temporary name, and that name: the first link
+// whose temporary name can say where it goes; where no final name is short enough (10 bytes),
+// the first link as "eni0-#7" (its index), which nobody takes for a final name. -1: none is free.
+func aside(pending []link, wishes map[int32]string, held map[string]bool) (int, string) {
+	for i, l := range pending {
+		if temp := tempPrefix + wishes[l.index]; validName(temp) == nil && !held[temp] {
+			return i, temp
+		}
+	}
+	for i, l := range pending {
+		if temp := fmt.Sprintf("%s#%d", tempPrefix, l.index); validName(temp) == nil && !held[temp] {
+			return i, temp
+		}
+	}
+	return -1, ""
+}
+
+// possible refuses wishes that no order of renames can grant.
+func possible(links []link, wishes map[int32]string) error {
+	asked := map[string]bool{}
+	known := 0
+	for _, l := range links {
+		want, ok := wishes[l.index]
+		if ok {
+			known++
+		}
+		if !ok || want == l.name {
+			continue // stays as it is
+		}
+		if err := validName(want); err != nil {
+			return err
+		}
+		if asked[want] {
+			return fmt.Errorf("%s: two links can't both have that name", want)
+		}
+		asked[want] = true
+	}
+	if known < len(wishes) {
+		return errors.New("no such link any more")
+	}
+	return inUse(links, wishes, asked)
+}
+
+// inUse refuses names that a link keeps, as its name or as an altname.
+func inUse(links []link, wishes map[int32]string, asked map[string]bool) error {
+	for _, l := range links {
+		want, ok := wishes[l.index]
+		if asked[l.name] && (!ok || want == l.name) {
+			return fmt.Errorf("%s is in use: %s is to keep it", l.name, l)
+		}
+		for _, a := range l.altnames {
+			if asked[a] {
+				return fmt.Errorf("%s is an altname of %s: `ip link property del dev %s altname %s` clears it", a, l, l.name, a)
+			}
+		}
+	}
+	return nil
+}
+
+// undo lists the wishes that give every link still there the name it had before.
+func undo(before, now []link) map[int32]string {
+	wishes := map[int32]string{}
+	for _, l := range now {
+		if old, ok := byIndex(before, l.index); ok && old.name != l.name {
+			wishes[l.index] = old.name
+		}
+	}
+	return wishes
+}
+
+// exchange says who is to be called what after `swap a b`. Where a temporary name shows that a
+// swap of the two broke off, it asks for the rest of it.
+func exchange(links []link, a, b string) (map[int32]string, error) {
+	la, okA := byName(links, a)
+	lb, okB := byName(links, b)
+	if okA && okB {
+		return map[int32]string{la.index: b, lb.index: a}, nil
+	}
+	for _, l := range links {
+		final, _ := finalName(l.name)
+		switch {
+		case final == a && okA:
+			return map[int32]string{l.index: a, la.index: b}, nil
+		case final == b && okB:
+			return map[int32]string{l.index: b, lb.index: a}, nil
+		case final == a || final == b:
+			return map[int32]string{l.index: final}, nil
+		}
+	}
+	if okA {
+		a = b
+	}
+	return nil, fmt.Errorf("%s: no such link", a)
+}

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+// schema is the version of the JSON object: fields may be added under the same number.
+const schema = 1
+
+// A report is what check and fix say on stdout, as a table or as JSON.
+type report struct {
+	verb    string // check, fix
+	code    int
+	note    string // the verdict in words
+	err     string // why there is none, or why it could not be done
+	world   world  // as the verb saw it last
+	plan    []step // the renames that fix would do, in their order
+	renamed []step // what fix did: the former and the present name of each link
+}
+
+// write prints the report as JSON on one line, or as a table.
+func (r report) write(w io.Writer, asJSON bool) error {
+	text := r.table()
+	if asJSON {
+		text = r.json()
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+// shown lists the links worth showing: ENIs, and what default routes leave by.
+func (w world) shown() []link {
+	return slices.DeleteFunc(slices.Clone(w.links), func(l link) bool {
+		routed := slices.ContainsFunc(w.routes, func(r route) bool {
+			return slices.ContainsFunc(r.hops, func(h hop) bool { return h.index == l.index })
+		})
+		return !l.eni() && !routed
+	})
+}
+
+// table is the report for people: the links, where default traffic leaves, the verdict.
+func (r report) table() string {
+	rows := [][]string{{"LINK", "INDEX", "ADDRESS", "STATE", "ROLE", "DEFAULT ROUTES"}}
+	for _, l := range r.world.shown() {
+		state := "down"
+		if l.up {
+			state = "up"
+		}
+		rows = append(rows, []string{l.name, number(l.index), l.id().String(), state, r.world.role(l), r.world.routesBy(l)})
+	}
+	text := columns(rows)
+	if r.note != "" {
+		text += "\n" + r.note + ".\n"
+	}
+	return text
+}
+
+// columns lays out rows with two spaces between columns as wide as their widest cell.
+func columns(rows [][]string) string {
+	var b strings.Builder
+	for _, row := range rows {
+		line := ""
+		for i, cell := range row {
+			width := 0
+			for _, other := range rows {
+				width = max(width, len(other[i]))
+			}
+			line += fmt.Sprintf("%-*s  ", width, cell)
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	return b.String()
+}
+
+// role says what a link is.
+func (w world) role(l link) string {
+	switch {
+	case !l.eni():
+		return l.kind
+	case w.primary == hwaddr{}:
+		return "ENI"
+	case w.primary == l.id():
+		return "primary ENI"
+	}
+	return "secondary ENI"
+}
+
+// routesBy lists the default routes by a link, with a mark where default traffic takes one.
+func (w world) routesBy(l link) string {
+	var out []string
+	for _, route := range w.routes {
+		for _, h := range route.hops {
+			if h.index != l.index {
+				continue // another link's
+			}
+			s := fmt.Sprintf("metric %d", route.metric)
+			if h.via != "" {
+				s = "via " + h.via + " " + s
+			}
+			if h.dead {
+				s += " dead"
+			}
+			out = append(out, s)
+		}
+	}
+	s := strings.Join(out, ", ")
+	if slices.Contains(w.carriers(), l.index) {
+		s += "  <- default traffic"
+	}
+	return s
+}
+
+// json is the report as one JSON object on a line; the README documents it. By hand, because
+// encoding/json is an eighth of the binary.
+func (r report) json() string {
+	primary := ""
+	if r.world.primary != (hwaddr{}) {
+		primary = r.world.primary.String()
+	}
+	return object(
+		"schema", number(schema),
+		"verb", quote(r.verb),
+		"code", number(r.code),
+		"note", quote(r.note),
+		"error", quote(r.err),
+		"primary", quote(primary),
+		"links", array(r.world.shown(), r.world.linkJSON),
+		"routes", array(r.world.routes, r.world.routeJSON),
+		"plan", array(r.plan, step.json),
+		"renamed", array(r.renamed, step.json),
+	) + "\n"
+}
+
+func (w world) linkJSON(l link) string {
+	return object(
+		"index", number(l.index),
+		"name", quote(l.name),
+		"address", quote(l.id().String()),
+		"altnames", array(l.altnames, quote),
+		"kind", quote(l.kind),
+		"up", boolean(l.up),
+		"eni", boolean(l.eni()),
+		"primary", boolean(w.role(l) == "primary ENI"),
+		"carries", boolean(slices.Contains(w.carriers(), l.index)),
+	)
+}
+
+func (w world) routeJSON(r route) string {
+	family := "inet"
+	if r.ipv6 {
+		family = "inet6"
+	}
+	return object(
+		"family", quote(family),
+		"metric", number(r.metric),
+		"hops", array(r.hops, func(h hop) string {
+			l, _ := byIndex(w.links, h.index)
+			return object("index", number(h.index), "link", quote(l.name), "via", quote(h.via), "dead", boolean(h.dead))
+		}),
+	)
+}
+
+func (s step) json() string {
+	return object("index", number(s.index), "address", quote(s.addr.String()), "from", quote(s.from), "to", quote(s.to))
+}
+
+// object is a JSON object of keys and encoded values in turn.
+func object(fields ...string) string {
+	var out []string
+	for i := 0; i < len(fields); i += 2 {
+		out = append(out, quote(fields[i])+":"+fields[i+1])
+	}
+	return "{" + strings.Join(out, ",") + "}"
+}
+
+func array[T any](items []T, encode func(T) string) string {
+	var out []string
+	for _, i := range items {
+		out = append(out, encode(i))
+	}
+	return "[" + strings.Join(out, ",") + "]"
+}
+
+func number[T int | int32 | uint32](n T) string { return strconv.FormatInt(int64(n), 10) }
+func boolean(b bool) string                     { return strconv.FormatBool(b) }
+
+// quote is a JSON string (RFC 8259, 7). What is not UTF-8 becomes U+FFFD.
+func quote(s string) string {
+	b := []byte{'"'}
+	for _, c := range s {
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', byte(c))
+		case c < ' ':
+			b = fmt.Appendf(b, `\u%04x`, c)
+		default:
+			b = utf8.AppendRune(b, c)
+		}
+	}
+	return string(append(b, '"'))
+}
+
+// ipLines is a plan as the ip(8) commands that would do the same.
+func ipLines(links []link, steps []step) string {
+	var b strings.Builder
+	var up []string
+	for _, s := range steps {
+		if l, _ := byIndex(links, s.index); l.up && l.name == s.from {
+			up = append(up, l.name)
+		}
+	}
+	if len(up) > 0 {
+		fmt.Fprintf(&b, "# before Linux 6.2 these go down for it, come up again, and get back what that costs: %s\n", strings.Join(up, " "))
+	}
+	for _, s := range steps {
+		fmt.Fprintf(&b, "ip link set dev %s name %s\n", s.from, s.to)
+	}
+	return b.String()
+}
+
+// A logger writes one line for each change of the world and each trouble.
+type logger struct {
+	to       io.Writer
+	priority bool // sd-daemon(3) prefixes: <3> error, <4> warning, <6> information
+}
+
+// newLogger logs to stderr; as PID 1 or with no stderr to /dev/kmsg, if that can be opened.
+func newLogger() logger {
+	if os.Getpid() == 1 || noStderr() {
+		if f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err == nil {
+			return logger{f, true} // printk takes the same prefixes
+		}
+	}
+	return logger{os.Stderr, toJournal(os.Getenv("JOURNAL_STREAM"))}
+}
+
+// noStderr reports whether there was none: then Go's runtime has put /dev/null there, open for
+// reading and writing (runtime/fds_unix.go), which nobody does who wants stderr thrown away.
+func noStderr() bool {
+	flags, err := unix.FcntlInt(2, unix.F_GETFL, 0)
+	if err != nil {
+		return true
+	}
+	var null, is unix.Stat_t
+	same := unix.Stat("/dev/null", &null) == nil && unix.Fstat(2, &is) == nil && is.Mode&unix.S_IFMT == unix.S_IFCHR && is.Rdev == null.Rdev
+	return same && flags&unix.O_ACCMODE == unix.O_RDWR
+}
+
+// toJournal reports whether stderr is the journal's: systemd.exec(5) has $JOURNAL_STREAM be its
+// device and inode, "so that services may detect" a redirection.
+func toJournal(stream string) bool {
+	var is unix.Stat_t
+	return unix.Fstat(2, &is) == nil && stream == fmt.Sprintf("%d:%d", is.Dev, is.Ino)
+}
+
+func (l logger) err(format string, args ...any)  { l.write(3, format, args...) }
+func (l logger) warn(format string, args ...any) { l.write(4, format, args...) }
+func (l logger) info(format string, args ...any) { l.write(6, format, args...) }
+
+func (l logger) write(priority int, format string, args ...any) {
+	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
+		prefix := "eni0: "
+		if l.priority {
+			prefix = fmt.Sprintf("<%d>eni0: ", priority)
+		}
+		_, _ = fmt.Fprintln(l.to, prefix+line) // there is nowhere left to complain
+	}
+}

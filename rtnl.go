@@ -1,0 +1,643 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Constants that x/sys lacks.
+const (
+	rtextFilterSkipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS, linux/rtnetlink.h
+	rtaNHID              = 30     // RTA_NH_ID, linux/rtnetlink.h
+)
+
+// maxInterrupted is how often a dump that other changes ran into is asked for again.
+const maxInterrupted = 20
+
+var errShort = errors.New("netlink: message cut short")
+
+// A message is a netlink message less its length: nlmsghdr of linux/netlink.h, and what follows it.
+type message struct {
+	typ, flags uint16
+	seq        uint32
+	body       []byte
+}
+
+// A kernelError is the kernel's verdict on a request: NLMSG_ERROR of netlink(7), with the
+// kernel's own words where it has some (extended ack).
+type kernelError struct {
+	errno unix.Errno
+	words string // "Nexthop has invalid gateway."
+}
+
+func (e kernelError) Error() string {
+	if e.words == "" {
+		return e.errno.Error()
+	}
+	return fmt.Sprintf("%v (%s)", e.errno, strings.TrimSuffix(e.words, "."))
+}
+
+func (e kernelError) Unwrap() error { return e.errno }
+
+// An rtnl is a NETLINK_ROUTE socket. A failure of the socket is an *os.SyscallError, the
+// kernel's refusal of a request a kernelError.
+type rtnl struct {
+	file *os.File // non-blocking, so that reads obey deadlines
+	raw  syscall.RawConn
+	seq  uint32
+	buf  []byte
+}
+
+// dialRtnl opens a socket that listens to the multicast groups given (RTNLGRP_LINK, ...).
+func dialRtnl(groups ...int) (*rtnl, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, os.NewSyscallError("netlink: socket", err)
+	}
+	// These only make answers shorter (4.3, 4.20) and errors talk (4.12): an older kernel does without.
+	for _, opt := range []int{unix.NETLINK_CAP_ACK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK} {
+		_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, opt, 1)
+	}
+	for _, g := range groups {
+		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g); err != nil {
+			_ = unix.Close(fd)
+			return nil, os.NewSyscallError("netlink: join group", err)
+		}
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("netlink: bind", err)
+	}
+	c := &rtnl{file: os.NewFile(uintptr(fd), "rtnetlink"), buf: make([]byte, 1<<16)}
+	c.raw, err = c.file.SyscallConn()
+	return c, err
+}
+
+func (c *rtnl) close() { _ = c.file.Close() }
+
+// dump asks for every object of a kind and returns all of them or an error: a dump that was
+// interrupted by a change (NLM_F_DUMP_INTR) is asked for again, from the start.
+func (c *rtnl) dump(typ uint16, body []byte) ([]message, error) {
+	for range maxInterrupted {
+		objects, whole, err := c.dumpOnce(typ, body)
+		if err != nil {
+			return nil, fmt.Errorf("netlink: dump %d: %w", typ, err)
+		}
+		if whole {
+			return objects, nil
+		}
+	}
+	return nil, fmt.Errorf("netlink: dump %d: interrupted by changes %d times", typ, maxInterrupted)
+}
+
+func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []message, whole bool, err error) {
+	c.seq++
+	request := message{typ: typ, flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, seq: c.seq, body: body}
+	if err := c.write(appendMessage(nil, request)); err != nil {
+		return nil, false, err
+	}
+	for whole = true; ; {
+		batch, err := c.receive()
+		if err != nil {
+			return nil, false, err
+		}
+		for _, m := range batch {
+			if m.seq != c.seq {
+				continue // reply to another request
+			}
+			// The last message too may carry it: netlink_dump_done of net/netlink/af_netlink.c.
+			whole = whole && m.flags&unix.NLM_F_DUMP_INTR == 0
+			switch m.typ {
+			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
+				return objects, whole, parseVerdict(m)
+			}
+			objects = append(objects, m)
+		}
+	}
+}
+
+// send puts requests into one datagram, which the kernel carries through in order whatever
+// becomes of us: netlink_rcv_skb of net/netlink/af_netlink.c goes on after an error, and sees no
+// signals. It returns the kernel's verdict on each; err is the socket's own failure, after
+// which the verdicts are worth nothing.
+func (c *rtnl) send(requests []message) (verdicts []error, err error) {
+	first := c.seq + 1
+	var datagram []byte
+	for _, r := range requests {
+		c.seq++
+		r.seq, r.flags = c.seq, r.flags|unix.NLM_F_REQUEST|unix.NLM_F_ACK
+		datagram = appendMessage(datagram, r)
+	}
+	if err := c.write(datagram); err != nil {
+		return nil, err
+	}
+	verdicts = make([]error, len(requests))
+	for missing := len(requests); missing > 0; {
+		batch, err := c.receive()
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range batch {
+			i := m.seq - first
+			if m.typ != unix.NLMSG_ERROR || i >= uint32(len(requests)) {
+				continue // reply to another request
+			}
+			verdicts[i] = parseVerdict(m)
+			missing--
+		}
+	}
+	return verdicts, nil
+}
+
+func (c *rtnl) write(datagram []byte) error {
+	var err error
+	if rawErr := c.raw.Write(func(fd uintptr) bool {
+		err = unix.Sendto(int(fd), datagram, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		return err != unix.EAGAIN && err != unix.EINTR
+	}); rawErr != nil {
+		return rawErr
+	}
+	return os.NewSyscallError("netlink: sendto", err)
+}
+
+// receive reads one datagram of the kernel's.
+func (c *rtnl) receive() ([]message, error) {
+	var (
+		n    int
+		from unix.Sockaddr
+		err  error
+	)
+	for {
+		// netlink(7): with MSG_TRUNC recv returns the real length, even when the buffer is smaller.
+		if rawErr := c.raw.Read(func(fd uintptr) bool {
+			n, from, err = unix.Recvfrom(int(fd), c.buf, unix.MSG_TRUNC)
+			return err != unix.EAGAIN && err != unix.EINTR
+		}); rawErr != nil {
+			return nil, rawErr
+		}
+		if err != nil {
+			return nil, os.NewSyscallError("netlink: recvfrom", err)
+		}
+		if sender, ok := from.(*unix.SockaddrNetlink); !ok || sender.Pid != 0 {
+			continue // from another process, which root may send
+		}
+		if n > len(c.buf) {
+			return nil, fmt.Errorf("netlink: datagram of %d bytes truncated to %d", n, len(c.buf))
+		}
+		return parseMessages(append([]byte(nil), c.buf[:n]...))
+	}
+}
+
+// links lists all links.
+func (c *rtnl) links() ([]link, error) {
+	request := make([]byte, unix.SizeofIfInfomsg)
+	request = appendUint32(request, unix.IFLA_EXT_MASK, rtextFilterSkipStats)
+	objects, err := c.dump(unix.RTM_GETLINK, request)
+	if err != nil {
+		return nil, err
+	}
+	return parseAll(objects, parseLink)
+}
+
+// defaultRoutes lists the default routes of the main table, both families, in the kernel's order.
+func (c *rtnl) defaultRoutes() ([]route, error) {
+	var all []routeEntry
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		// struct rtmsg, linux/rtnetlink.h: the table is a filter where strict checking is on.
+		request := make([]byte, unix.SizeofRtMsg)
+		request[0], request[4] = family, unix.RT_TABLE_MAIN
+		objects, err := c.dump(unix.RTM_GETROUTE, request)
+		if err != nil {
+			return nil, err
+		}
+		entries, err := parseAll(objects, parseRoute)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, entries...)
+	}
+	var routes []route
+	for _, e := range all {
+		if !e.isDefault {
+			continue
+		}
+		if e.nextHop != 0 && e.hops == nil { // sysctl net.ipv4.nexthop_compat_mode=0
+			hops, err := c.nextHop(e.nextHop)
+			if err != nil {
+				return nil, err
+			}
+			e.hops = hops
+		}
+		routes = append(routes, e.route)
+	}
+	return routes, nil
+}
+
+// nextHop resolves a next-hop object, which may be a group, into hops.
+func (c *rtnl) nextHop(id uint32) ([]hop, error) {
+	objects, err := c.dump(unix.RTM_GETNEXTHOP, make([]byte, unix.SizeofNhmsg))
+	if err != nil {
+		return nil, err
+	}
+	all, err := parseAll(objects, parseNextHop)
+	if err != nil {
+		return nil, err
+	}
+	members := []uint32{id}
+	for _, n := range all {
+		if n.id == id && n.group != nil {
+			members = n.group
+		}
+	}
+	var hops []hop
+	for _, m := range members {
+		for _, n := range all {
+			if n.id == m && n.hop.index != 0 {
+				hops = append(hops, n.hop)
+			}
+		}
+	}
+	return hops, nil
+}
+
+// addressed lists the indexes of the links that have an IPv4 address.
+func (c *rtnl) addressed() ([]int32, error) {
+	request := make([]byte, unix.SizeofIfAddrmsg)
+	request[0] = unix.AF_INET
+	objects, err := c.dump(unix.RTM_GETADDR, request)
+	if err != nil {
+		return nil, err
+	}
+	return parseAll(objects, func(body []byte) (int32, error) {
+		if len(body) < unix.SizeofIfAddrmsg {
+			return 0, errShort
+		}
+		return int32(binary.NativeEndian.Uint32(body[4:])), nil
+	})
+}
+
+// renames are the requests of a plan for links that are down, or for Linux 6.2 and newer, which
+// renames links that are up as well (commit bd039b5ea2a9).
+func renames(steps []step) []message {
+	var out []message
+	for _, s := range steps {
+		out = append(out, setLink(s.index, s.to, 0, 0))
+	}
+	return out
+}
+
+// bounces are the requests of a plan for Linux before 6.2: links that are up go down first and
+// come up again in the message of their last rename.
+func bounces(steps []step, up map[int32]bool) []message {
+	var out []message
+	last := map[int32]int{}
+	for i, s := range steps {
+		if _, seen := last[s.index]; !seen && up[s.index] {
+			out = append(out, setLink(s.index, "", 0, unix.IFF_UP))
+		}
+		last[s.index] = i
+	}
+	for i, s := range steps {
+		var flags uint32
+		if last[s.index] == i && up[s.index] {
+			flags = unix.IFF_UP
+		}
+		// do_setlink of net/core/rtnetlink.c renames first and sets flags after.
+		out = append(out, setLink(s.index, s.to, flags, flags))
+	}
+	return out
+}
+
+// setLink is an RTM_SETLINK: a new name unless it is "", and the flags in change.
+func setLink(index int32, name string, flags, change uint32) message {
+	// struct ifinfomsg, linux/rtnetlink.h: family, pad, type, index, flags, change.
+	b := make([]byte, 4, unix.SizeofIfInfomsg+24)
+	b = binary.NativeEndian.AppendUint32(b, uint32(index))
+	b = binary.NativeEndian.AppendUint32(b, flags)
+	b = binary.NativeEndian.AppendUint32(b, change)
+	if name != "" {
+		b = appendAttr(b, unix.IFLA_IFNAME, append([]byte(name), 0))
+	}
+	return message{typ: unix.RTM_SETLINK, body: b}
+}
+
+// appendMessage lays out m in the kernel's form, padded to 4 bytes.
+func appendMessage(b []byte, m message) []byte {
+	// struct nlmsghdr, linux/netlink.h: length, type, flags, sequence number, port (0: the kernel's).
+	b = binary.NativeEndian.AppendUint32(b, uint32(unix.SizeofNlMsghdr+len(m.body)))
+	b = binary.NativeEndian.AppendUint16(b, m.typ)
+	b = binary.NativeEndian.AppendUint16(b, m.flags)
+	b = binary.NativeEndian.AppendUint32(b, m.seq)
+	b = binary.NativeEndian.AppendUint32(b, 0)
+	return pad(append(b, m.body...))
+}
+
+// appendAttr lays out an attribute: struct rtattr of linux/rtnetlink.h, padded to 4 bytes.
+func appendAttr(b []byte, typ uint16, value []byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+len(value)))
+	b = binary.NativeEndian.AppendUint16(b, typ)
+	return pad(append(b, value...))
+}
+
+func appendUint32(b []byte, typ uint16, value uint32) []byte {
+	return appendAttr(b, typ, binary.NativeEndian.AppendUint32(nil, value))
+}
+
+func pad(b []byte) []byte {
+	for len(b)%unix.NLMSG_ALIGNTO != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// skip is b after n bytes and their padding, which the last item may lack.
+func skip(b []byte, n int) []byte {
+	return b[min((n+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1), len(b)):]
+}
+
+// parseMessages cuts a datagram into messages, which go on sharing its memory.
+func parseMessages(b []byte) ([]message, error) {
+	var out []message
+	for len(b) > 0 {
+		if len(b) < unix.SizeofNlMsghdr {
+			return nil, errShort
+		}
+		n := binary.NativeEndian.Uint32(b)
+		if n < unix.SizeofNlMsghdr || uint64(n) > uint64(len(b)) {
+			return nil, errShort
+		}
+		out = append(out, message{
+			typ:   binary.NativeEndian.Uint16(b[4:]),
+			flags: binary.NativeEndian.Uint16(b[6:]),
+			seq:   binary.NativeEndian.Uint32(b[8:]),
+			body:  b[unix.SizeofNlMsghdr:n:n],
+		})
+		b = skip(b, int(n))
+	}
+	return out, nil
+}
+
+// parseVerdict reads the errno of an NLMSG_ERROR, or the one that NLMSG_DONE may carry, with
+// the kernel's words where they are there. Nil is success.
+func parseVerdict(m message) error {
+	if len(m.body) < 4 {
+		if m.typ == unix.NLMSG_DONE {
+			return nil // older kernels end a dump with no errno at all
+		}
+		return errShort
+	}
+	errno := unix.Errno(-int32(binary.NativeEndian.Uint32(m.body)))
+	if errno == 0 {
+		return nil
+	}
+	e := kernelError{errno: errno}
+	words := m.body[4:]
+	if m.typ == unix.NLMSG_ERROR { // struct nlmsgerr: the errno, then the request's header
+		words = m.body[min(4+unix.SizeofNlMsghdr, len(m.body)):]
+	}
+	if m.flags&unix.NLM_F_ACK_TLVS != 0 {
+		// What can't be read of the words is left out: the errno is the verdict.
+		_ = eachAttr(words, func(typ uint16, value []byte) error {
+			if typ == unix.NLMSGERR_ATTR_MSG {
+				e.words = cString(value)
+			}
+			return nil
+		})
+	}
+	return e
+}
+
+// eachAttr calls fn for each attribute in b, less the flags in its type (NLA_F_NESTED, ...).
+func eachAttr(b []byte, fn func(typ uint16, value []byte) error) error {
+	for len(b) > 0 {
+		if len(b) < unix.SizeofRtAttr {
+			return errShort
+		}
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < unix.SizeofRtAttr || n > len(b) {
+			return errShort
+		}
+		typ := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+		if err := fn(typ, b[unix.SizeofRtAttr:n:n]); err != nil {
+			return err
+		}
+		b = skip(b, n)
+	}
+	return nil
+}
+
+// parseAll parses the bodies of a dump's objects.
+func parseAll[T any](objects []message, parse func([]byte) (T, error)) ([]T, error) {
+	out := make([]T, 0, len(objects))
+	for _, m := range objects {
+		v, err := parse(m.body)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// parseLink reads an RTM_NEWLINK.
+func parseLink(body []byte) (link, error) {
+	if len(body) < unix.SizeofIfInfomsg {
+		return link{}, errShort
+	}
+	// struct ifinfomsg, linux/rtnetlink.h
+	l := link{
+		ethernet: binary.NativeEndian.Uint16(body[2:]) == unix.ARPHRD_ETHER,
+		index:    int32(binary.NativeEndian.Uint32(body[4:])),
+		up:       binary.NativeEndian.Uint32(body[8:])&unix.IFF_UP != 0,
+	}
+	err := eachAttr(body[unix.SizeofIfInfomsg:], func(typ uint16, value []byte) error {
+		switch typ {
+		case unix.IFLA_IFNAME:
+			l.name = cString(value)
+		case unix.IFLA_ADDRESS:
+			copy(l.addr[:], value)
+		case unix.IFLA_PERM_ADDRESS: // Linux 5.6
+			copy(l.perm[:], value)
+		case unix.IFLA_LINK:
+			l.lower = int32(uint32Of(value))
+		case unix.IFLA_LINKINFO:
+			return eachAttr(value, func(typ uint16, value []byte) error {
+				if typ == unix.IFLA_INFO_KIND {
+					l.kind = cString(value)
+				}
+				return nil
+			})
+		case unix.IFLA_PROP_LIST: // Linux 5.5
+			return eachAttr(value, func(typ uint16, value []byte) error {
+				if typ == unix.IFLA_ALT_IFNAME {
+					l.altnames = append(l.altnames, cString(value))
+				}
+				return nil
+			})
+		}
+		return nil
+	})
+	return l, err
+}
+
+// A routeEntry is any route of a dump.
+type routeEntry struct {
+	route
+	isDefault bool   // unicast, to everywhere, in the main table
+	nextHop   uint32 // id of a next-hop object; 0: none
+}
+
+// parseRoute reads an RTM_NEWROUTE.
+func parseRoute(body []byte) (routeEntry, error) {
+	if len(body) < unix.SizeofRtMsg {
+		return routeEntry{}, errShort
+	}
+	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table, protocol, scope, type, flags.
+	flags := binary.NativeEndian.Uint32(body[8:])
+	table := uint32(body[4])
+	single := hop{dead: flags&unix.RTNH_F_DEAD != 0}
+	var r routeEntry
+	r.ipv6 = body[0] == unix.AF_INET6
+	err := eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) (err error) {
+		switch typ {
+		case unix.RTA_TABLE:
+			table = uint32Of(value)
+		case unix.RTA_PRIORITY:
+			r.metric = uint32Of(value)
+		case unix.RTA_OIF:
+			single.index = int32(uint32Of(value))
+		case unix.RTA_GATEWAY, unix.RTA_VIA:
+			single.via = gateway(typ, value)
+		case rtaNHID:
+			r.nextHop = uint32Of(value)
+		case unix.RTA_MULTIPATH:
+			r.hops, err = parseHops(value)
+		}
+		return err
+	})
+	if single.index != 0 && r.hops == nil {
+		r.hops = []hop{single}
+	}
+	everywhere := body[1] == 0 && body[2] == 0 && body[3] == 0
+	r.isDefault = everywhere && body[7] == unix.RTN_UNICAST && table == unix.RT_TABLE_MAIN && flags&unix.RTM_F_CLONED == 0
+	return r, err
+}
+
+// parseHops reads an RTA_MULTIPATH.
+func parseHops(b []byte) ([]hop, error) {
+	var hops []hop
+	for len(b) > 0 {
+		if len(b) < unix.SizeofRtNexthop {
+			return nil, errShort
+		}
+		// struct rtnexthop, linux/rtnetlink.h: length, flags, weight-1, index.
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < unix.SizeofRtNexthop || n > len(b) {
+			return nil, errShort
+		}
+		h := hop{index: int32(binary.NativeEndian.Uint32(b[4:])), dead: b[2]&unix.RTNH_F_DEAD != 0}
+		err := eachAttr(b[unix.SizeofRtNexthop:n], func(typ uint16, value []byte) error {
+			if typ == unix.RTA_GATEWAY || typ == unix.RTA_VIA {
+				h.via = gateway(typ, value)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		hops = append(hops, h)
+		b = skip(b, n)
+	}
+	return hops, nil
+}
+
+// gateway reads an RTA_GATEWAY, or an RTA_VIA (struct rtvia: the family, then the address).
+func gateway(typ uint16, value []byte) string {
+	if typ == unix.RTA_VIA {
+		value = value[min(2, len(value)):]
+	}
+	return ipString(value)
+}
+
+// ipString writes an address of 4 or 16 bytes for people (RFC 5952); "" for other lengths.
+func ipString(b []byte) string {
+	switch len(b) {
+	case 4:
+		return fmt.Sprintf("%d.%d.%d.%d", b[0], b[1], b[2], b[3])
+	case 16:
+		return ip6String(b)
+	}
+	return ""
+}
+
+func ip6String(b []byte) string {
+	var groups []string
+	start, zeros := 0, 1 // the first longest run of zero groups, if there are two or more
+	for i := 0; i < 16; i += 2 {
+		groups = append(groups, fmt.Sprintf("%x", binary.BigEndian.Uint16(b[i:])))
+		run := 0
+		for j := i; j < 16 && b[j] == 0 && b[j+1] == 0; j += 2 {
+			run++
+		}
+		if run > zeros {
+			start, zeros = i/2, run
+		}
+	}
+	if zeros == 1 {
+		return strings.Join(groups, ":")
+	}
+	return strings.Join(groups[:start], ":") + "::" + strings.Join(groups[start+zeros:], ":")
+}
+
+// A nextHop is a next-hop object (Linux 5.3): one hop, or the members of a group.
+type nextHop struct {
+	id    uint32
+	hop   hop
+	group []uint32
+}
+
+// parseNextHop reads an RTM_NEWNEXTHOP.
+func parseNextHop(body []byte) (nextHop, error) {
+	if len(body) < unix.SizeofNhmsg {
+		return nextHop{}, errShort
+	}
+	// struct nhmsg, linux/nexthop.h: family, scope, protocol, reserved, flags.
+	n := nextHop{hop: hop{dead: binary.NativeEndian.Uint32(body[4:])&unix.RTNH_F_DEAD != 0}}
+	err := eachAttr(body[unix.SizeofNhmsg:], func(typ uint16, value []byte) error {
+		switch typ {
+		case unix.NHA_ID:
+			n.id = uint32Of(value)
+		case unix.NHA_OIF:
+			n.hop.index = int32(uint32Of(value))
+		case unix.NHA_GATEWAY:
+			n.hop.via = ipString(value)
+		case unix.NHA_GROUP:
+			// struct nexthop_grp, linux/nexthop.h: id, weight-1, and three bytes.
+			for ; len(value) >= 8; value = value[8:] {
+				n.group = append(n.group, uint32Of(value))
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// uint32Of is the number at the start of value; 0 if that is too short for one.
+func uint32Of(value []byte) uint32 {
+	if len(value) < 4 {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(value)
+}
+
+// cString is value up to its NUL.
+func cString(value []byte) string {
+	s, _, _ := strings.Cut(string(value), "\x00")
+	return s
+}
