@@ -130,22 +130,26 @@ func (e endpoint) primaryMAC(l *limit, devices []string) (hwaddr, error) {
 	return parseMAC(body)
 }
 
-// ask asks the way the routing table says and, where no answer has come by that after a
-// second, by each of the devices too, all at once: the first good answer wins. It goes on until
-// an answer, an error that is final, or the end of l.
+// ask asks the way the routing table says and, where that is no way or no answer has come by
+// it after a second, by each of the devices too, all at once: the first good answer wins. It
+// goes on until an answer, an error that is final, or the end of l.
 func (e endpoint) ask(l *limit, q question, devices []string) ([]byte, error) {
 	type answer struct {
-		body []byte
-		err  error
+		device string
+		body   []byte
+		err    error
 	}
 	l, end := l.inner()
 	answers := make(chan answer)
 	asking := 0
+	widen, stop := l.within(widenAfter, nil)
+	defer stop()
 	by := func(device string) {
 		asking++
+		noWay := widen.end
 		go func() {
-			body, err := e.persist(l, device, q)
-			answers <- answer{body, err}
+			body, err := e.persist(l, device, q, noWay)
+			answers <- answer{device, body, err}
 		}()
 	}
 	defer func() { // nobody is left behind
@@ -154,14 +158,14 @@ func (e endpoint) ask(l *limit, q question, devices []string) ([]byte, error) {
 		}
 	}()
 	by("")
-	widen, stop := l.within(widenAfter, nil)
-	defer stop()
 	var first error
 	for asking > 0 {
 		select {
 		case <-widen.done:
 			for _, d := range devices {
-				by(d)
+				if !l.over() {
+					by(d)
+				}
 			}
 			widen = newLimit() // once
 		case a := <-answers:
@@ -169,16 +173,17 @@ func (e endpoint) ask(l *limit, q question, devices []string) ([]byte, error) {
 			if a.err == nil || final(a.err) {
 				return a.body, a.err
 			}
-			if first == nil {
-				first = a.err
+			if first == nil || a.device == "" {
+				first = a.err // the routing table's way speaks for all
 			}
 		}
 	}
 	return nil, first
 }
 
-// persist tries one way until there is an answer, the error is final or l ends.
-func (e endpoint) persist(l *limit, device string, q question) ([]byte, error) {
+// persist tries one way until there is an answer, the error is final or l ends. It calls noWay
+// when the routing table has none.
+func (e endpoint) persist(l *limit, device string, q question, noWay func(error)) ([]byte, error) {
 	start := time.Now()
 	var last error
 	for tries, pause := 1, firstPause; ; tries, pause = tries+1, min(2*pause, maxPause) {
@@ -190,6 +195,9 @@ func (e endpoint) persist(l *limit, device string, q question) ([]byte, error) {
 			return nil, fmt.Errorf("imds: %w", err)
 		case last == nil || !l.over():
 			last = err // but a try that l cut off says nothing
+		}
+		if errors.Is(err, unix.ENETUNREACH) {
+			noWay(nil)
 		}
 		if !l.sleep(pause/2 + rand.N(pause/2)) {
 			return nil, fmt.Errorf("imds: %w (%s in %v)", last, plural(tries, "try", "tries"), time.Since(start).Round(time.Millisecond))

@@ -50,9 +50,10 @@ func (l *limit) then(f func()) (stop func()) {
 	return func() { close(stopped) }
 }
 
-// inner is a limit that ends with l, or when end is called, which must be at some time.
-func (l *limit) inner() (inner *limit, end func()) {
-	inner = newLimit()
+// inner is a limit that ends with l, or when the function beside it is called, which must be at
+// some time.
+func (l *limit) inner() (*limit, func()) {
+	inner := newLimit()
 	stop := l.then(func() { inner.end(l.cause) })
 	return inner, func() {
 		stop()
@@ -61,8 +62,8 @@ func (l *limit) inner() (inner *limit, end func()) {
 }
 
 // within is an inner limit that also ends after d, for that cause.
-func (l *limit) within(d time.Duration, cause error) (inner *limit, end func()) {
-	inner, end = l.inner()
+func (l *limit) within(d time.Duration, cause error) (*limit, func()) {
+	inner, end := l.inner()
 	timer := time.AfterFunc(d, func() { inner.end(cause) })
 	return inner, func() {
 		timer.Stop()

@@ -60,23 +60,22 @@ func dialRtnl(groups ...int) (*rtnl, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("netlink: socket", err)
 	}
+	c := &rtnl{file: os.NewFile(uintptr(fd), "rtnetlink"), buf: make([]byte, 1<<16)}
+	if c.raw, err = c.file.SyscallConn(); err == nil {
+		err = os.NewSyscallError("netlink: bind", unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+	}
 	// These only make answers shorter (4.3, 4.20) and errors talk (4.12): an older kernel does without.
 	for _, opt := range []int{unix.NETLINK_CAP_ACK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK} {
 		_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, opt, 1)
 	}
-	for _, g := range groups {
-		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g); err != nil {
-			_ = unix.Close(fd)
-			return nil, os.NewSyscallError("netlink: join group", err)
-		}
+	for _, g := range groups { // after bind, which would leave them: netlink_bind of net/netlink/af_netlink.c
+		err = errors.Join(err, os.NewSyscallError("netlink: join group", unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g)))
 	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		_ = unix.Close(fd)
-		return nil, os.NewSyscallError("netlink: bind", err)
+	if err != nil {
+		c.close()
+		return nil, err
 	}
-	c := &rtnl{file: os.NewFile(uintptr(fd), "rtnetlink"), buf: make([]byte, 1<<16)}
-	c.raw, err = c.file.SyscallConn()
-	return c, err
+	return c, nil
 }
 
 func (c *rtnl) close() { _ = c.file.Close() }

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"eni0/testbed/ec2"
+
+	"golang.org/x/sys/unix"
+)
+
+// furnish gives eth0 and eth1 some of everything that a link loses by going down.
+func (l *lab) furnish() {
+	l.Helper()
+	for n, dev := range []string{"eth0", "eth1"} {
+		device := 1 - n // of {1, 0}
+		router, prefix := l.Router(device), netip.MustParsePrefix
+		id := uint32(10 * (n + 1))
+		l.must(
+			ec2.AddRoute(ec2.Route{Dev: dev, Dst: prefix("172.16.0.0/16"), Via: router, Metric: uint32(100 + n)}),
+			ec2.AddRoute(ec2.Route{Dev: dev, Dst: prefix("172.17.0.0/16"), Proto: unix.RTPROT_BOOT, Metric: uint32(100 + n)}),
+			ec2.AddRoute(ec2.Route{Dev: dev, Via: router, Table: uint32(1000 + n)}),
+			ec2.AddRoute(ec2.Route{Dev: dev, Dst: prefix("192.0.2.0/24"), Via: netip.MustParseAddr("198.51.100.1"), Onlink: true, Metric: uint32(7 + n)}),
+			ec2.AddNeighbour(dev, router.Next().Next(), [6]byte{2, 0, 0, 0, 1, byte(n)}),
+			ec2.AddNextHop(id, dev, router), ec2.AddNextHopGroup(id+1, id),
+			ec2.AddRoute(ec2.Route{Dst: prefix("203.0.113.0/24"), NextHop: id + 1, Metric: uint32(10 + n)}),
+			ec2.AddRule(ec2.Rule{From: prefix("10.0.9.9/32"), Table: uint32(1000 + n), Priority: uint32(500 + n)}))
+	}
+	l.must(ec2.AddRoute(ec2.Route{Dst: netip.MustParsePrefix("100.64.0.0/10"),
+		Multipath: []ec2.Hop{{Dev: "eth0", Via: l.Router(1)}, {Dev: "eth1", Via: l.Router(0)}}}))
+}
+
+// furnishIPv6 adds what is IPv6.
+func (l *lab) furnishIPv6() {
+	l.Helper()
+	for n, dev := range []string{"eth0", "eth1"} {
+		net6 := netip.MustParsePrefix([]string{"fd00:a::/64", "fd00:b::/64"}[n])
+		host, router := net6.Addr().Next(), net6.Addr().Next().Next()
+		l.must(
+			ec2.AddAddr(dev, netip.PrefixFrom(host, 64)),
+			ec2.AddAddr(dev, netip.PrefixFrom(router.Next(), 128)),
+			ec2.AddRoute(ec2.Route{Dev: dev, Dst: netip.MustParsePrefix("::/0"), Via: router, Metric: uint32(1024 + n)}),
+			ec2.AddRoute(ec2.Route{Dev: dev, Dst: netip.MustParsePrefix("2001:db8::/32"), Via: router, Table: uint32(1000 + n)}),
+			ec2.AddNeighbour(dev, router, [6]byte{2, 0, 0, 0, 2, byte(n)}))
+	}
+}
+
+// Links that go down for their rename have everything afterwards that they had before.
+func TestKernelBounce(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.furnish()
+	if ec2.HasIPv6() {
+		l.furnishIPv6()
+	}
+	nl := l.dial()
+	defer nl.close()
+	var log strings.Builder
+	for _, want := range [][]string{{"eth0", "eth1"}, {"eth1", "eth0"}} {
+		l.unchanged(func() {
+			before, err := nl.links()
+			l.must(err)
+			wishes, err := exchange(before, "eth0", "eth1")
+			l.must(err)
+			r := &renaming{nl: nl, log: logger{to: &log}, before: before}
+			l.must(r.bounce(wishes), r.settled(wishes))
+			if lost, err := r.lost(); len(lost) < 10 || err != nil {
+				t.Fatalf("lost %d things (%v): the links have not been down", len(lost), err)
+			}
+			r.restore(everything)
+		})
+		l.wantNames(want...)
+	}
+	if strings.Contains(log.String(), "not put back") {
+		t.Error(log.String())
+	}
+}
+
+// What a manager makes by itself is left to it while it is being restarted, and nothing else.
+func TestKernelBounceLeavesTheManagersRoutes(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.must(ec2.AddRoute(ec2.Route{Dev: "eth0", Dst: netip.MustParsePrefix("172.17.0.0/16"), Proto: unix.RTPROT_BOOT}))
+	nl := l.dial()
+	defer nl.close()
+	before, err := nl.links()
+	l.must(err)
+	r := &renaming{nl: nl, log: logger{to: new(strings.Builder)}, before: before}
+	wishes, err := exchange(before, "eth0", "eth1")
+	l.must(err)
+	l.unchanged(func() {
+		l.must(r.bounce(wishes))
+		r.restore(item.managed)
+	}, m.Owns)
+	if w, err := nl.observe(); len(w.routes) != 0 || err != nil {
+		t.Errorf("default routes: %v (%v), want none yet", w.routes, err)
+	}
+	l.unchanged(func() { r.restore(everything) }, m.Owns)
+	if w, err := nl.observe(); len(w.routes) != 1 || err != nil {
+		t.Errorf("default routes: %v (%v), want the one that was lost", w.routes, err)
+	}
+}
+
+// A rename that the kernel refuses in the middle is undone, whatever has been done by then.
+func TestKernelPutsNamesBack(t *testing.T) {
+	l, m := managed(t, 1, 2, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	nl := l.dial()
+	defer nl.close()
+	links, err := nl.links()
+	l.must(err)
+	a, _ := byName(links, "eth0")
+	b, _ := byName(links, "eth1")
+	for _, refused := range [][]step{
+		{{a.index, a.addr, "eth0", "eni0-eth1"}, {b.index, b.addr, "eth1", "eth2"}},
+		{{a.index, a.addr, "eth0", "eni0-eth1"}, {b.index, b.addr, "eth1", "eth0"}, {a.index, a.addr, "eni0-eth1", "eth2"}},
+	} {
+		for _, requests := range [][]message{renames(refused), bounces(refused, map[int32]bool{a.index: true, b.index: true})} {
+			l.unchanged(func() {
+				r := &renaming{nl: nl, log: logger{to: new(strings.Builder)}, before: links}
+				r.kept, err = nl.belongings(links, map[int32]bool{a.index: true, b.index: true})
+				l.must(err)
+				err := nl.carryOut(requests)
+				if !errors.Is(err, unix.EEXIST) {
+					t.Fatalf("carryOut() = %v, want %v", err, unix.EEXIST)
+				}
+				if err = r.putNamesBack(refusal(err)); codeOf(err) != codeDoubt || !errors.Is(err, unix.EEXIST) {
+					t.Errorf("putNamesBack() = %v with code %d, want %v with code %d", err, codeOf(err), unix.EEXIST, codeDoubt)
+				}
+			})
+			l.wantNames("eth2", "eth0", "eth1")
+		}
+	}
+}
+
+// Where a name can't be put back, the message says where the link stands, and the code is 12.
+func TestKernelCantPutNamesBack(t *testing.T) {
+	l := launch(t, 1, 0)
+	if l == nil {
+		return
+	}
+	nl := l.dial()
+	defer nl.close()
+	links, err := nl.links()
+	l.must(err)
+	l.rename("eth0", "eni0-eth1")
+	l.must(ec2.AddBridge("eth0", [6]byte{2, 0, 0, 0, 0, 9}))
+	r := &renaming{nl: nl, log: logger{to: new(strings.Builder)}, before: links}
+	err = r.putNamesBack(unix.ENODEV)
+	if codeOf(err) != codeBroken {
+		t.Errorf("putNamesBack() = %v with code %d, want code %d", err, codeOf(err), codeBroken)
+	}
+	l.says(err.Error(), "was eth0 and is eni0-eth1")
+}

@@ -1,0 +1,739 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"eni0/testbed/ec2"
+
+	"golang.org/x/sys/unix"
+)
+
+// These tests run against the real kernel: each starts itself again in namespaces of its own,
+// with a pocket EC2 in them. What they test is this test's binary, which TestMain turns
+// into eni0 where ENI0_MAIN is set, and into systemctl where that is its name.
+
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "systemctl" {
+		os.Exit(systemctlStandIn(os.Args[1:]))
+	}
+	if os.Getenv("ENI0_MAIN") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// A lab is a world to test in.
+type lab struct {
+	*testing.T
+	*ec2.Instance
+	env []string
+}
+
+// launch runs the calling test again in namespaces of its own, and returns nil, or there a lab
+// with those ENIs: ec2.Launch. PATH is empty, so that no systemctl of the host can be met.
+func launch(t *testing.T, order ...int) *lab {
+	t.Helper()
+	if os.Getenv("ENI0_INSIDE") == "" {
+		runInside(t)
+		return nil
+	}
+	i, err := ec2.Launch(order)
+	if why := ec2.Refused(err); why != "" {
+		t.Skip(why)
+	}
+	l := &lab{t, i, []string{"ENI0_MAIN=1", "PATH="}}
+	l.must(err)
+	t.Cleanup(func() { l.must(i.Close()) })
+	return l
+}
+
+func runInside(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "ENI0_INSIDE=1")
+	ec2.Isolate(cmd)
+	out, err := cmd.CombinedOutput()
+	if why := ec2.Refused(err); why != "" {
+		t.Skip(why)
+	}
+	if err != nil || testing.Verbose() {
+		t.Logf("%s", out)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(out, []byte("\n--- SKIP")) {
+		t.Skip("skipped inside")
+	}
+}
+
+// managed is a lab with the network up and a manager that follows links.
+func managed(t *testing.T, order ...int) (*lab, *ec2.Manager) {
+	t.Helper()
+	l := launch(t, order...)
+	if l == nil {
+		return nil, nil
+	}
+	m, err := l.Manage()
+	l.must(err)
+	t.Cleanup(func() { l.must(m.Close()) })
+	return l, m
+}
+
+func (l *lab) must(errs ...error) {
+	l.Helper()
+	if err := errors.Join(errs...); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// A result is what a run of eni0 came to.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+func (l *lab) command(args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = l.env
+	return cmd
+}
+
+// run runs eni0 and expects a code.
+func (l *lab) run(code int, args ...string) result {
+	l.Helper()
+	r := l.finish(l.command(args...))
+	if r.code != code {
+		l.Fatalf("eni0 %s: code %d, want %d\n%s%s", strings.Join(args, " "), r.code, code, r.stdout, r.stderr)
+	}
+	return r
+}
+
+func (l *lab) finish(cmd *exec.Cmd) result {
+	l.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	_ = cmd.Run() // the code tells
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// says fails the test unless text has want in it.
+func (l *lab) says(text, want string) {
+	l.Helper()
+	if !strings.Contains(text, want) {
+		l.Errorf("says %q, want %q in it", text, want)
+	}
+}
+
+// device tells the names of the ENIs, by device index.
+func (l *lab) names(devices int) (names []string) {
+	l.Helper()
+	for d := range devices {
+		all, err := net.Interfaces()
+		l.must(err)
+		name := "none"
+		for _, i := range all {
+			if mac := l.MAC(d); bytes.Equal(i.HardwareAddr, mac[:]) {
+				name = i.Name
+			}
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+func (l *lab) wantNames(want ...string) {
+	l.Helper()
+	if got := l.names(len(want)); !slices.Equal(got, want) {
+		l.Errorf("the ENIs are called %v, want %v", got, want)
+	}
+}
+
+func (l *lab) state() []string {
+	l.Helper()
+	s, err := ec2.State()
+	l.must(err)
+	return s
+}
+
+// unchanged runs do and fails the test if it changed a name, address, route, neighbour, rule
+// or next hop, but for lines that are mine to change.
+func (l *lab) unchanged(do func(), mine ...func(string) bool) {
+	l.Helper()
+	before := l.state()
+	do()
+	l.sameState(before, mine...)
+}
+
+func (l *lab) sameState(before []string, mine ...func(string) bool) {
+	l.Helper()
+	after := l.state()
+	for _, d := range []struct {
+		what      string
+		from, not []string
+	}{{"lost", before, after}, {"new", after, before}} {
+		for _, line := range d.from {
+			if !slices.Contains(d.not, line) && !slices.ContainsFunc(mine, func(f func(string) bool) bool { return f(line) }) {
+				l.Errorf("%s: %s", d.what, line)
+			}
+		}
+	}
+}
+
+// rename names a link, down or up as it is.
+func (l *lab) rename(from, to string) {
+	l.Helper()
+	i, err := net.InterfaceByName(from)
+	l.must(err)
+	nl := l.dial()
+	defer nl.close()
+	l.must(nl.carryOut([]message{setLink(int32(i.Index), to, 0, 0)}))
+}
+
+func (l *lab) dial() *rtnl {
+	l.Helper()
+	nl, err := dialRtnl()
+	l.must(err)
+	return nl
+}
+
+func TestKernelFix(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	l.says(l.run(codeNames, "check").stdout, "the primary ENI is called eth1, not eth0, and default traffic leaves by another link")
+	before := l.state()
+	r := l.run(codeRight, "fix")
+	l.says(r.stderr, "eni0: 0a:ff:00:00:00:01 (index ")
+	l.says(r.stderr, "): eth1 -> eth0\n")
+	if strings.Contains(r.stderr, "not followed") {
+		t.Errorf("the manager moved the default route, and fix did not see it: %s", r.stderr)
+	}
+	l.wantNames("eth0", "eth1")
+	l.must(m.Apply()) // it adds the one route before it deletes the other
+	l.sameState(before, m.Owns)
+	l.says(l.run(codeRight, "check").stdout, "eth0 is the primary ENI, and default traffic leaves by it.")
+	l.unchanged(func() { l.run(codeRight, "fix") })
+	l.says(l.run(codeRight, "route").stdout, "0a:ff:00:00:00:01\n")
+}
+
+func TestKernelFixManyENIs(t *testing.T) {
+	l, m := managed(t, 4, 2, 3, 1, 14, 6, 7, 8, 9, 10, 11, 12, 13, 5, 0)
+	if l == nil {
+		return
+	}
+	before := l.state()
+	l.run(codeRight, "fix")
+	l.must(m.Apply())
+	l.sameState(before, m.Owns)
+	l.wantNames("eth0", "eth3", "eth1", "eth2", "eth14", "eth13")
+	l.unchanged(func() { l.run(codeRight, "fix") })
+}
+
+func TestKernelFixJSON(t *testing.T) {
+	l, _ := managed(t, 2, 0, 1)
+	if l == nil {
+		return
+	}
+	var got struct {
+		Code    int
+		Primary string
+		Plan    []struct{ From, To string }
+		Renamed []struct{ From, To string }
+	}
+	l.must(json.Unmarshal([]byte(l.run(codeNames, "fix", "-n", "-json").stdout), &got))
+	if len(got.Plan) != 3 || len(got.Renamed) != 0 || got.Code != codeNames {
+		t.Errorf("fix -n -json = %+v, want a plan of 3 and nothing renamed", got)
+	}
+	l.must(json.Unmarshal([]byte(l.run(codeRight, "fix", "-json").stdout), &got))
+	if len(got.Renamed) != 2 || got.Primary != "0a:ff:00:00:00:01" || got.Code != codeRight {
+		t.Errorf("fix -json = %+v, want two links renamed", got)
+	}
+	l.wantNames("eth0", "eth2", "eth1")
+}
+
+func TestKernelDryRun(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	l.unchanged(func() {
+		want := "ip link set dev eth0 name eni0-eth1\nip link set dev eth1 name eth0\nip link set dev eni0-eth1 name eth1\n"
+		l.says(l.run(codeNames, "fix", "-n").stdout, want)
+		l.says(l.run(codeRight, "swap", "-n", "eth0", "eth1").stdout, want)
+	})
+	l.wantNames("eth1", "eth0")
+}
+
+func TestKernelRightWorld(t *testing.T) {
+	l, _ := managed(t, 0, 1, 2)
+	if l == nil {
+		return
+	}
+	l.unchanged(func() {
+		l.run(codeRight)
+		l.run(codeRight, "fix")
+		l.run(codeRight, "fix", "-names")
+	})
+	l.wantNames("eth0", "eth1", "eth2")
+}
+
+// The kernel finishes a name change that a killed eni0 has begun, and a later run does what is left.
+func TestKernelKilled(t *testing.T) {
+	l, m := managed(t, 1, 2, 0)
+	if l == nil {
+		return
+	}
+	before := l.state()
+	for round := range 40 {
+		cmd := l.command("fix")
+		l.must(cmd.Start())
+		time.Sleep(time.Duration(round) * 150 * time.Microsecond)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed
+		for _, name := range l.names(3) {
+			if temporary(name) {
+				t.Fatalf("round %d: a link is called %s: a datagram was cut short", round, name)
+			}
+		}
+		l.run(codeRight, "fix")
+		l.wantNames("eth0")
+		l.run(codeRight, "swap", "eth0", "eth1")
+		l.must(m.Apply())
+	}
+	l.run(codeRight, "fix")
+	l.must(m.Apply())
+	l.sameState(before, m.Owns)
+}
+
+func TestKernelFinishesTemporaryNames(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	for _, from := range []struct {
+		world   string
+		renames [][2]string // from primary eth1, secondary eth0
+	}{
+		{"nothing but the first step", [][2]string{{"eth0", "eni0-eth1"}}},
+		{"all but the last step", [][2]string{{"eth0", "eni0-eth1"}, {"eth1", "eth0"}}},
+		{"the primary stepped aside", [][2]string{{"eth1", "eni0-eth0"}}},
+		{"both did", [][2]string{{"eth0", "eni0-eth1"}, {"eth1", "eni0-eth0"}}},
+		{"the secondary is to be eth0, of a swap by hand", [][2]string{{"eth0", "eni0-eth0"}}},
+	} {
+		for _, r := range from.renames {
+			l.rename(r[0], r[1])
+		}
+		l.run(codeNames, "check")
+		l.run(codeRight, "fix")
+		if l.wantNames("eth0", "eth1"); t.Failed() {
+			t.Fatal(from.world)
+		}
+		l.must(m.Apply())
+		l.unchanged(func() { l.run(codeRight, "fix") })
+		l.run(codeRight, "swap", "eth0", "eth1")
+	}
+}
+
+func TestKernelSwap(t *testing.T) {
+	l, _ := managed(t, 0, 1)
+	if l == nil {
+		return
+	}
+	l.must(ec2.AddBridge("a-very-long-nam", [6]byte{2, 0, 0, 0, 0, 9}))
+	for range 2 {
+		l.says(l.run(codeRight, "swap", "eth1", "a-very-long-nam").stderr, ": eth1 -> a-very-long-nam\n")
+		l.wantNames("eth0", "a-very-long-nam")
+		l.run(codeRight, "swap", "a-very-long-nam", "eth1")
+		l.wantNames("eth0", "eth1")
+	}
+	l.unchanged(func() {
+		l.says(l.run(codeDoubt, "swap", "eth0", "eth9").stderr, "eth9: no such link")
+		l.says(l.run(codeUsage, "swap", "eth0", "eth/1").stderr, `"eth/1": a link's name can't have the byte '/'`)
+		l.run(codeUsage, "swap", "eth0", "eth0")
+	})
+	l.wantNames("eth0", "eth1")
+	l.rename("eth0", "eni0-eth1x")
+	l.rename("eth1", "eth0")
+	l.run(codeRight, "swap", "eth1x", "eth0")
+	l.wantNames("eth1x", "eth0")
+}
+
+func TestKernelRefusals(t *testing.T) {
+	l, _ := managed(t, 1, 2, 0)
+	if l == nil {
+		return
+	}
+	l.unchanged(func() {
+		l.must(ec2.AddVeth("eth9", l.MAC(0), "far", -1))
+		l.says(l.run(codeDoubt, "fix").stderr, "two ENIs have the primary's address")
+		l.must(ec2.Delete("eth9"))
+
+		l.rename("eth0", "eth7")
+		l.must(ec2.AddAltname("eth1", "eth0"))
+		l.says(l.run(codeDoubt, "fix").stderr, "`ip link property del dev eth1 altname eth0` clears it")
+		l.wantNames("eth2", "eth7", "eth1")
+	})
+}
+
+func TestKernelBridgeHoldsTheName(t *testing.T) {
+	l := launch(t, 1, 0)
+	if l == nil {
+		return
+	}
+	l.rename("eth0", "eth5")
+	l.must(ec2.AddBridge("eth0", [6]byte{2, 0, 0, 0, 0, 9}))
+	m, err := l.Manage()
+	l.must(err)
+	defer m.Close()
+	l.unchanged(func() { l.says(l.run(codeDoubt, "fix").stderr, `is no ENI (kind "bridge"): left alone`) })
+	l.wantNames("eth1", "eth5")
+}
+
+func TestKernelNoCapability(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	l.unchanged(func() {
+		cmd := l.command("fix")
+		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids}
+		r := l.finish(cmd)
+		if r.code != codeDoubt {
+			t.Errorf("fix without CAP_NET_ADMIN: code %d, want %d", r.code, codeDoubt)
+		}
+		l.says(r.stderr, "eni0: rename: operation not permitted: run as root or with CAP_NET_ADMIN\n")
+	})
+	l.wantNames("eth1", "eth0")
+}
+
+func TestKernelIMDS(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	l.says(l.run(codeRight, "imds", "mac").stdout, "0a:ff:00:00:00:01\n")
+	l.says(l.run(codeRight, "imds", "/latest/meta-data/mac").stdout, "0a:ff:00:00:00:01\n")
+	l.says(l.run(codeDoubt, "imds", "nothing-there").stderr, "/latest/meta-data/nothing-there: 404")
+	l.Metadata().Refuse(3)
+	l.Metadata().Busy(2)
+	l.run(codeNames, "check")
+	l.must(l.Serve(nil))
+	l.unchanged(func() {
+		r := l.run(codeDoubt, "check", "-timeout", "300ms")
+		l.says(r.stdout, "eth0")
+		l.says(r.stderr, "imds: token: connect 169.254.169.254: connection refused (")
+		l.run(codeDoubt, "fix", "-timeout", "300ms")
+	})
+	l.wantNames("eth1", "eth0")
+}
+
+// The routing table leads nowhere: the ENIs are asked by in turn.
+func TestKernelIMDSByAnotherENI(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.must(ec2.DelRoute(ec2.Route{Dev: "eth0", Via: l.Router(1), Metric: 512, Proto: 16}),
+		ec2.AddNeighbour("eth0", netip.MustParseAddr("10.0.2.77"), [6]byte{2, 0, 0, 0, 0, 7}),
+		ec2.AddRoute(ec2.Route{Dev: "eth0", Via: netip.MustParseAddr("10.0.2.77"), Metric: 512}))
+	l.unchanged(func() { l.run(codeNames, "check") })
+}
+
+func TestKernelLateENI(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	l.must(ec2.Delete("eth1"))
+	l.unchanged(func() {
+		l.says(l.run(codeDoubt, "fix", "-timeout", "500ms").stderr, "no link has the primary ENI's address (yet), after waiting")
+	})
+	cmd := l.command("fix", "-restart", "")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	l.must(cmd.Start())
+	l.must(ec2.AddVeth("eth1", l.MAC(0), "far", -1))
+	_ = cmd.Wait() // names are what is looked at: the manager has no way by this ENI
+	l.wantNames("eth0", "eth1")
+	l.says(stderr.String(), ": eth1 -> eth0\n")
+}
+
+// The route stays where it is with no manager to move it: renaming alone is not the cure.
+func TestKernelNoManager(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.unchanged(func() {
+		r := l.run(codeRoute, "fix", "-timeout", "700ms")
+		l.says(r.stderr, "default traffic has not followed: no time left of 700ms")
+	})
+	l.wantNames("eth0", "eth1")
+	l.run(codeRoute, "check")
+	l.unchanged(func() { l.run(codeRoute, "fix") })
+}
+
+func TestKernelTrafficByThePrimary(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.must(ec2.AddRoute(ec2.Route{Dev: "eth1", Via: l.Router(0), Metric: 100}))
+	l.unchanged(func() {
+		l.says(l.run(codeRight, "check").stdout, "a rename would disturb it")
+		l.run(codeRight, "fix")
+		l.run(codeNames, "check", "-names")
+	})
+	l.wantNames("eth1", "eth0")
+	l.unchanged(func() { l.run(codeRight, "fix", "-names") })
+	l.wantNames("eth0", "eth1")
+}
+
+func TestKernelRoutes(t *testing.T) {
+	l, m := managed(t, 0, 1, 2)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	out := func(want string) { l.Helper(); l.says(l.run(codeRight, "route").stdout, want) }
+	out("0a:ff:00:00:00:01\n")
+	l.must(ec2.AddNextHop(7, "eth2", l.Router(2)), ec2.AddNextHop(8, "eth1", l.Router(1)), ec2.AddNextHopGroup(9, 7, 8),
+		ec2.AddRoute(ec2.Route{NextHop: 7, Metric: 50}))
+	out("0a:ff:00:00:00:03\n")
+	l.must(os.WriteFile("/proc/sys/net/ipv4/nexthop_compat_mode", []byte("0"), 0))
+	out("0a:ff:00:00:00:03\n")
+	l.must(ec2.AddRoute(ec2.Route{NextHop: 9, Metric: 40}))
+	l.says(l.run(codeDoubt, "route").stderr, "default traffic leaves by 2 links")
+	l.must(ec2.AddRoute(ec2.Route{Metric: 30, Multipath: []ec2.Hop{{Dev: "eth0", Via: l.Router(0)}, {Dev: "eth1", Via: l.Router(1)}}}))
+	l.says(l.run(codeRoute, "check").stdout, "another link")
+	l.must(ec2.SetUp("eth1", false)) // its hop is dead now: all live ones are the primary's
+	out("0a:ff:00:00:00:01\n")
+	l.run(codeRight, "check")
+}
+
+func TestKernelIPv6Route(t *testing.T) {
+	l := launch(t, 1, 0)
+	if l == nil {
+		return
+	}
+	if !ec2.HasIPv6() {
+		t.Skip("no IPv6")
+	}
+	l.must(ec2.SetUp("eth0", true), ec2.AddAddr("eth0", netip.MustParsePrefix("fd00:1::10/64")))
+	l.says(l.run(codeDoubt, "route").stderr, "there is no default route")
+	l.must(ec2.AddRoute(ec2.Route{Dev: "eth0", Dst: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("fd00:1::1"), Metric: 1024}))
+	l.says(l.run(codeRight, "route").stdout, "0a:ff:00:00:00:02\n")
+}
+
+func TestKernelRuleWarning(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	l.must(ec2.AddRule(ec2.Rule{IIF: "eth1", Table: 100, Priority: 1000}), ec2.AddRule(ec2.Rule{OIF: "eth8", Table: 100, Priority: 1001}))
+	r := l.run(codeRight, "fix")
+	l.says(r.stderr, "rule 1000 iif eth1 goes by name, and now means another link")
+	if strings.Contains(r.stderr, "eth8") {
+		t.Errorf("warns of a rule for a link that was not renamed: %s", r.stderr)
+	}
+}
+
+func TestKernelLock(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	unlock, err := lock(newLimit())
+	l.must(err)
+	l.unchanged(func() {
+		l.says(l.run(codeDoubt, "fix", "-timeout", "300ms").stderr, fmt.Sprintf("lock: process %d has been at work all the time", os.Getpid()))
+		l.run(codeNames, "check") // needs no lock
+		l.run(codeNames, "fix", "-n")
+	})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if r := l.finish(l.command("fix")); r.code != codeRight {
+				t.Errorf("one of 8 at once: %+v", r)
+			}
+		})
+	}
+	unlock()
+	all.Wait()
+	l.wantNames("eth0", "eth1")
+}
+
+func TestKernelSignal(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	asked := make(chan bool, 100)
+	l.must(l.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- true
+		w.WriteHeader(503)
+	})))
+	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		l.unchanged(func() {
+			cmd := l.command("fix")
+			l.must(cmd.Start())
+			<-asked
+			l.must(cmd.Process.Signal(s))
+			if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != codeDoubt {
+				t.Errorf("%v: %v, want code %d", s, cmd.ProcessState, codeDoubt)
+			}
+			for len(asked) > 0 {
+				<-asked
+			}
+		})
+	}
+	l.wantNames("eth1", "eth0")
+}
+
+// systemctlStandIn notes how it was called in $SYSTEMCTL_LOG. Units run if $SYSTEMCTL_ACTIVE says so.
+func systemctlStandIn(args []string) int {
+	f, err := os.OpenFile(os.Getenv("SYSTEMCTL_LOG"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = fmt.Fprintln(f, strings.Join(args, " "))
+	}
+	if err != nil {
+		return 99
+	}
+	if args[0] == "is-active" && os.Getenv("SYSTEMCTL_ACTIVE") != args[len(args)-1] {
+		return 3
+	}
+	return 0
+}
+
+// systemd puts the stand-in on eni0's PATH, with one unit that runs, and returns what it is
+// asked for, line by line.
+func (l *lab) systemd(active string) chan string {
+	l.Helper()
+	dir := l.TempDir()
+	self, err := os.Executable()
+	l.must(err, os.Symlink(self, filepath.Join(dir, "systemctl")), unix.Mkfifo(filepath.Join(dir, "log"), 0o600))
+	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_RDWR, 0)
+	l.must(err)
+	l.Cleanup(func() { log.Close() })
+	l.env = append(l.env, "PATH="+dir, "SYSTEMCTL_LOG="+filepath.Join(dir, "log"), "SYSTEMCTL_ACTIVE="+active)
+	lines := make(chan string, 100)
+	go func() {
+		b := make([]byte, 4096)
+		for n, err := log.Read(b); err == nil; n, err = log.Read(b) {
+			for line := range strings.Lines(string(b[:n])) {
+				lines <- strings.TrimSpace(line)
+			}
+		}
+	}()
+	return lines
+}
+
+func TestKernelRestart(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold() // like systemd-networkd 252, it moves the route when it is restarted
+	lines := l.systemd("b.service")
+	var asked []string
+	applied := make(chan error)
+	go func() {
+		for line := range lines {
+			if asked = append(asked, line); strings.Contains(line, "try-restart") {
+				applied <- m.Apply()
+				return
+			}
+		}
+	}()
+	r := l.run(codeRight, "fix", "-restart", "a.service,b.service")
+	l.must(<-applied)
+	want := []string{"is-active --quiet -- a.service", "is-active --quiet -- b.service", "--no-block try-restart -- b.service"}
+	if !slices.Equal(asked, want) {
+		t.Errorf("systemctl was asked %q, want %q", asked, want)
+	}
+	l.says(r.stderr, "restarting [b.service]")
+	l.wantNames("eth0", "eth1")
+}
+
+// A manager that does not make its routes again: what was lost is put back at the deadline.
+func TestKernelRestartInVain(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.systemd("systemd-networkd.service")
+	l.unchanged(func() { l.run(codeRoute, "fix", "-timeout", "3s") })
+	l.wantNames("eth0", "eth1")
+}
+
+func TestKernelCommand(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	self, err := os.Executable()
+	l.must(err)
+	l.says(l.run(codeRight, "fix", "--", self, "version").stdout, "eni0 ")
+	l.wantNames("eth0", "eth1")
+	l.says(l.run(codeRight, "fix", "-no-such-flag", "--", self, "version").stdout, "eni0 ")
+	l.says(l.run(codeDoubt, "fix", "--", "/no/such/program").stderr, "eni0: /no/such/program: no such file or directory")
+}
+
+// Dumps are complete while links come and go.
+func TestKernelDumpWhileLinksChange(t *testing.T) {
+	l := launch(t, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
+	if l == nil {
+		return
+	}
+	stop, done := make(chan bool), make(chan error)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			name := fmt.Sprintf("br%d", n)
+			if err := errors.Join(ec2.AddBridge(name, [6]byte{2, 1, 0, 0, byte(n >> 8), byte(n)}), ec2.Delete(name)); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	nl := l.dial()
+	defer nl.close()
+	for range 300 {
+		links, err := nl.links()
+		l.must(err)
+		for n := range 15 {
+			if _, ok := byName(links, fmt.Sprintf("eth%d", n)); !ok {
+				t.Fatalf("eth%d is not among %d links", n, len(links))
+			}
+		}
+	}
+	close(stop)
+	l.must(<-done)
+}
