@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net/netip"
 	"strings"
 	"testing"
@@ -93,7 +94,7 @@ func TestKernelBounceLeavesTheManagersRoutes(t *testing.T) {
 	defer nl.close()
 	before, err := nl.links()
 	l.must(err)
-	r := &renaming{nl: nl, log: logger{to: new(strings.Builder)}, before: before}
+	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: before}
 	wishes, err := exchange(before, "eth0", "eth1")
 	l.must(err)
 	l.unchanged(func() {
@@ -128,15 +129,15 @@ func TestKernelPutsNamesBack(t *testing.T) {
 	} {
 		for _, requests := range [][]message{renames(refused), bounces(refused, map[int32]bool{a.index: true, b.index: true})} {
 			l.unchanged(func() {
-				r := &renaming{nl: nl, log: logger{to: new(strings.Builder)}, before: links}
+				r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links}
 				r.kept, err = nl.belongings(links, map[int32]bool{a.index: true, b.index: true})
 				l.must(err)
-				err := nl.carryOut(requests)
-				if !errors.Is(err, unix.EEXIST) {
-					t.Fatalf("carryOut() = %v, want %v", err, unix.EEXIST)
+				why := nl.carryOut(requests)
+				if !errors.Is(why, unix.EEXIST) && !errors.Is(why, unix.EBUSY) { // EBUSY: Linux before 6.2
+					t.Fatalf("carryOut() = %v, want %v", why, unix.EEXIST)
 				}
-				if err = r.putNamesBack(refusal(err)); codeOf(err) != codeDoubt || !errors.Is(err, unix.EEXIST) {
-					t.Errorf("putNamesBack() = %v with code %d, want %v with code %d", err, codeOf(err), unix.EEXIST, codeDoubt)
+				if err := r.putNamesBack(refusal(why)); codeOf(err) != codeDoubt || !errors.Is(err, why) {
+					t.Errorf("putNamesBack() = %v with code %d, want %v with code %d", err, codeOf(err), why, codeDoubt)
 				}
 			})
 			l.wantNames("eth2", "eth0", "eth1")
@@ -156,7 +157,7 @@ func TestKernelCantPutNamesBack(t *testing.T) {
 	l.must(err)
 	l.rename("eth0", "eni0-eth1")
 	l.must(ec2.AddBridge("eth0", [6]byte{2, 0, 0, 0, 0, 9}))
-	r := &renaming{nl: nl, log: logger{to: new(strings.Builder)}, before: links}
+	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links}
 	err = r.putNamesBack(unix.ENODEV)
 	if codeOf(err) != codeBroken {
 		t.Errorf("putNamesBack() = %v with code %d, want code %d", err, codeOf(err), codeBroken)

@@ -1,0 +1,163 @@
+package ec2
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+const create = unix.NLM_F_CREATE | unix.NLM_F_EXCL // what is there already is an error
+
+// AddVeth makes a pair of links in the calling thread's namespace, down. The peer gets an address of
+// the kernel's choice, and goes to the namespace of peerNetnsFd unless that is negative. As with all
+// links made here, the near end gets no IPv6 address by itself: one would come up at any moment.
+func AddVeth(name string, mac [6]byte, peer string, peerNetnsFd int) error {
+	end := attr(ifinfomsg(0, 0, 0), unix.IFLA_IFNAME, cstring(peer))
+	if peerNetnsFd >= 0 {
+		end = attr(end, unix.IFLA_NET_NS_FD, u32(uint32(peerNetnsFd)))
+	}
+	const vethInfoPeer = 1 // VETH_INFO_PEER, linux/veth.h
+	if err := addLink(name, mac, "veth", attr(nil, vethInfoPeer, end)); err != nil {
+		return err
+	}
+	if peerNetnsFd >= 0 {
+		return nil
+	}
+	return noIPv6(peer)
+}
+
+// AddBridge makes a bridge, down.
+func AddBridge(name string, mac [6]byte) error {
+	return addLink(name, mac, "bridge", nil)
+}
+
+// addLink makes a link of a kind.
+func addLink(name string, mac [6]byte, kind string, data []byte) error {
+	info := attr(nil, unix.IFLA_INFO_KIND, cstring(kind))
+	if data != nil {
+		info = attr(info, unix.IFLA_INFO_DATA, data)
+	}
+	b := attr(ifinfomsg(0, 0, 0), unix.IFLA_IFNAME, cstring(name))
+	b = attr(b, unix.IFLA_ADDRESS, mac[:])
+	b = attr(b, unix.IFLA_LINKINFO, info)
+	if err := request(unix.RTM_NEWLINK, create, b); err != nil {
+		return about(err, "%s %s", kind, name)
+	}
+	return noIPv6(name)
+}
+
+// noIPv6 keeps a link from making IPv6 addresses of its own.
+func noIPv6(name string) error {
+	const genModeNone = 1 // IN6_ADDR_GEN_MODE_NONE, linux/if_link.h
+	v6 := attr(nil, unix.IFLA_INET6_ADDR_GEN_MODE, []byte{genModeNone})
+	spec := attr(nil, unix.IFLA_AF_SPEC, attr(nil, unix.AF_INET6, v6))
+	err := setLink(unix.RTM_SETLINK, 0, name, spec)
+	if unknownFamily(err) {
+		return nil // no IPv6 in this kernel: so much the better
+	}
+	return about(err, "%s: no IPv6", name)
+}
+
+// SetUp takes a link up or down.
+func SetUp(name string, up bool) error {
+	index, err := indexOf(name)
+	if err != nil {
+		return err
+	}
+	if up {
+		return about(setFlags(index, unix.IFF_UP, unix.IFF_UP), "%s up", name)
+	}
+	return about(setFlags(index, 0, unix.IFF_UP), "%s down", name)
+}
+
+// setFlags sets those flags of a link that are in change.
+func setFlags(index int, flags, change uint32) error {
+	return request(unix.RTM_SETLINK, 0, ifinfomsg(index, flags, change))
+}
+
+// Delete deletes a link; of a veth pair the other end goes too.
+func Delete(name string) error {
+	return about(setLink(unix.RTM_DELLINK, 0, name, nil), "%s: delete", name)
+}
+
+// AddAltname gives a link another name to be found by.
+func AddAltname(name, altname string) error {
+	list := attr(nil, unix.IFLA_PROP_LIST|unix.NLA_F_NESTED, attr(nil, unix.IFLA_ALT_IFNAME, cstring(altname)))
+	err := setLink(unix.RTM_NEWLINKPROP, create|unix.NLM_F_APPEND, name, list)
+	return about(err, "%s: altname %s", name, altname)
+}
+
+// setLink sends a request about a link that is there.
+func setLink(typ, nlflags uint16, name string, attrs []byte) error {
+	index, err := indexOf(name)
+	if err != nil {
+		return err
+	}
+	return request(typ, nlflags, append(ifinfomsg(index, 0, 0), attrs...))
+}
+
+// ifinfomsg is struct ifinfomsg: ifi_family, a pad, ifi_type, ifi_index, ifi_flags, ifi_change.
+func ifinfomsg(index int, flags, change uint32) []byte {
+	b := append(make([]byte, 4), u32(uint32(index))...)
+	return append(append(b, u32(flags)...), u32(change)...)
+}
+
+// indexOf returns the index of the link of that name in the calling thread's namespace.
+func indexOf(name string) (int, error) {
+	link, err := net.InterfaceByName(name)
+	if err != nil {
+		return 0, about(unix.ENODEV, "link %q", name)
+	}
+	return link.Index, nil
+}
+
+// AddAddr gives a link an address and, for more than a host, the route to its network. An IPv6
+// address is good at once: nobody is asked whether it is a duplicate.
+func AddAddr(name string, p netip.Prefix) error {
+	index, err := indexOf(name)
+	if err != nil {
+		return err
+	}
+	return about(addAddr(index, p), "%s: address %s", name, p)
+}
+
+// addAddr does what AddAddr says for a link whose name may change.
+func addAddr(index int, p netip.Prefix) error {
+	a := p.Addr()
+	// struct ifaddrmsg: family, prefix length, flags, scope, index.
+	b := []byte{family(a), byte(p.Bits()), 0, unix.RT_SCOPE_UNIVERSE}
+	if a.Is6() {
+		b[2] = unix.IFA_F_NODAD
+	}
+	b = append(b, u32(uint32(index))...)
+	b = attr(b, unix.IFA_LOCAL, a.AsSlice())
+	b = attr(b, unix.IFA_ADDRESS, a.AsSlice())
+	return request(unix.RTM_NEWADDR, create, b)
+}
+
+// AddNeighbour tells a link for good who has an address.
+func AddNeighbour(name string, ip netip.Addr, mac [6]byte) error {
+	index, err := indexOf(name)
+	if err != nil {
+		return err
+	}
+	// struct ndmsg: family, 3 pads, index, state, flags, type.
+	b := append([]byte{family(ip), 0, 0, 0}, u32(uint32(index))...)
+	b = append(b, u32(0)...)
+	binary.NativeEndian.PutUint16(b[8:], unix.NUD_PERMANENT)
+	b = attr(b, unix.NDA_DST, ip.AsSlice())
+	b = attr(b, unix.NDA_LLADDR, mac[:])
+	return about(request(unix.RTM_NEWNEIGH, create, b), "%s: neighbour %s", name, ip)
+}
+
+// HasIPv6 tells whether this kernel has IPv6.
+func HasIPv6() bool {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"eni0/testbed/ec2"
+
+	"golang.org/x/sys/unix"
+)
+
+// host is the program as it was typed: it makes what the inside needs and starts itself there.
+func host(ctx context.Context, args []string) int {
+	o, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		log.Print(err)
+		return 2
+	}
+	dir, err := os.MkdirTemp("", "testbed-")
+	if err != nil {
+		log.Print(err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if err := furnish(ctx, dir); err != nil {
+		log.Print(err)
+		return 1
+	}
+	switch order := formatOrder(o.order); {
+	case o.launches > 0:
+		return launches(ctx, o)
+	case o.shell:
+		dropInterrupts()
+		return enter(ctx, "shell", order)
+	default:
+		return enter(ctx, "show", order)
+	}
+}
+
+// furnish puts into dir what is to be found before anything else on the PATH: eni0, built from this
+// module, and this program as systemctl.
+func furnish(ctx context.Context, dir string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := os.Symlink(self, filepath.Join(dir, "systemctl")); err != nil {
+		return err
+	}
+	// Without -buildvcs=false the build fails in a clone that belongs to another user.
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "eni0"), "eni0")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(build.Args, " "), err)
+	}
+	return os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+}
+
+// enter runs this program in namespaces of its own, and returns its exit code.
+func enter(ctx context.Context, args ...string) int {
+	cmd := isolated(ctx, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	err := cmd.Run()
+	if code, ended := exitCode(err); ended {
+		return code
+	}
+	complain(err)
+	return 1
+}
+
+// isolated is the command that runs this program in namespaces of its own. When ctx ends it is asked
+// to end too.
+func isolated(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := command(ctx, "/proc/self/exe", args...)
+	cmd.Args[0] = inside
+	ec2.Isolate(cmd)
+	return cmd
+}
+
+// command is a command that gets SIGTERM when ctx ends, and time to put things back.
+func command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+// exitCode is how a command ended, if it did so by itself.
+func exitCode(err error) (code int, ended bool) {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), exit.Exited()
+	}
+	return 0, err == nil
+}
+
+// complain logs an error, and what to do where there are no user namespaces.
+func complain(err error) {
+	if why := ec2.Refused(err); why != "" {
+		err = errors.New(why)
+	}
+	log.Print(err)
+}
+
+// dropInterrupts leaves SIGINT to the shell. It is caught, not ignored: what is ignored here would
+// be ignored by everything that is started from the shell.
+func dropInterrupts() {
+	signal.Reset(unix.SIGINT)
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT)
+}
+
+// systemctl stands in for the program of that name: no unit is active, and nothing can be done about it.
+func systemctl(args []string) int {
+	if len(args) > 0 && args[0] == "is-active" {
+		fmt.Println("inactive")
+		return 3
+	}
+	return 1
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// A result is what one launch came to.
+type result struct {
+	seed  uint64 // launches it again
+	order []int  // 2,0,1
+	said  string // what it said, if it failed
+	err   error  // how it ended: nil if all came out right
+}
+
+// launches launches instance after instance, as many at a time as there are processors, until all
+// are done or one has failed. It returns the exit code of the program.
+func launches(ctx context.Context, o options) int {
+	more, stop := context.WithCancel(ctx)
+	defer stop()
+	sum := tally{want: o.launches, begin: time.Now(), terminal: isTerminal(os.Stdout)}
+	for r := range results(more, o) {
+		if r.err != nil && more.Err() != nil {
+			continue // it was told to end
+		}
+		if _, ended := exitCode(r.err); !ended {
+			stop() // it could not be tried, nor can the others
+			complain(r.err)
+			continue
+		}
+		sum.add(r)
+		if r.err != nil {
+			stop() // one is enough to look into
+			sum.report(r, o)
+		}
+	}
+	if ctx.Err() != nil {
+		sum.clear()
+		log.Print("interrupted")
+	}
+	return sum.conclude(o)
+}
+
+// results makes the launches and hands over what they come to, in the order in which they end. Whoever
+// calls it reads until the channel is closed: no goroutine is left then, and no launch.
+func results(ctx context.Context, o options) <-chan result {
+	seeds := make(chan uint64)
+	out := make(chan result)
+	var workers sync.WaitGroup
+	for range runtime.NumCPU() {
+		workers.Go(func() {
+			for seed := range seeds {
+				out <- launch(ctx, seed, o.enis)
+			}
+		})
+	}
+	go func() {
+		defer close(seeds)
+		for n := range o.launches {
+			select {
+			case seeds <- o.seed + uint64(n):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	go func() {
+		workers.Wait()
+		close(out)
+	}()
+	return out
+}
+
+// launch tries one launch, in namespaces of its own.
+func launch(ctx context.Context, seed uint64, enis int) result {
+	order, _ := draw(seed, enis)
+	said, err := isolated(ctx, "launch", strconv.FormatUint(seed, 10), strconv.Itoa(enis)).CombinedOutput()
+	return result{seed, order, string(said), err}
+}
+
+// A tally counts launches.
+type tally struct {
+	want     int // how many there are to be
+	done     int
+	wrong    int // of done, how many came up in the wrong order
+	fixed    int // of wrong, how many were put right
+	verified int // of done, how many came out right
+	begin    time.Time
+	terminal bool
+}
+
+// add counts one launch, and shows how far we are.
+func (s *tally) add(r result) {
+	s.done++
+	wrong := r.order[0] != 0
+	if wrong {
+		s.wrong++
+	}
+	if r.err == nil {
+		s.verified++
+	}
+	if wrong && r.err == nil {
+		s.fixed++
+	}
+	line := fmt.Sprintf("%d of %d launches, %d wrong at launch, %d fixed", s.done, s.want, s.wrong, s.fixed)
+	switch {
+	case s.terminal:
+		fmt.Printf("\r%s\x1b[K", line)
+	case s.done%50 == 0 && s.done < s.want:
+		fmt.Println(line)
+	}
+}
+
+// clear ends the progress line.
+func (s *tally) clear() {
+	if s.terminal {
+		fmt.Print("\r\x1b[K")
+	}
+}
+
+// report says what went wrong with a launch, and how to see it again.
+func (s *tally) report(r result, o options) {
+	s.clear()
+	fmt.Printf("This launch, in the order %s, did not come out right:\n%s\nSee it again: go run ./testbed -launches 1 -seed %d",
+		formatOrder(r.order), r.said, r.seed)
+	if o.enis != 0 {
+		fmt.Printf(" -enis %d", o.enis)
+	}
+	fmt.Println()
+}
+
+// conclude is the line of totals, and the exit code.
+func (s *tally) conclude(o options) int {
+	if s.done == 0 {
+		return 1 // and somebody has said why
+	}
+	s.clear()
+	fmt.Printf("%d launches: %d wrong at launch, %d fixed, %d verified, %.1f s, seed %d\n",
+		s.done, s.wrong, s.fixed, s.verified, time.Since(s.begin).Seconds(), o.seed)
+	if s.verified < s.want {
+		return 1
+	}
+	return 0
+}

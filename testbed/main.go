@@ -1,0 +1,63 @@
+// Testbed is a pocket EC2 to try eni0 in: namespaces, wires and servers, made in milliseconds and gone
+// with the program. It needs Go and nothing else; root only where user namespaces are for root only.
+//
+//	go run ./testbed [-enis N] [-order 2,0,1] [-sh]
+//	go run ./testbed -launches N [-enis N] [-seed S]
+//
+// The first form launches an instance whose primary ENI came up as eth1, so that default traffic
+// leaves by the wrong ENI, and runs the real binary in it: check, fix, check. It shows the links before
+// and after as the kernel has them, and says whether all came out right.
+//
+//	-enis N      an instance with N ENIs (2 to 15)
+//	-order LIST  the device index of eth0, eth1, ...: 2,0,1 makes the primary ENI (0) eth1
+//	-sh          runs nothing: leaves you inside with a shell, and eni0 on the PATH
+//
+// The second form launches N instances, each with its ENIs in random order and with routes, rules,
+// neighbours and next hops at random, and verifies each of them: only the names that had to change
+// have changed, and nothing but the default route with them.
+//
+//	-seed S      the launches of the run that printed seed S
+//
+// What plays the network manager follows names: eth0 gets the default route, whichever ENI it is.
+// systemctl is played by this program too; the host's is never asked for anything.
+//
+// The exit code is 0 if all was verified to be right, 1 if not or if it could not be tried, and 2 for
+// usage.
+package main
+
+import (
+	"context"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("testbed: ")
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	code := run(ctx, filepath.Base(os.Args[0]), os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// inside is the name under which this program starts itself in a namespace.
+const inside = "testbed-inside"
+
+// run does what the program was started for, by the name it was started under.
+func run(ctx context.Context, name string, args []string) int {
+	switch {
+	case name == "systemctl":
+		return systemctl(args)
+	case name == inside && args[0] == "launch":
+		return tryLaunch(ctx, args[1], args[2])
+	case name == inside && args[0] == "shell":
+		return shell(ctx, args[1])
+	case name == inside:
+		return show(ctx, args[1])
+	}
+	return host(ctx, args)
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The number of ENIs that an instance can have here.
+const fewest, most = 2, 15
+
+// options are what the command line asks for.
+type options struct {
+	enis     int    // -enis 3; 0 where it was not given
+	order    []int  // -order 2,0,1
+	launches int    // -launches 1000; 0 is one, to be shown
+	seed     uint64 // -seed 1: of the first launch; each has the next
+	shell    bool   // -sh
+}
+
+// parse reads the command line. An error of it is one line.
+func parse(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("testbed", flag.ContinueOnError)
+	f.SetOutput(io.Discard) // one line about what is wrong, not the usage
+	f.IntVar(&o.enis, "enis", 0, "launch with `N` ENIs (2 to 15)")
+	f.Func("order", "the device index of eth0, eth1, ... (`2,0,1`)", func(s string) (err error) {
+		o.order, err = parseOrder(s)
+		return err
+	})
+	f.IntVar(&o.launches, "launches", 0, "`N` launches in random order, each verified")
+	f.Uint64Var(&o.seed, "seed", rand.Uint64N(1e9), "the launches of the run that printed seed `S`")
+	f.BoolVar(&o.shell, "sh", false, "leave me inside with a shell")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			printUsage(f)
+		}
+		return o, err
+	}
+	given := make(map[string]bool)
+	f.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	return o, o.check(given, f.Args())
+}
+
+// check finds what does not go together, and fills in the order.
+func (o *options) check(given map[string]bool, rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("unexpected argument %q", rest[0])
+	case given["enis"] && (o.enis < fewest || o.enis > most):
+		return fmt.Errorf("-enis %d: want %d to %d", o.enis, fewest, most)
+	case given["order"] && given["enis"] && len(o.order) != o.enis:
+		return fmt.Errorf("-order names %d ENIs, but -enis %d", len(o.order), o.enis)
+	case given["launches"] && o.launches < 1:
+		return fmt.Errorf("-launches %d: want at least 1", o.launches)
+	case given["launches"] && (given["sh"] || given["order"]):
+		return errors.New("-launches goes with neither -sh nor -order: its launches are random")
+	case given["seed"] && !given["launches"]:
+		return errors.New("-seed goes with -launches")
+	}
+	if o.order == nil {
+		o.order = wrongOrder(max(o.enis, fewest))
+	}
+	return nil
+}
+
+// wrongOrder is each ENI one name too low, and the primary behind all of them: 1,2,0.
+func wrongOrder(enis int) []int {
+	order := make([]int, enis)
+	for at := range order {
+		order[at] = (at + 1) % enis
+	}
+	return order
+}
+
+// parseOrder reads "2,0,1", each of the numbers from 0 up once.
+func parseOrder(s string) ([]int, error) {
+	var order []int
+	for field := range strings.SplitSeq(s, ",") {
+		device, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no device index", field)
+		}
+		order = append(order, device)
+	}
+	if n := len(order); n < fewest || n > most {
+		return nil, fmt.Errorf("%d ENIs: want %d to %d", n, fewest, most)
+	}
+	for device := range order {
+		if !slices.Contains(order, device) {
+			return nil, fmt.Errorf("want each of 0 to %d once", len(order)-1)
+		}
+	}
+	return order, nil
+}
+
+// formatOrder writes what parseOrder reads.
+func formatOrder(order []int) string {
+	var s []string
+	for _, device := range order {
+		s = append(s, strconv.Itoa(device))
+	}
+	return strings.Join(s, ",")
+}
+
+// printUsage is the answer to -h.
+func printUsage(f *flag.FlagSet) {
+	fmt.Println("usage: go run ./testbed [-enis N] [-order 2,0,1] [-sh]\n" +
+		"       go run ./testbed -launches N [-enis N] [-seed S]")
+	f.VisitAll(func(f *flag.Flag) {
+		name, usage := flag.UnquoteUsage(f)
+		fmt.Printf("  %-16s %s\n", strings.TrimSpace("-"+f.Name+" "+name), usage)
+	})
+}
