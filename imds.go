@@ -356,11 +356,14 @@ func readReply(from io.Reader, limit int) (reply, error) {
 	r := bufio.NewReader(from)
 	head := headLimit
 	for {
-		status, reason, err := readStatus(r, &head)
+		version, status, reason, err := readStatus(r, &head)
 		if err != nil {
 			return reply{}, err
 		}
 		f, err := readFraming(r, &head)
+		if err == nil && f.chunked && version != "HTTP/1.1" {
+			err = finalError{errors.New("chunks in HTTP/1.0")} // RFC 9112, 6.1: faulty
+		}
 		if err != nil {
 			return reply{}, err
 		}
@@ -375,18 +378,18 @@ func readReply(from io.Reader, limit int) (reply, error) {
 }
 
 // readStatus reads "HTTP/1.1 200 OK".
-func readStatus(r *bufio.Reader, budget *int) (status int, reason string, err error) {
+func readStatus(r *bufio.Reader, budget *int) (version string, status int, reason string, err error) {
 	line, err := readLine(r, budget)
 	if err != nil {
-		return 0, "", err
+		return "", 0, "", err
 	}
 	version, rest, _ := strings.Cut(line, " ")
 	code, reason, _ := strings.Cut(rest, " ")
 	status, err = strconv.Atoi(code)
 	if err != nil || len(code) != 3 || status < 100 || version != "HTTP/1.0" && version != "HTTP/1.1" {
-		return 0, "", finalError{fmt.Errorf("not HTTP: %.40q", line)}
+		return "", 0, "", finalError{fmt.Errorf("not HTTP: %.40q", line)}
 	}
-	return status, reason, nil
+	return version, status, reason, nil
 }
 
 // A framing says where a body ends: RFC 9112, 6.3. The zero value: with the connection.
@@ -444,8 +447,9 @@ func (f framing) read(r *bufio.Reader, limit int) ([]byte, error) {
 // readChunks reads a chunked body: RFC 9112, 7.1. Trailers go with the connection.
 func readChunks(r *bufio.Reader, limit int) ([]byte, error) {
 	var body []byte
-	for overhead := headLimit; ; {
-		line, err := readLine(r, &overhead)
+	for {
+		budget := headLimit
+		line, err := readLine(r, &budget)
 		if err != nil {
 			return nil, err
 		}
@@ -464,8 +468,12 @@ func readChunks(r *bufio.Reader, limit int) ([]byte, error) {
 			return nil, cutShort(err)
 		}
 		body = append(body, chunk...)
-		if line, err := readLine(r, &overhead); err != nil || line != "" {
-			return nil, errors.Join(err, finalError{errors.New("a chunk that does not end")})
+		line, err = readLine(r, &budget)
+		if err == nil && line != "" {
+			err = finalError{errors.New("a chunk that does not end")}
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 }

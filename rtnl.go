@@ -206,12 +206,15 @@ func (c *rtnl) links() ([]link, error) {
 
 // defaultRoutes lists the default routes of the main table, both families, in the kernel's order.
 func (c *rtnl) defaultRoutes() ([]route, error) {
-	var all []routeEntry
+	var routes []route
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		// struct rtmsg, linux/rtnetlink.h: the table is a filter where strict checking is on.
 		request := make([]byte, unix.SizeofRtMsg)
 		request[0], request[4] = family, unix.RT_TABLE_MAIN
 		objects, err := c.dump(unix.RTM_GETROUTE, request)
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
+			continue // there is no main table yet
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -219,21 +222,17 @@ func (c *rtnl) defaultRoutes() ([]route, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, entries...)
-	}
-	var routes []route
-	for _, e := range all {
-		if !e.isDefault {
-			continue
-		}
-		if e.nextHop != 0 && e.hops == nil { // sysctl net.ipv4.nexthop_compat_mode=0
-			hops, err := c.nextHop(e.nextHop)
-			if err != nil {
-				return nil, err
+		for _, e := range entries {
+			if !e.isDefault || e.ipv6 != (family == unix.AF_INET6) {
+				continue // without IPv6 the kernel answers with what it has, for the second time
 			}
-			e.hops = hops
+			if e.nextHop != 0 && e.hops == nil { // sysctl net.ipv4.nexthop_compat_mode=0
+				if e.hops, err = c.nextHop(e.nextHop); err != nil {
+					return nil, err
+				}
+			}
+			routes = append(routes, e.route)
 		}
-		routes = append(routes, e.route)
 	}
 	return routes, nil
 }
@@ -397,8 +396,12 @@ func parseVerdict(m message) error {
 	}
 	e := kernelError{errno: errno}
 	words := m.body[4:]
-	if m.typ == unix.NLMSG_ERROR { // struct nlmsgerr: the errno, then the request's header
-		words = m.body[min(4+unix.SizeofNlMsghdr, len(m.body)):]
+	if m.typ == unix.NLMSG_ERROR { // struct nlmsgerr: the errno, then the request, or its header if capped
+		echo := unix.SizeofNlMsghdr
+		if m.flags&unix.NLM_F_CAPPED == 0 {
+			echo = int(uint32Of(words))
+		}
+		words = skip(words, echo)
 	}
 	if m.flags&unix.NLM_F_ACK_TLVS != 0 {
 		// What can't be read of the words is left out: the errno is the verdict.

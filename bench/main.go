@@ -1,0 +1,127 @@
+// Bench shows the figures that eni0 promises: what it costs, beside what it replaces.
+//
+//	go run ./bench [-rounds N]
+//
+// It builds eni0 as it is shipped (static, stripped), launches a pocket EC2 (eni0/testbed/ec2) with two
+// ENIs and a network manager, and prints a line for each figure: ours, the other side's, the ratio, what
+// is wanted, and whether that is met. It changes nothing outside of its own namespaces, and asks nobody
+// outside for anything.
+//
+//	binary       the size for linux/amd64 and linux/arm64, and whether Go's net is among its packages
+//	check, fix   with nothing to do, against check.sh: curl twice, ip, grep, head, cut, cat
+//	swap         eth0 and eth1, which are up, against `ifrename -t` and against three `ip link set`;
+//	             once with no unit to restart, and once as typed, with `false` in the place of systemctl
+//	memory       the peak of the process itself (VmHWM, proc(5)) as it ends, the largest of 20 runs
+//
+// A time is that of whole processes, from before the fork until they have been waited for. The sides of
+// a comparison take turns, N rounds of them (200), each round begun by another side; what is printed is
+// the median, and the ratio of medians. So a machine that is busy or slow is so for both sides; all the
+// same a busy one is a poor judge. Each run is verified: check and fix and the script must have found
+// all right, and after a swap the kernel must have exchanged the names. Before that everybody has to
+// tell a wrong world from a right one.
+//
+// It needs Linux 6.2 (before that neither ifrename nor ip can rename a link that is up), and the packages
+// curl, iproute2 and ifrename: lines that can't be measured without say so.
+//
+// The exit code is 0 whatever the figures are, 1 if one could not be measured, and 2 for usage.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"time"
+
+	"eni0/testbed/ec2"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("bench: ")
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	code := run(ctx, os.Args)
+	stop()
+	os.Exit(code)
+}
+
+// inside is the name under which this program starts itself in namespaces of its own.
+const inside = "bench-inside"
+
+// run does what the program was started for, by the name it was started under.
+func run(ctx context.Context, args []string) int {
+	if filepath.Base(args[0]) == inside {
+		return exitCode(measure(args[1], args[2]))
+	}
+	rounds := flag.Int("rounds", 200, "compare each pair `N` times")
+	flag.Parse() // ends the program with 2 where that is due
+	if *rounds < 1 || flag.NArg() > 0 {
+		flag.Usage()
+		return 2
+	}
+	return exitCode(host(ctx, *rounds))
+}
+
+// exitCode logs why something could not be measured.
+func exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	if why := ec2.Refused(err); why != "" {
+		log.Print(why)
+	} else if _, said := err.(*exec.ExitError); !said { // by the one that exited
+		log.Print(err)
+	}
+	return 1
+}
+
+// host is the program as it was typed: it measures the binary, and has the rest measured inside.
+func host(ctx context.Context, rounds int) error {
+	dir, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	fmt.Printf("Linux %s, %s %s/%s, %d CPUs, %s, %d rounds\n\n", kernel(), runtime.Version(), runtime.GOOS,
+		runtime.GOARCH, runtime.NumCPU(), time.Now().Format(time.DateTime), rounds)
+	heading()
+	if err := binaries(ctx, dir); err != nil {
+		return err
+	}
+	if err := furnish(dir); err != nil {
+		return err
+	}
+	if err := enter(ctx, dir, strconv.Itoa(rounds)); err != nil {
+		return err
+	}
+	line{what: "1,000 launches", ours: "go run ./testbed -launches 1000"}.print()
+	return nil
+}
+
+// enter runs this program in namespaces of its own, with what is in dir in front of all other programs.
+func enter(ctx context.Context, dir, rounds string) error {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", dir, rounds)
+	cmd.Args[0] = inside
+	cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH")} // and no proxies
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	ec2.Isolate(cmd)
+	cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWNS // for a /sys that shows the links inside
+	return cmd.Run()
+}
+
+// kernel is the release of the running kernel.
+func kernel() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "?"
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
