@@ -138,14 +138,6 @@ func (r *renaming) settled(wishes map[int32]string) error {
 	return nil
 }
 
-// wentDown lists the links that are down now and were up before.
-func wentDown(before, now []link) []link {
-	return slices.DeleteFunc(slices.Clone(now), func(l link) bool {
-		old, ok := byIndex(before, l.index)
-		return l.up || !ok || !old.up
-	})
-}
-
 // putNamesBack undoes what was done of a rename that failed because of why.
 func (r *renaming) putNamesBack(why error) error {
 	for range 3 { // a rename can bring another link to light that is in the way

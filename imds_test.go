@@ -830,7 +830,9 @@ func netHTTP(wire []byte, limit int) (body []byte, ok bool) {
 // What both read, both read alike.
 func FuzzReadReply(f *testing.F) {
 	for _, c := range wires {
-		f.Add([]byte(c.wire))
+		if len(c.wire) < 1000 { // go test takes its time over making long ones short
+			f.Add([]byte(c.wire))
+		}
 	}
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		r, err := readReply(bytes.NewReader(wire), 16)

@@ -37,6 +37,14 @@ func (l *limit) over() bool {
 	}
 }
 
+// expired is the cause of l's end; nil as long as there is time.
+func (l *limit) expired() error {
+	if l.over() {
+		return l.cause
+	}
+	return nil
+}
+
 // then calls f at the end of l, unless the function it returns is called before.
 func (l *limit) then(f func()) (stop func()) {
 	stopped := make(chan struct{})

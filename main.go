@@ -8,14 +8,15 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
-	"time"
+	"unicode/utf8"
 )
 
 func main() {
@@ -29,20 +30,10 @@ func main() {
 	os.Exit(code)
 }
 
-// options are the flags and arguments of any verb.
-type options struct {
-	timeout time.Duration
-	imds    endpoint
-	json    bool
-	names   bool
-	dry     bool
-	units   []string
-	args    []string
-}
-
 // A call is one run of a verb.
 type call struct {
 	options
+	verb   string
 	stdout io.Writer
 	log    logger
 }
@@ -59,7 +50,7 @@ func run(args []string, stdout io.Writer, log logger) (code int, command []strin
 	if i := slices.Index(args, "--"); i >= 0 && v.name == "fix" {
 		args, command = args[:i], args[i+1:]
 	}
-	c := &call{stdout: stdout, log: log}
+	c := &call{verb: v.name, stdout: stdout, log: log}
 	if err := c.parse(v, args); err != nil {
 		return c.usage(v, err), command
 	}
@@ -87,68 +78,180 @@ func pick(args []string) (verb, []string, error) {
 	return verb{}, nil, fmt.Errorf("%q: no such verb", name)
 }
 
-// usage answers a command line that is wrong, or that asks for help.
-func (c *call) usage(v verb, err error) int {
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(c.stdout, usageOf(v))
-		return codeRight
+// work gives fn a socket to the kernel and, if alone, keeps every other eni0 waiting meanwhile.
+func (c *call) work(l *limit, alone bool, fn func(*rtnl) (int, error)) (int, error) {
+	nl, err := dialRtnl()
+	if err != nil {
+		return c.unable(err)
 	}
-	c.log.err("%s: %v", v.name, err)
-	fmt.Fprint(os.Stderr, usageOf(v))
-	return codeUsage
+	defer nl.close()
+	if alone {
+		unlock, err := lock(l)
+		if err != nil {
+			return c.unable(err)
+		}
+		defer unlock()
+	}
+	return fn(nl)
 }
 
-// flagSet declares the flags that v has.
-func (o *options) flagSet(v verb) *flag.FlagSet {
-	set := flag.NewFlagSet(v.name, flag.ContinueOnError)
-	set.SetOutput(io.Discard)
-	o.imds, _ = parseEndpoint(defaultIMDS)
-	o.units, _ = parseUnits(defaultUnits)
-	for _, f := range v.flags {
-		switch f {
-		case "timeout":
-			set.DurationVar(&o.timeout, f, v.budget, "the budget of the whole run, `D`")
-		case "imds":
-			set.Func(f, "ask the IMDS at `URL` (default "+defaultIMDS+")", setter(&o.imds, parseEndpoint))
-		case "json":
-			set.BoolVar(&o.json, f, false, "print one JSON object")
-		case "names":
-			set.BoolVar(&o.names, f, false, "names decide, whatever the routes say (for boot)")
-		case "n":
-			set.BoolVar(&o.dry, f, false, "say what would be done, as ip(8) commands, and do nothing")
-		case "restart":
-			set.Func(f, "after a rename restart these `UNITS`, with commas between them, if they run;\n'' restarts none (default "+defaultUnits+")", setter(&o.units, parseUnits))
+// unable is the answer where the world could not even be looked at.
+func (c *call) unable(err error) (int, error) {
+	if c.json {
+		return c.conclude(report{}, verdict{}, err)
+	}
+	return codeDoubt, err
+}
+
+// conclude completes a report and prints it.
+func (c *call) conclude(r report, v verdict, err error) (int, error) {
+	r.verb, r.code, r.note = c.verb, v.code, v.note
+	if err != nil {
+		r.code, r.note, r.err = codeOf(err), "", err.Error()
+	}
+	return r.code, errors.Join(err, r.write(c.stdout, c.json))
+}
+
+// check says what is right and what is not, and changes nothing.
+func check(l *limit, c *call) (int, error) {
+	return c.work(l, false, func(nl *rtnl) (int, error) {
+		w, v, err := c.look(l, nl)
+		var steps []step
+		if err == nil {
+			steps, err = plan(w.links, v.wishes)
+		}
+		return c.conclude(report{world: w, plan: steps}, v, err)
+	})
+}
+
+// fix makes it right.
+func fix(l *limit, c *call) (int, error) {
+	return c.work(l, !c.dry, func(nl *rtnl) (int, error) {
+		w, v, err := c.look(l, nl)
+		var steps []step
+		if err == nil {
+			steps, err = plan(w.links, v.wishes)
+		}
+		switch {
+		case err == nil && c.dry && !c.json:
+			c.log.info("%s", v.note)
+			return v.code, c.print(ipLines(w.links, steps))
+		case err == nil && !c.dry && len(steps) > 0:
+			return c.mend(l, nl, w, v)
+		}
+		return c.conclude(report{world: w, plan: steps}, v, err)
+	})
+}
+
+// swap exchanges two names, whatever the links are. No judge says here which routes a manager
+// will make, so all that was lost comes back before that is restarted.
+func swap(l *limit, c *call) (int, error) {
+	return c.work(l, !c.dry, func(nl *rtnl) (int, error) {
+		links, err := nl.links()
+		if err != nil {
+			return codeDoubt, err
+		}
+		wishes, err := exchange(links, c.args[0], c.args[1])
+		if err != nil {
+			return codeDoubt, err
+		}
+		if c.dry {
+			steps, err := plan(links, wishes)
+			return codeRight, errors.Join(err, c.print(ipLines(links, steps)))
+		}
+		active := activeUnits(l, c.units)
+		r := &renaming{nl: nl, log: c.log}
+		if err := r.rename(wishes); err != nil {
+			return codeOf(err), err
+		}
+		r.restore(everything)
+		c.restart(l, r, active)
+		return codeRight, nil
+	})
+}
+
+// imds prints one path of the metadata.
+func imds(l *limit, c *call) (int, error) {
+	return c.work(l, false, func(nl *rtnl) (int, error) {
+		devices, err := nl.devices()
+		if err != nil {
+			return codeDoubt, err
+		}
+		path, err := resolvePath(c.args[0])
+		if err != nil {
+			return codeUsage, err
+		}
+		q := question{path: path, limit: outputLimit}
+		if path == macPath {
+			q = macQuestion()
+		}
+		body, err := c.imds.ask(l, q, devices)
+		if err != nil {
+			return codeDoubt, err
+		}
+		return codeRight, c.print(endLine(string(body)))
+	})
+}
+
+// endLine ends a text with a line feed if it does not; other bodies stay as they are.
+func endLine(body string) string {
+	text := !strings.ContainsFunc(body, func(c rune) bool { return c < ' ' && c != '\n' && c != '\t' && c != '\r' || c == utf8.RuneError })
+	if text && !strings.HasSuffix(body, "\n") {
+		return body + "\n"
+	}
+	return body
+}
+
+// carrier prints the address of the link that default traffic leaves by.
+func carrier(l *limit, c *call) (int, error) {
+	return c.work(l, false, func(nl *rtnl) (int, error) {
+		defer l.expire(nl.file)()
+		w, err := nl.observe()
+		if err != nil {
+			return codeDoubt, err
+		}
+		carriers := w.carriers()
+		if len(carriers) == 0 {
+			return codeDoubt, errors.New("route: there is no default route")
+		}
+		if len(carriers) > 1 {
+			return codeDoubt, fmt.Errorf("route: default traffic leaves by %d links, which has no one answer", len(carriers))
+		}
+		out, _ := byIndex(w.links, carriers[0])
+		return codeRight, c.print(out.id().String() + "\n")
+	})
+}
+
+// version prints one line: the module's version, the commit where the build knows it, the toolchain.
+func version(_ *limit, c *call) (int, error) {
+	name := "(unknown)"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		name = info.Main.Version
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && !strings.Contains(name, s.Value[:min(12, len(s.Value))]) {
+				name += " " + s.Value
+			}
 		}
 	}
-	return set
+	return codeRight, c.print(fmt.Sprintf("eni0 %s %s %s/%s\n", name, runtime.Version(), runtime.GOOS, runtime.GOARCH))
 }
 
-// setter makes a flag.Func of a parser.
-func setter[T any](to *T, parse func(string) (T, error)) func(string) error {
-	return func(s string) (err error) {
-		*to, err = parse(s)
-		return err
+// help prints what there is, or what one verb takes.
+func help(_ *limit, c *call) (int, error) {
+	if len(c.args) == 0 {
+		return codeRight, c.print(helpText())
 	}
+	v, _, err := pick(c.args)
+	if err != nil {
+		return codeUsage, err
+	}
+	return codeRight, c.print(usageOf(v))
 }
 
-// parse reads the flags and arguments of v, and refuses what can be refused without looking at the world.
-func (c *call) parse(v verb, args []string) error {
-	set := c.flagSet(v)
-	if err := set.Parse(args); err != nil {
-		return err
-	}
-	c.args = set.Args()
-	switch {
-	case slices.Contains(v.flags, "timeout") && c.timeout <= 0:
-		return fmt.Errorf("-timeout %v: must be more than nothing", c.timeout)
-	case len(c.args) > v.maxArgs:
-		return fmt.Errorf("what is %q?", c.args[v.maxArgs])
-	case len(c.args) < v.minArgs:
-		return errors.New("too few arguments")
-	case v.accepts == nil:
-		return nil
-	}
-	return v.accepts(c.args)
+// print writes the answer to stdout.
+func (c *call) print(text string) error {
+	_, err := io.WriteString(c.stdout, text)
+	return err
 }
 
 // execute becomes command. It comes back only with an error.

@@ -448,6 +448,25 @@ func undo(before, now []link) map[int32]string {
 	return wishes
 }
 
+// renamed lists each link's change of name.
+func renamed(before, now []link) []step {
+	var out []step
+	for _, l := range now {
+		if old, ok := byIndex(before, l.index); ok && old.name != l.name {
+			out = append(out, step{l.index, l.id(), old.name, l.name})
+		}
+	}
+	return out
+}
+
+// wentDown lists the links that are down now and were up before.
+func wentDown(before, now []link) []link {
+	return slices.DeleteFunc(slices.Clone(now), func(l link) bool {
+		old, ok := byIndex(before, l.index)
+		return l.up || !ok || !old.up
+	})
+}
+
 // exchange says who is to be called what after `swap a b`. Where a temporary name shows that a
 // swap of the two broke off, it asks for the rest of it.
 func exchange(links []link, a, b string) (map[int32]string, error) {

@@ -28,6 +28,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -61,13 +62,26 @@ func run(ctx context.Context, args []string) int {
 	if filepath.Base(args[0]) == inside {
 		return exitCode(measure(args[1], args[2]))
 	}
-	rounds := flag.Int("rounds", 200, "compare each pair `N` times")
-	flag.Parse() // ends the program with 2 where that is due
-	if *rounds < 1 || flag.NArg() > 0 {
-		flag.Usage()
+	rounds, err := parse(args[1:])
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
 		return 2
 	}
-	return exitCode(host(ctx, *rounds))
+	return exitCode(host(ctx, rounds))
+}
+
+// parse reads the command line, and says by itself what is wrong with it.
+func parse(args []string) (rounds int, err error) {
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.IntVar(&rounds, "rounds", 200, "have the sides of a comparison take `N` turns each")
+	err = f.Parse(args)
+	if err == nil && (rounds < 1 || f.NArg() > 0) {
+		f.Usage()
+		err = errors.New("usage")
+	}
+	return rounds, err
 }
 
 // exitCode logs why something could not be measured.
@@ -76,8 +90,9 @@ func exitCode(err error) int {
 		return 0
 	}
 	if why := ec2.Refused(err); why != "" {
-		log.Print(why)
-	} else if _, said := err.(*exec.ExitError); !said { // by the one that exited
+		err = errors.New(why)
+	}
+	if _, said := err.(*exec.ExitError); !said { // by the one that exited
 		log.Print(err)
 	}
 	return 1
@@ -99,11 +114,9 @@ func host(ctx context.Context, rounds int) error {
 	if err := furnish(dir); err != nil {
 		return err
 	}
-	if err := enter(ctx, dir, strconv.Itoa(rounds)); err != nil {
-		return err
-	}
-	line{what: "1,000 launches", ours: "go run ./testbed -launches 1000"}.print()
-	return nil
+	err = enter(ctx, dir, strconv.Itoa(rounds))
+	fmt.Println("\n1,000 launches are another program's: go run ./testbed -launches 1000")
+	return err
 }
 
 // enter runs this program in namespaces of its own, with what is in dir in front of all other programs.

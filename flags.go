@@ -2,10 +2,11 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
+	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,7 +39,7 @@ func verbs() []verb {
 		{name: "imds", usage: "PATH", does: "print /latest/meta-data/PATH; a PATH with a leading / from the root",
 			flags: []string{"timeout", "imds"}, budget: brief, minArgs: 1, maxArgs: 1, accepts: acceptPath, do: imds},
 		{name: "route", does: "print the MAC of the link that carries default traffic",
-			flags: []string{"timeout"}, budget: brief, do: routeVerb},
+			flags: []string{"timeout"}, budget: brief, do: carrier},
 		{name: "version", does: "print the version", do: version},
 		{name: "help", usage: "[VERB]", does: "print this, or what a verb takes", maxArgs: 1, accepts: acceptVerb, do: help},
 	}
@@ -62,20 +63,6 @@ func acceptVerb(args []string) error {
 	}
 	_, _, err := pick(args)
 	return err
-}
-
-// help is the verb.
-func help(_ *limit, c *call) (int, error) {
-	text := helpText()
-	if len(c.args) > 0 {
-		v, _, err := pick(c.args)
-		if err != nil {
-			return codeUsage, err
-		}
-		text = usageOf(v)
-	}
-	_, err := io.WriteString(c.stdout, text)
-	return codeRight, err
 }
 
 // exitCodes is the table of the help, the man page and the README, which a test holds equal.
@@ -124,17 +111,77 @@ func usageOf(v verb) string {
 	return b.String()
 }
 
-// version is the verb. One line: the module's version, the commit where the build knows it, and the toolchain.
-func version(_ *limit, c *call) (int, error) {
-	name := "(unknown)"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		name = info.Main.Version
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" && !strings.Contains(name, s.Value[:min(12, len(s.Value))]) {
-				name += " " + s.Value
-			}
+// options are the flags and arguments of any verb.
+type options struct {
+	timeout time.Duration
+	imds    endpoint
+	json    bool
+	names   bool
+	dry     bool
+	units   []string
+	args    []string
+}
+
+// usage answers a command line that is wrong, or that asks for help.
+func (c *call) usage(v verb, err error) int {
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(c.stdout, usageOf(v))
+		return codeRight
+	}
+	c.log.err("%s: %v", v.name, err)
+	fmt.Fprint(os.Stderr, usageOf(v))
+	return codeUsage
+}
+
+// flagSet declares the flags that v has.
+func (o *options) flagSet(v verb) *flag.FlagSet {
+	set := flag.NewFlagSet(v.name, flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	o.imds, _ = parseEndpoint(defaultIMDS)
+	o.units, _ = parseUnits(defaultUnits)
+	for _, f := range v.flags {
+		switch f {
+		case "timeout":
+			set.DurationVar(&o.timeout, f, v.budget, "the budget of the whole run, `D`")
+		case "imds":
+			set.Func(f, "ask the IMDS at `URL` (default "+defaultIMDS+")", setter(&o.imds, parseEndpoint))
+		case "json":
+			set.BoolVar(&o.json, f, false, "print one JSON object")
+		case "names":
+			set.BoolVar(&o.names, f, false, "names decide, whatever the routes say (for boot)")
+		case "n":
+			set.BoolVar(&o.dry, f, false, "say what would be done, as ip(8) commands, and do nothing")
+		case "restart":
+			set.Func(f, "after a rename restart these `UNITS`, with commas between them, if they run;\n'' restarts none (default "+defaultUnits+")", setter(&o.units, parseUnits))
 		}
 	}
-	_, err := fmt.Fprintf(c.stdout, "eni0 %s %s %s/%s\n", name, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return codeRight, err
+	return set
+}
+
+// setter makes a flag.Func of a parser.
+func setter[T any](to *T, parse func(string) (T, error)) func(string) error {
+	return func(s string) (err error) {
+		*to, err = parse(s)
+		return err
+	}
+}
+
+// parse reads the flags and arguments of v, and refuses what can be refused without looking at the world.
+func (c *call) parse(v verb, args []string) error {
+	set := c.flagSet(v)
+	if err := set.Parse(args); err != nil {
+		return err
+	}
+	c.args = set.Args()
+	switch {
+	case slices.Contains(v.flags, "timeout") && c.timeout <= 0:
+		return fmt.Errorf("-timeout %v: must be more than nothing", c.timeout)
+	case len(c.args) > v.maxArgs:
+		return fmt.Errorf("what is %q?", c.args[v.maxArgs])
+	case len(c.args) < v.minArgs:
+		return errors.New("too few arguments")
+	case v.accepts == nil:
+		return nil
+	}
+	return v.accepts(c.args)
 }

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A side is one of those that are compared. Its commands, one after the other, are what is timed; the
+// rest is how they must come out.
+type side struct {
+	name     string
+	commands func(now names) [][]string
+	code     int    // what each exits with
+	says     string // what is said must have this in it
+	swaps    bool   // the names are swapped by it, else left alone
+	needs    []tool
+	cannot   error // why it can't run here, whatever there is
+}
+
+// A tool is a program that may be missing, and the package that it comes in.
+type tool struct{ name, pkg string }
+
+var (
+	curl     = tool{"curl", "curl"}
+	ip       = tool{"ip", "iproute2"}
+	ifrename = tool{"ifrename", "ifrename"}
+)
+
+// lacks says why s can't run here, "" if it can.
+func (s side) lacks() string {
+	for _, t := range s.needs {
+		if _, err := exec.LookPath(t.name); err != nil {
+			return fmt.Sprintf("there is no %s: install the package %s", t.name, t.pkg)
+		}
+	}
+	if s.cannot != nil {
+		return s.cannot.Error()
+	}
+	return ""
+}
+
+// same is a side's commands where they are the same whatever the names are now.
+func same(commands ...string) func(names) [][]string {
+	var argvs [][]string
+	for _, c := range commands {
+		argvs = append(argvs, strings.Fields(c))
+	}
+	return func(names) [][]string { return argvs }
+}
+
+func (w *world) check() side { return side{name: "check", commands: same("eni0 check")} }
+
+func (w *world) script() side {
+	return side{name: "check.sh", commands: same(w.dir + "/check.sh"), says: "right\n", needs: []tool{curl, ip}, cannot: w.noSys}
+}
+
+func (w *world) quietSwap() side {
+	return side{name: "swap -restart ''", commands: same("eni0 swap -restart= eth0 eth1"), swaps: true}
+}
+
+// A contest is sides, and the pairs of them that make figures.
+type contest struct {
+	sides []side
+	pairs []pair
+}
+
+// A pair is a figure: the median of one side by the median of another.
+type pair struct {
+	ours, theirs string
+	want         want
+}
+
+// checks is what looking costs.
+func (w *world) checks() contest {
+	fix := side{name: "fix, nothing to do", commands: same("eni0 fix")}
+	return contest{[]side{w.check(), fix, w.script()}, []pair{
+		{"check", "check.sh", atMost(0.15, "")},
+		{"fix, nothing to do", "check.sh", atMost(0.15, "")},
+	}}
+}
+
+// swaps is what renaming costs.
+func (w *world) swaps() contest {
+	byMap := func(now names) [][]string { return [][]string{{"ifrename", "-t", "-c", w.mapFile(now.swapped())}} }
+	byHand := same("ip link set dev eth0 name swapping", "ip link set dev eth1 name eth0", "ip link set dev swapping name eth1")
+	return contest{[]side{
+		w.quietSwap(),
+		{name: "ifrename -t", commands: byMap, swaps: true, needs: []tool{ifrename}},
+		{name: "three ip link set", commands: byHand, swaps: true, needs: []tool{ip}},
+		{name: "swap", commands: same("eni0 swap eth0 eth1"), swaps: true},
+	}, []pair{
+		{"swap -restart ''", "ifrename -t", atMost(1.5, "")},
+		{"swap -restart ''", "three ip link set", lessThan(0.5)},
+		{"swap", "ifrename -t", atMost(1.5, "")},
+		{"swap", "three ip link set", lessThan(0.5)},
+	}}
+}
+
+// errLeftOut is the error of a run in which something could not be measured.
+var errLeftOut = errors.New("not everything could be measured")
+
+// compare has the sides of a contest take turns, and prints its pairs.
+func (w *world) compare(rounds int, c contest) error {
+	lacks := map[string]string{}
+	for _, s := range c.sides {
+		lacks[s.name] = s.lacks()
+	}
+	able := slices.DeleteFunc(c.sides, func(s side) bool { return lacks[s.name] != "" })
+	medians, err := w.takeTurns(rounds, able)
+	if err != nil {
+		return err
+	}
+	for _, p := range c.pairs {
+		l := line{what: p.ours, ours: milliseconds(medians[p.ours]), other: p.theirs}
+		if lacks[p.theirs] != "" {
+			l.other += ": LEFT OUT: " + lacks[p.theirs]
+			err = errLeftOut
+		} else {
+			ratio := float64(medians[p.ours]) / float64(medians[p.theirs])
+			l.other += "  " + milliseconds(medians[p.theirs])
+			l.ratio = fmt.Sprintf("%.2f", ratio)
+			l = l.judged(p.want, ratio)
+		}
+		l.print()
+	}
+	return err
+}
+
+// takeTurns runs the sides in turn and returns the median of each. Each round is begun by another one,
+// so that nobody always comes after the same.
+func (w *world) takeTurns(rounds int, sides []side) (map[string]time.Duration, error) {
+	times := map[string][]time.Duration{}
+	for round := range rounds {
+		for i := range sides {
+			s := sides[(round+i)%len(sides)]
+			took, err := w.once(s)
+			if err != nil {
+				return nil, err
+			}
+			times[s.name] = append(times[s.name], took)
+		}
+	}
+	medians := map[string]time.Duration{}
+	for name, t := range times {
+		medians[name] = median(t)
+	}
+	return medians, nil
+}
+
+// median is the middle of the times.
+func median(times []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(times))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
+
+// once runs a side once, times it and verifies what it has done.
+func (w *world) once(s side) (time.Duration, error) {
+	want, err := w.look()
+	if err != nil {
+		return 0, err
+	}
+	took, err := s.run(want)
+	if err != nil {
+		return 0, err
+	}
+	if s.swaps {
+		want = want.swapped()
+	}
+	got, err := w.look()
+	if err == nil && got != want {
+		err = fmt.Errorf("%s: the ENIs are called %v, want %v", s.name, got, want)
+	}
+	return took, err
+}
+
+// run runs the commands of s and times them. They must come out as they should.
+func (s side) run(now names) (time.Duration, error) {
+	var said bytes.Buffer
+	var cmds []*exec.Cmd
+	for _, argv := range s.commands(now) {
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Stdout, cmd.Stderr = &said, &said
+		cmds = append(cmds, cmd)
+	}
+	begin := time.Now()
+	for _, cmd := range cmds {
+		err := cmd.Run()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != s.code {
+			return 0, fmt.Errorf("%s: %v, want exit code %d\n%s", cmd, err, s.code, &said)
+		}
+	}
+	took := time.Since(begin)
+	if !strings.Contains(said.String(), s.says) {
+		return 0, fmt.Errorf("%s: %q, want %q", s.name, &said, s.says)
+	}
+	return took, nil
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// weigh shows the peak memory of eni0's verbs: the largest of several runs of each.
+func (w *world) weigh() error {
+	for _, m := range []struct {
+		args  string
+		world string
+		wrong bool
+		code  int
+	}{
+		{"check", "right", false, 0},
+		{"check", "wrong", true, 10},
+		{"fix", "right", false, 0},
+		{"fix", "wrong", true, 0},
+		{"swap eth0 eth1", "right", false, 0},
+	} {
+		var most float64
+		for range 20 {
+			if err := w.become(m.wrong); err != nil {
+				return err
+			}
+			kib, err := peak(m.code, "eni0", strings.Fields(m.args)...)
+			if err != nil {
+				return err
+			}
+			most = max(most, float64(kib)/1024)
+		}
+		if most == 0 {
+			return fmt.Errorf("eni0 %s: its memory could not be read", m.args)
+		}
+		l := line{what: fmt.Sprintf("memory, %s, %s world", m.args, m.world), ours: fmt.Sprintf("%.2f MiB", most)}
+		l.judged(atMost(8, "MiB"), most).print()
+	}
+	return nil
+}
+
+// peak runs a command, which must exit with that code, and returns the most memory that was resident in
+// it, in KiB; 0 if it was gone before that could be read. What wait4(2) tells would be the larger of its
+// peak and ours: between fork and exec it is a copy of us.
+func peak(code int, name string, args ...string) (kib int, err error) {
+	runtime.LockOSThread() // ptrace(2): who is traced obeys one thread
+	defer runtime.UnlockOSThread()
+	cmd := exec.Command(name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	pid := cmd.Process.Pid
+	defer cmd.Process.Release()
+	if _, err := unix.Wait4(pid, nil, 0, nil); err != nil { // it stops behind its exec
+		return 0, os.NewSyscallError("wait4", err)
+	}
+	if err := unix.PtraceSetOptions(pid, unix.PTRACE_O_TRACEEXIT|unix.PTRACE_O_EXITKILL); err != nil {
+		return 0, os.NewSyscallError("ptrace", err)
+	}
+	status, kib, err := trace(pid)
+	if err == nil && (!status.Exited() || status.ExitStatus() != code) {
+		err = fmt.Errorf("%s: exit code %d (signal %d), want %d", cmd, status.ExitStatus(), status.Signal(), code)
+	}
+	return kib, err
+}
+
+// trace lets a process run to its end. It is stopped when it is about to exit (its main thread, whichever
+// thread has called exit), and has all its memory then: PTRACE_EVENT_EXIT of ptrace(2).
+func trace(pid int) (status unix.WaitStatus, kib int, err error) {
+	for signal := 0; ; {
+		err := unix.PtraceCont(pid, signal)
+		if err != nil && err != unix.ESRCH { // ESRCH: another thread has ended it in between
+			return 0, 0, os.NewSyscallError("ptrace", err)
+		}
+		if _, err := unix.Wait4(pid, &status, 0, nil); err != nil {
+			return 0, 0, os.NewSyscallError("wait4", err)
+		}
+		signal = 0
+		switch {
+		case !status.Stopped():
+			return status, kib, nil
+		case status.TrapCause() == unix.PTRACE_EVENT_EXIT:
+			if kib, err = highWater(pid); err != nil {
+				return 0, 0, err
+			}
+		default:
+			signal = int(status.StopSignal()) // one of its own, to be handed on
+		}
+	}
+}
+
+// highWater reads the VmHWM of a process, in KiB: proc_pid_status(5).
+func highWater(pid int) (int, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(b), "\nVmHWM:")
+	kib, _, _ := strings.Cut(strings.TrimSpace(rest), " kB")
+	return strconv.Atoi(kib)
+}
