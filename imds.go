@@ -130,55 +130,65 @@ func (e endpoint) primaryMAC(l *limit, devices []string) (hwaddr, error) {
 	return parseMAC(body)
 }
 
+// An answer is what one way to IMDS came to.
+type answer struct {
+	device string // eth1; "" is the way that the routing table says
+	body   []byte
+	err    error
+}
+
 // ask asks the way the routing table says and, where that is no way or no answer has come by
 // it after a second, by each of the devices too, all at once: the first good answer wins. It
-// goes on until an answer, an error that is final, or the end of l.
+// goes on until an answer, an error that is final, or the end of l. Nobody it has sent is left
+// behind when it returns.
 func (e endpoint) ask(l *limit, q question, devices []string) ([]byte, error) {
-	type answer struct {
-		device string
-		body   []byte
-		err    error
-	}
 	l, end := l.inner()
-	answers := make(chan answer)
-	asking := 0
 	widen, stop := l.within(widenAfter, nil)
 	defer stop()
+	answers := make(chan answer)
+	asking := 0
 	by := func(device string) {
 		asking++
-		noWay := widen.end
 		go func() {
-			body, err := e.persist(l, device, q, noWay)
+			body, err := e.persist(l, device, q, widen.end)
 			answers <- answer{device, body, err}
 		}()
 	}
-	defer func() { // nobody is left behind
+	defer func() {
 		for end(); asking > 0; asking-- {
 			<-answers
 		}
 	}()
 	by("")
-	var first error
-	for asking > 0 {
-		select {
-		case <-widen.done:
-			for _, d := range devices {
-				if !l.over() {
-					by(d)
-				}
-			}
-			widen = newLimit() // once
-		case a := <-answers:
-			asking--
-			if a.err == nil || final(a.err) {
-				return a.body, a.err
-			}
-			if first == nil || a.device == "" {
-				first = a.err // the routing table's way speaks for all
-			}
+	select {
+	case a := <-answers: // good, or final, or the time is up
+		asking--
+		return a.body, a.err
+	case <-widen.done:
+	}
+	for _, d := range devices {
+		if !l.over() { // the end of l is widen's end too
+			by(d)
 		}
 	}
-	return nil, first
+	return first(answers, &asking)
+}
+
+// first returns the first answer that is good, or an error that is final; else, when all have
+// given up, what the routing table's way came to. It counts asking down.
+func first(answers chan answer, asking *int) ([]byte, error) {
+	var why error
+	for *asking > 0 {
+		a := <-answers
+		*asking--
+		if a.err == nil || final(a.err) {
+			return a.body, a.err
+		}
+		if why == nil || a.device == "" {
+			why = a.err
+		}
+	}
+	return nil, why
 }
 
 // persist tries one way until there is an answer, the error is final or l ends. It calls noWay

@@ -834,6 +834,7 @@ func FuzzReadReply(f *testing.F) {
 			f.Add([]byte(c.wire))
 		}
 	}
+	f.Add([]byte("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n!\r\n0\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		r, err := readReply(bytes.NewReader(wire), 16)
 		if err != nil {

@@ -28,6 +28,7 @@ const (
 // A hwaddr is an Ethernet address: a value, compared with ==.
 type hwaddr [6]byte
 
+// String is the form that ip(8) and IMDS have: 0a:ff:00:00:00:01.
 func (a hwaddr) String() string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4], a[5])
 }
@@ -59,6 +60,7 @@ func (l link) id() hwaddr {
 	return l.addr
 }
 
+// String names a link for people, by all that it is known by.
 func (l link) String() string {
 	return fmt.Sprintf("%s (%s, index %d)", l.name, l.id(), l.index)
 }
@@ -77,7 +79,7 @@ type route struct {
 	hops   []hop
 }
 
-// live lists the indexes of the links that r's traffic leaves by, each once.
+// live lists the indexes of the links that r's traffic leaves by, each once. Nil: all hops are dead.
 func (r route) live() []int32 {
 	var out []int32
 	for _, h := range r.hops {
@@ -116,7 +118,7 @@ func (w world) carriers() []int32 {
 	return nil
 }
 
-// byName returns the link called name. Altnames do not count.
+// byName returns the link called name, and whether there is one. Altnames do not count.
 func byName(links []link, name string) (link, bool) {
 	i := slices.IndexFunc(links, func(l link) bool { return l.name == name })
 	if i < 0 {
@@ -125,7 +127,7 @@ func byName(links []link, name string) (link, bool) {
 	return links[i], true
 }
 
-// byIndex returns the link with that index.
+// byIndex returns the link with that index, and whether there is one.
 func byIndex(links []link, index int32) (link, bool) {
 	i := slices.IndexFunc(links, func(l link) bool { return l.index == index })
 	if i < 0 {
@@ -137,7 +139,8 @@ func byIndex(links []link, index int32) (link, bool) {
 // errLate means that the ENI which IMDS names has not been probed yet.
 var errLate = errors.New("no link has the primary ENI's address (yet)")
 
-// primaryLink finds the primary ENI among the links.
+// primaryLink finds the primary ENI among the links. Only ENIs count: a VLAN, bridge or macvlan on
+// the primary has the same address.
 func (w world) primaryLink() (link, error) {
 	var found []link
 	for _, l := range w.links {
@@ -162,7 +165,8 @@ type verdict struct {
 }
 
 // judge is the whole decision: the table of the README. With names, a default route that
-// already leaves by the primary does not excuse a wrong name.
+// already leaves by the primary does not excuse a wrong name. Its errors are errLate, and doubts
+// that only a person can settle: two ENIs with one address, eth0 in foreign hands.
 func judge(w world, names bool) (verdict, error) {
 	p, err := w.primaryLink()
 	if err != nil {
@@ -170,31 +174,40 @@ func judge(w world, names bool) (verdict, error) {
 	}
 	traffic := w.traffic(p)
 	if !kernelName(p.name) && !temporary(p.name) {
-		return routeOnly(p, traffic), nil
+		return routeOnly(p, traffic), nil // an image with predictable names: nothing to do here
+	}
+	if p.name != primaryName && traffic == byPrimary && !names && !unfinished(w.links, p) {
+		note := fmt.Sprintf("default traffic leaves by the primary ENI, though that is called %s; a rename would disturb it", p.name)
+		return verdict{code: codeRight, note: note}, nil
 	}
 	wishes, err := wishesFor(w.links, p)
 	if err != nil {
 		return verdict{}, err
 	}
-	unfinished := slices.ContainsFunc(w.links, func(l link) bool { return wishes[l.index] != "" && temporary(l.name) })
-	switch {
-	case len(wishes) == 0:
+	if len(wishes) == 0 {
 		return routeOnly(p, traffic), nil
-	case traffic == byPrimary && !names && !unfinished:
-		return verdict{code: codeRight, note: fmt.Sprintf("default traffic leaves by the primary ENI, though that is called %s; a rename would disturb it", p.name)}, nil
 	}
 	return verdict{codeNames, wishes, wrongNames(p, traffic)}, nil
 }
 
-// What default traffic leaves by.
+// unfinished reports whether a rename of ours broke off: the name of an ENI says where it was going.
+func unfinished(links []link, primary link) bool {
+	return slices.ContainsFunc(links, func(l link) bool {
+		_, says := finalName(l.name)
+		return l.eni() && (says || l.index == primary.index && temporary(l.name))
+	})
+}
+
+// A traffic is what default traffic leaves by, as judge sees it.
 type traffic int
 
 const (
-	byNothing traffic = iota
-	byPrimary
-	byOther
+	byNothing traffic = iota // there is no default route
+	byPrimary                // all live hops of the default route are the primary ENI's
+	byOther                  // at least one is not
 )
 
+// traffic tells what default traffic leaves by.
 func (w world) traffic(primary link) traffic {
 	carriers := w.carriers()
 	switch {
@@ -238,7 +251,8 @@ func wrongNames(p link, t traffic) string {
 
 // wishesFor says which ENIs are to be called what: the primary eth0; what a temporary name
 // stands for, finished; whoever holds eth0 now, the name that the primary leaves. A name that
-// can't be had (somebody else has it by now) becomes the lowest free ethN.
+// can't be had (somebody else has it by now) becomes the lowest free ethN. All others keep
+// theirs: nobody but the primary has a right to a certain name.
 func wishesFor(links []link, primary link) (map[int32]string, error) {
 	holder, held := byName(links, primaryName)
 	if held && !holder.eni() {
@@ -248,25 +262,22 @@ func wishesFor(links []link, primary link) (map[int32]string, error) {
 	if primary.name != primaryName {
 		wishes[primary.index] = primaryName
 	}
-	displaced := held && holder.index != primary.index
-	if displaced {
-		wishes[holder.index] = primary.name
-	}
+	// A temporary name is the older claim, so the holder of eth0 comes after those.
+	var claims []link
 	for _, l := range links {
 		if final, ok := finalName(l.name); ok && l.eni() && l.index != primary.index {
 			wishes[l.index] = final
+			claims = append(claims, l)
 		}
+	}
+	if held && holder.index != primary.index {
+		wishes[holder.index] = primary.name
+		claims = append(claims, holder)
 	}
 	taken := takenNames(links, wishes)
 	taken[primaryName] = true
-	for _, l := range links {
-		// A temporary name is the older claim, so the holder of eth0 comes last.
-		if wishes[l.index] != "" && l.index != primary.index && l.index != holder.index {
-			wishes[l.index] = settle(wishes[l.index], taken)
-		}
-	}
-	if displaced {
-		wishes[holder.index] = settle(wishes[holder.index], taken)
+	for _, l := range claims {
+		wishes[l.index] = settle(wishes[l.index], taken)
 	}
 	return wishes, nil
 }
@@ -342,6 +353,7 @@ type step struct {
 	from, to string
 }
 
+// String is the log line of a change: the link, what it was called, what it is called.
 func (s step) String() string {
 	return fmt.Sprintf("%s (index %d): %s -> %s", s.addr, s.index, s.from, s.to)
 }

@@ -122,7 +122,7 @@ func (w *world) compare(rounds int, c contest) error {
 			err = errLeftOut
 		} else {
 			ratio := float64(medians[p.ours]) / float64(medians[p.theirs])
-			l.other += "  " + milliseconds(medians[p.theirs])
+			l.other = fmt.Sprintf("%-18s%10s", p.theirs, milliseconds(medians[p.theirs]))
 			l.ratio = fmt.Sprintf("%.2f", ratio)
 			l = l.judged(p.want, ratio)
 		}

@@ -24,7 +24,7 @@ func heading() {
 
 // print prints l.
 func (l line) print() {
-	s := fmt.Sprintf("%-30s %14s   %-28s %5s   %-18s %s", l.what, l.ours, l.other, l.ratio, l.want, l.met)
+	s := fmt.Sprintf("%-28s %13s   %-28s %5s   %-21s  %s", l.what, l.ours, l.other, l.ratio, l.want, l.met)
 	fmt.Println(strings.TrimRight(s, " "))
 }
 
