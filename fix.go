@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// observe lists the links and default routes.
+// observe lists the links and default routes as they are now. The primary is not known by that.
 func (c *rtnl) observe() (w world, err error) {
 	if w.links, err = c.links(); err != nil {
 		return w, err
@@ -16,7 +16,8 @@ func (c *rtnl) observe() (w world, err error) {
 	return w, err
 }
 
-// devices names the ENIs that IMDS can be asked by: up, and with an IPv4 address.
+// devices names the ENIs that IMDS can be asked by: up, and with an IPv4 address. Names, because that
+// is what SO_BINDTODEVICE takes.
 func (c *rtnl) devices() ([]string, error) {
 	links, err := c.links()
 	if err != nil {
@@ -73,7 +74,7 @@ func (c *call) look(l *limit, nl *rtnl) (world, verdict, error) {
 	return w, v, err
 }
 
-// unless is err, or nil where it is expected.
+// unless is err, or nil where that is the one expected: for conditions that are worth waiting for.
 func unless(err, expected error) error {
 	if errors.Is(err, expected) {
 		return nil
@@ -81,7 +82,8 @@ func unless(err, expected error) error {
 	return err
 }
 
-// mend renames, sees to it that default traffic follows, and reports what has become of it.
+// mend is fix where there is something to rename: it renames, sees to it that default
+// traffic follows, and reports what has become of it.
 func (c *call) mend(l *limit, nl *rtnl, was world, v verdict) (int, error) {
 	active := activeUnits(l, c.units)
 	r := &renaming{nl: nl, log: c.log}

@@ -45,6 +45,7 @@ func verbs() []verb {
 	}
 }
 
+// acceptNames takes two names that the kernel would.
 func acceptNames(args []string) error {
 	if args[0] == args[1] {
 		return fmt.Errorf("%q twice: a link can't be swapped with itself", args[0])
@@ -52,11 +53,13 @@ func acceptNames(args []string) error {
 	return errors.Join(validName(args[0]), validName(args[1]))
 }
 
+// acceptPath takes what can stand in a request line.
 func acceptPath(args []string) error {
 	_, err := resolvePath(args[0])
 	return err
 }
 
+// acceptVerb takes the name of a verb, or nothing.
 func acceptVerb(args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -113,16 +116,16 @@ func usageOf(v verb) string {
 
 // options are the flags and arguments of any verb.
 type options struct {
-	timeout time.Duration
+	timeout time.Duration // of the whole run; 0 for verbs that wait for nothing
 	imds    endpoint
 	json    bool
-	names   bool
-	dry     bool
-	units   []string
-	args    []string
+	names   bool     // names decide, whatever the routes say
+	dry     bool     // -n
+	units   []string // systemd-networkd.service
+	args    []string // what follows the flags
 }
 
-// usage answers a command line that is wrong, or that asks for help.
+// usage answers a command line that is wrong, on stderr, or that asks for help, on stdout.
 func (c *call) usage(v verb, err error) int {
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(c.stdout, usageOf(v))
@@ -133,7 +136,8 @@ func (c *call) usage(v verb, err error) int {
 	return codeUsage
 }
 
-// flagSet declares the flags that v has.
+// flagSet declares the flags that v has, and sets all options to what they are without one. The
+// same flag means the same in every verb.
 func (o *options) flagSet(v verb) *flag.FlagSet {
 	set := flag.NewFlagSet(v.name, flag.ContinueOnError)
 	set.SetOutput(io.Discard)

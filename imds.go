@@ -21,14 +21,14 @@ const (
 	metadataPath = "/latest/meta-data/"
 	macPath      = metadataPath + "mac" // the primary ENI's address; never device-number, which reads 0 until it has propagated
 
-	tokenTTL    = "60" // seconds
-	headLimit   = 16 << 10
-	tokenLimit  = 4 << 10
-	bodyLimit   = 64 << 10
-	outputLimit = 4 << 20 // of the verb imds
+	tokenTTL    = "60"     // seconds; EC2 takes 1 to 21600
+	headLimit   = 16 << 10 // bytes of a reply's status line and headers, and of each chunk's
+	tokenLimit  = 4 << 10  // bytes; systemd-imdsd has the same
+	bodyLimit   = 64 << 10 // bytes
+	outputLimit = 4 << 20  // bytes of a body that the verb imds prints
 
-	tryTimeout = 2 * time.Second
-	firstPause = 20 * time.Millisecond
+	tryTimeout = 2 * time.Second       // for a token and the question
+	firstPause = 20 * time.Millisecond // between tries
 	maxPause   = 2 * time.Second
 	widenAfter = time.Second // with no answer by then, every ENI is asked by
 
@@ -98,7 +98,7 @@ func parseMAC(s []byte) (hwaddr, error) {
 	return hwaddr{}, fmt.Errorf("%.40q is not a MAC address", t)
 }
 
-// A question is one path to ask for.
+// A question is one path to ask for, and what is an answer to it.
 type question struct {
 	path  string
 	limit int                // bytes of the body
@@ -106,6 +106,8 @@ type question struct {
 	late  bool               // 404 means not yet
 }
 
+// macQuestion asks for the primary ENI's address. An empty body, or two addresses, are no answer
+// yet; neither is 404, before the key is there.
 func macQuestion() question {
 	valid := func(body []byte) error { _, err := parseMAC(body); return err }
 	return question{macPath, bodyLimit, valid, true}
@@ -114,8 +116,10 @@ func macQuestion() question {
 // A finalError is one that asking again would not cure.
 type finalError struct{ error }
 
+// Unwrap is for errors.Is and errors.AsType.
 func (e finalError) Unwrap() error { return e.error }
 
+// final reports whether asking again would not cure err.
 func final(err error) bool {
 	_, ok := errors.AsType[finalError](err)
 	return ok
@@ -191,8 +195,9 @@ func first(answers chan answer, asking *int) ([]byte, error) {
 	return nil, why
 }
 
-// persist tries one way until there is an answer, the error is final or l ends. It calls noWay
-// when the routing table has none.
+// persist tries one way until there is an answer, the error is final or l ends, with pauses that
+// double from 20 ms to 2 s, less up to half of each at random so that ways don't march in step. It
+// calls noWay when the routing table has none.
 func (e endpoint) persist(l *limit, device string, q question, noWay func(error)) ([]byte, error) {
 	start := time.Now()
 	var last error
@@ -242,7 +247,8 @@ func (e endpoint) try(l *limit, device string, q question) ([]byte, error) {
 	return answer.body, nil
 }
 
-// printable reports whether b is visible ASCII, and not nothing.
+// printable reports whether b is visible ASCII, and not nothing: what a token must be, because it
+// goes into a header of the next request.
 func printable(b []byte) bool {
 	for _, c := range b {
 		if c <= ' ' || c >= 0x7f {
@@ -271,6 +277,7 @@ func (e endpoint) exchange(l *limit, device, method, path, header string, limit 
 	return r, nil
 }
 
+// by is the way of an error message: " by eth1", or "" for the routing table's.
 func by(device string) string {
 	if device == "" {
 		return ""
@@ -315,7 +322,7 @@ func (e endpoint) dial(l *limit, device string) (*os.File, error) {
 	return f, nil
 }
 
-// connected waits until f's connect has come to an end.
+// connected waits until f's connect has come to an end, and returns how.
 func connected(f *os.File) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -344,13 +351,15 @@ type reply struct {
 	body   []byte
 }
 
-// verdict is nil for 200. It says which of the others are final. With late, 404 is not.
+// verdict is nil for 200. Of the others it says which are final. 401, on real fleets half of the
+// failures in a VM's first seconds though the token was fresh, is cured by a new one; 429 and 5xx
+// by time; 404 by time where the key may be late; 400, 403, redirects and the rest by nothing.
 func (r reply) verdict(late bool) error {
 	err := fmt.Errorf("%d %.40q", r.status, r.reason)
 	switch {
 	case r.status == 200:
 		return nil
-	case r.status == 401: // on real fleets fresh tokens are refused in a VM's first seconds
+	case r.status == 401:
 		return err
 	case r.status == 403:
 		return finalError{fmt.Errorf("%w: IMDS is switched off", err)}
@@ -504,6 +513,7 @@ func readLine(r *bufio.Reader, budget *int) (string, error) {
 	return "", finalError{fmt.Errorf("a head of more than %d bytes", headLimit)}
 }
 
+// tooLong is final: the same reply would come again.
 func tooLong(limit int) error {
 	return finalError{fmt.Errorf("more than %d bytes", limit)}
 }

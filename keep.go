@@ -93,7 +93,7 @@ const (
 // anyLink stands for links that the object does not tell: next hops are named by an id.
 const anyLink = -1
 
-// missing lists the items that are not there any more.
+// missing lists the items of before that are not there now, in their order.
 func missing(before, now []item) []item {
 	there := map[string]bool{}
 	for _, i := range now {
@@ -102,9 +102,9 @@ func missing(before, now []item) []item {
 	return slices.DeleteFunc(slices.Clone(before), func(i item) bool { return there[i.key] })
 }
 
-// putBack makes items again. One may need another (a route its gateway's route, a group its
-// next hops), so what was refused is tried again as long as something else worked. It returns
-// the items that could not be made, with the kernel's reasons.
+// putBack makes items again. One may need another (a route its gateway's route, a group its next
+// hops), so what was refused is tried again as long as something else worked. Its error has the
+// kernel's reasons for those that could not be made at all.
 func (c *rtnl) putBack(items []item) error {
 	for {
 		refused, err := c.putBackOnce(items)
@@ -115,6 +115,7 @@ func (c *rtnl) putBack(items []item) error {
 	}
 }
 
+// putBackOnce tries each item once. EEXIST is success: somebody else was faster, or the kernel.
 func (c *rtnl) putBackOnce(items []item) (refused []item, err error) {
 	var reasons []error
 	for _, i := range items {
@@ -139,6 +140,7 @@ func create(typ uint16, flags uint16, body []byte) message {
 	return message{typ: typ, flags: unix.NLM_F_CREATE | flags, body: body}
 }
 
+// family is the body of a dump request of that size that asks for one address family.
 func family(size int, family byte) []byte {
 	b := make([]byte, size)
 	b[0] = family
@@ -377,6 +379,7 @@ func parseRule(body []byte) (rule, error) {
 	return r, err
 }
 
+// String is the rule as ip(8) has it, as far as it matters here: "rule 1000 iif eth1".
 func (r rule) String() string {
 	s := fmt.Sprintf("rule %d", r.priority)
 	if r.ipv6 {

@@ -17,6 +17,7 @@ type limit struct {
 	cause error // of the end; to be read after done
 }
 
+// newLimit is a limit that ends only when somebody ends it.
 func newLimit() *limit { return &limit{done: make(chan struct{})} }
 
 // end ends l, once.

@@ -80,7 +80,7 @@ func columns(rows [][]string) string {
 	return b.String()
 }
 
-// role says what a link is.
+// role says what a link is; what IMDS did not tell it does not guess.
 func (w world) role(l link) string {
 	switch {
 	case !l.eni():
@@ -139,6 +139,7 @@ func (r report) json() string {
 	) + "\n"
 }
 
+// linkJSON is one of "links".
 func (w world) linkJSON(l link) string {
 	return object(
 		"index", number(l.index),
@@ -153,6 +154,7 @@ func (w world) linkJSON(l link) string {
 	)
 }
 
+// routeJSON is one of "routes".
 func (w world) routeJSON(r route) string {
 	family := "inet"
 	if r.ipv6 {
@@ -168,6 +170,7 @@ func (w world) routeJSON(r route) string {
 	)
 }
 
+// json is one of "plan" or "renamed".
 func (s step) json() string {
 	return object("index", number(s.index), "address", quote(s.addr.String()), "from", quote(s.from), "to", quote(s.to))
 }
@@ -181,6 +184,7 @@ func object(fields ...string) string {
 	return "{" + strings.Join(out, ",") + "}"
 }
 
+// array is a JSON array; an empty one is [], never null.
 func array[T any](items []T, encode func(T) string) string {
 	var out []string
 	for _, i := range items {
@@ -189,6 +193,7 @@ func array[T any](items []T, encode func(T) string) string {
 	return "[" + strings.Join(out, ",") + "]"
 }
 
+// number and boolean are JSON's.
 func number[T int | int32 | uint32](n T) string { return strconv.FormatInt(int64(n), 10) }
 func boolean(b bool) string                     { return strconv.FormatBool(b) }
 
@@ -208,7 +213,7 @@ func quote(s string) string {
 	return string(append(b, '"'))
 }
 
-// ipLines is a plan as the ip(8) commands that would do the same.
+// ipLines is a plan as the ip(8) commands that would do the same, on Linux 6.2 and newer.
 func ipLines(links []link, steps []step) string {
 	var b strings.Builder
 	var up []string
@@ -261,10 +266,12 @@ func toJournal(stream string) bool {
 	return unix.Fstat(2, &is) == nil && stream == fmt.Sprintf("%d:%d", is.Dev, is.Ino)
 }
 
+// err, warn and info write a line of that priority: LOG_ERR, LOG_WARNING, LOG_INFO of syslog(3).
 func (l logger) err(format string, args ...any)  { l.write(3, format, args...) }
 func (l logger) warn(format string, args ...any) { l.write(4, format, args...) }
 func (l logger) info(format string, args ...any) { l.write(6, format, args...) }
 
+// write writes one line for each of the message's, each in one write(2): /dev/kmsg takes a record so.
 func (l logger) write(priority int, format string, args ...any) {
 	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
 		prefix := "eni0: "

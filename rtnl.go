@@ -36,6 +36,7 @@ type kernelError struct {
 	words string // "Nexthop has invalid gateway."
 }
 
+// Error is the errno in words, and the kernel's own words.
 func (e kernelError) Error() string {
 	if e.words == "" {
 		return e.errno.Error()
@@ -43,6 +44,7 @@ func (e kernelError) Error() string {
 	return fmt.Sprintf("%v (%s)", e.errno, strings.TrimSuffix(e.words, "."))
 }
 
+// Unwrap makes errors.Is(err, unix.EBUSY) work.
 func (e kernelError) Unwrap() error { return e.errno }
 
 // An rtnl is a NETLINK_ROUTE socket. A failure of the socket is an *os.SyscallError, the
@@ -78,6 +80,7 @@ func dialRtnl(groups ...int) (*rtnl, error) {
 	return c, nil
 }
 
+// close frees the socket.
 func (c *rtnl) close() { _ = c.file.Close() }
 
 // dump asks for every object of a kind and returns all of them or an error: a dump that was
@@ -95,6 +98,8 @@ func (c *rtnl) dump(typ uint16, body []byte) ([]message, error) {
 	return nil, fmt.Errorf("netlink: dump %d: interrupted by changes %d times", typ, maxInterrupted)
 }
 
+// dumpOnce is a dump that may not be whole: NLM_F_DUMP_INTR of netlink(7) says that objects were
+// changed meanwhile, and some may have been left out.
 func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []message, whole bool, err error) {
 	c.seq++
 	request := message{typ: typ, flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, seq: c.seq, body: body}
@@ -154,6 +159,7 @@ func (c *rtnl) send(requests []message) (verdicts []error, err error) {
 	return verdicts, nil
 }
 
+// write sends a datagram to the kernel, which has carried it through when this returns.
 func (c *rtnl) write(datagram []byte) error {
 	var err error
 	if rawErr := c.raw.Write(func(fd uintptr) bool {
@@ -165,7 +171,8 @@ func (c *rtnl) write(datagram []byte) error {
 	return os.NewSyscallError("netlink: sendto", err)
 }
 
-// receive reads one datagram of the kernel's.
+// receive reads one datagram of the kernel's and cuts it into messages. What other processes send
+// is passed over; what does not fit the buffer is an error, never half an answer.
 func (c *rtnl) receive() ([]message, error) {
 	var (
 		n    int
@@ -193,7 +200,7 @@ func (c *rtnl) receive() ([]message, error) {
 	}
 }
 
-// links lists all links.
+// links lists all links of the network namespace, in the order of their indexes.
 func (c *rtnl) links() ([]link, error) {
 	request := make([]byte, unix.SizeofIfInfomsg)
 	request = appendUint32(request, unix.IFLA_EXT_MASK, rtextFilterSkipStats)
@@ -343,10 +350,12 @@ func appendAttr(b []byte, typ uint16, value []byte) []byte {
 	return pad(append(b, value...))
 }
 
+// appendUint32 lays out an attribute of type NLA_U32.
 func appendUint32(b []byte, typ uint16, value uint32) []byte {
 	return appendAttr(b, typ, binary.NativeEndian.AppendUint32(nil, value))
 }
 
+// pad brings b to the alignment of messages and attributes, which is the same: 4.
 func pad(b []byte) []byte {
 	for len(b)%unix.NLMSG_ALIGNTO != 0 {
 		b = append(b, 0)
@@ -578,6 +587,8 @@ func ipString(b []byte) string {
 	return ""
 }
 
+// ip6String writes 16 bytes by RFC 5952, 4: no leading zeros, the first longest run of two or more
+// zero groups as "::".
 func ip6String(b []byte) string {
 	var groups []string
 	start, zeros := 0, 1 // the first longest run of zero groups, if there are two or more
