@@ -106,6 +106,7 @@ var commandLines = []struct {
 	{"swap -- -a -b", "swap", options{timeout: time.Minute, args: []string{"-a", "-b"}}},
 	{"imds mac", "imds", options{timeout: 5 * time.Second, args: []string{"mac"}}},
 	{"imds -timeout 1ns /latest/user-data", "imds", options{timeout: 1, args: []string{"/latest/user-data"}}},
+	{"route", "route", options{timeout: 5 * time.Second}},
 	{"route -timeout 1s", "route", options{timeout: time.Second}},
 	{"version", "version", options{}},
 	{"help", "help", options{}},

@@ -210,7 +210,10 @@ var unfinishedJudgements = []judgement{
 	{"a swap of two secondaries broke off", enis("eth0 eth1 eni0-eth2"), nil, 10, 10, "eth0 eth1 eth2"},
 	{"a swap of lan0 and lan1 broke off", enis("eth0 lan0 eni0-lan1"), nil, 10, 10, "eth0 lan0 lan1"},
 	{"a temporary name that does not tell", enis("eth0 eth1 eni0-#4"), nil, 0, 0, ""},
-	{"the primary's temporary name does not tell", enis("eni0-#2 eth0"), nil, 10, 10, "eth0 eth1"},
+	{"a temporary name that does not tell is no reason to disturb traffic", enis("eth1 eth0 eni0-#4"), []route{v4(0, 2)}, 0, 10, "eth0 eth1 eni0-#4"},
+	{"nor is a bridge's", append(enis("eth1 eth0"), link{index: 9, name: "eni0-br0", kind: "bridge", ethernet: true}),
+		[]route{v4(0, 2)}, 0, 10, "eth0 eth1 eni0-br0"},
+	{"the primary's temporary name does not tell", enis("eni0-#2 eth0"), []route{v4(0, 2)}, 10, 10, "eth0 eth1"},
 
 	{"a new ENI took eth1 meanwhile", enis("eth0 eni0-eth1 eth1"), nil, 10, 10, "eth0 eth2 eth1"},
 	{"a new ENI took eth0 meanwhile", enis("eni0-eth0 eth1 eth0"), nil, 10, 10, "eth0 eth1 eth2"},
@@ -292,6 +295,18 @@ func TestJudgeRefuses(t *testing.T) {
 				t.Errorf("%s: judge() wishes %v with an error", row.world, v.wishes)
 			}
 		}
+	}
+}
+
+// Whoever is called eth0, traffic that leaves by the primary is not disturbed, unless names decide.
+func TestJudgeLeavesTrafficBeBesideBridge(t *testing.T) {
+	links := append(enis("eth1"), link{index: 9, name: "eth0", kind: "bridge", ethernet: true})
+	w := world{links, []route{v4(0, 2)}, eniAddr(2)}
+	if v, err := judge(w, false); err != nil || v.code != codeRight || len(v.wishes) > 0 {
+		t.Errorf("judge() = %v, %v, want 0", v, err)
+	}
+	if v, err := judge(w, true); err == nil {
+		t.Errorf("judge() = %v with -names, want a refusal", v)
 	}
 }
 
@@ -526,6 +541,46 @@ func TestUndo(t *testing.T) {
 	} {
 		if got := undo(row.before, row.now); !maps.Equal(got, row.want) {
 			t.Errorf("%s: undo() = %v, want %v", row.world, got, row.want)
+		}
+	}
+}
+
+func TestRenamed(t *testing.T) {
+	for _, row := range []struct {
+		world       string
+		before, now []link
+		want        []step
+	}{
+		{"nothing has changed", enis("eth1 eth0"), enis("eth1 eth0"), nil},
+		{"a swap", enis("eth1 eth0"), enis("eth0 eth1"), []step{{2, eniAddr(2), "eth1", "eth0"}, {3, eniAddr(3), "eth0", "eth1"}}},
+		{"a link has gone, another has come", enis("eth1 eth0")[:1], enis("eth0 eth1")[1:], nil},
+	} {
+		if got := renamed(row.before, row.now); !slices.Equal(got, row.want) {
+			t.Errorf("%s: renamed() = %v, want %v", row.world, got, row.want)
+		}
+	}
+}
+
+func TestWentDown(t *testing.T) {
+	up := func(links []link, indexes ...int32) []link {
+		for i, l := range links {
+			links[i].up = slices.Contains(indexes, l.index)
+		}
+		return links
+	}
+	for _, row := range []struct {
+		world       string
+		before, now []link
+		want        string
+	}{
+		{"all are up as before", up(enis("a b"), 2, 3), up(enis("a b"), 2, 3), ""},
+		{"one went down, and has another name", up(enis("a b"), 2, 3), up(enis("c b"), 3), "c"},
+		{"one was down before", up(enis("a b"), 2), enis("a b"), "a"},
+		{"one came up", enis("a b"), up(enis("a b"), 2), ""},
+		{"a new one is down, an old one has gone", up(enis("a b")[:1], 2), enis("a b")[1:], ""},
+	} {
+		if got := names(wentDown(row.before, row.now)); got != row.want {
+			t.Errorf("%s: wentDown() = %q, want %q", row.world, got, row.want)
 		}
 	}
 }

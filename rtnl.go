@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,8 +18,10 @@ const (
 	rtaNHID              = 30     // RTA_NH_ID, linux/rtnetlink.h
 )
 
-// maxInterrupted is how often a dump that other changes ran into is asked for again.
-const maxInterrupted = 20
+const (
+	maxInterrupted = 20               // how often a dump that other changes ran into is asked for again
+	replyTimeout   = 10 * time.Second // for an answer that the kernel owes
+)
 
 var errShort = errors.New("netlink: message cut short")
 
@@ -84,10 +87,13 @@ func dialRtnl(groups ...int) (*rtnl, error) {
 func (c *rtnl) close() { _ = c.file.Close() }
 
 // dump asks for every object of a kind and returns all of them or an error: a dump that was
-// interrupted by a change (NLM_F_DUMP_INTR) is asked for again, from the start.
+// interrupted by a change (NLM_F_DUMP_INTR), or by a want of memory, is asked for again, from the start.
 func (c *rtnl) dump(typ uint16, body []byte) ([]message, error) {
 	for range maxInterrupted {
 		objects, whole, err := c.dumpOnce(typ, body)
+		if errors.Is(err, unix.ENOBUFS) {
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("netlink: dump %d: %w", typ, err)
 		}
@@ -163,11 +169,15 @@ func (c *rtnl) send(requests []message) (verdicts []error, err error) {
 func (c *rtnl) write(datagram []byte) error {
 	var err error
 	if rawErr := c.raw.Write(func(fd uintptr) bool {
-		err = unix.Sendto(int(fd), datagram, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
-		return err != unix.EAGAIN && err != unix.EINTR
+		for err = unix.EINTR; err == unix.EINTR; {
+			err = unix.Sendto(int(fd), datagram, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		}
+		return err != unix.EAGAIN
 	}); rawErr != nil {
 		return rawErr
 	}
+	// The kernel has answered by now, or will as its answer is read: no wait for it is to be endless.
+	_ = c.file.SetReadDeadline(time.Now().Add(replyTimeout))
 	return os.NewSyscallError("netlink: sendto", err)
 }
 
@@ -182,8 +192,10 @@ func (c *rtnl) receive() ([]message, error) {
 	for {
 		// netlink(7): with MSG_TRUNC recv returns the real length, even when the buffer is smaller.
 		if rawErr := c.raw.Read(func(fd uintptr) bool {
-			n, from, err = unix.Recvfrom(int(fd), c.buf, unix.MSG_TRUNC)
-			return err != unix.EAGAIN && err != unix.EINTR
+			for err = unix.EINTR; err == unix.EINTR; {
+				n, from, err = unix.Recvfrom(int(fd), c.buf, unix.MSG_TRUNC)
+			}
+			return err != unix.EAGAIN
 		}); rawErr != nil {
 			return nil, rawErr
 		}

@@ -9,19 +9,20 @@
 //
 //	binary       the size for linux/amd64 and linux/arm64, and whether Go's net is among its packages
 //	check, fix   with nothing to do, against check.sh: curl twice, ip, grep, head, cut, cat
-//	swap         eth0 and eth1, which are up, against `ifrename -t` and against three `ip link set`;
-//	             once with no unit to restart, and once as typed, with `false` in the place of systemctl
-//	memory       the peak of the process itself (VmHWM, proc(5)) as it ends, the largest of 20 runs
+//	memory       the peak of the process itself as it is about to exit (VmHWM of proc_pid_status(5)),
+//	             the largest of 20 runs
+//	swap         of eth0 and eth1, which are up, against `ifrename -t` and three `ip link set`; once with
+//	             no unit to restart, and once as typed: then `false` is there in the place of systemctl
 //
 // A time is that of whole processes, from before the fork until they have been waited for. The sides of
-// a comparison take turns, N rounds of them (200), each round begun by another side; what is printed is
-// the median, and the ratio of medians. So a machine that is busy or slow is so for both sides; all the
-// same a busy one is a poor judge. Each run is verified: check and fix and the script must have found
-// all right, and after a swap the kernel must have exchanged the names. Before that everybody has to
-// tell a wrong world from a right one.
+// a comparison take turns, N of them each (200), and each round is begun by another side; what is shown
+// is the median, and the ratio of medians. So what else the machine does is the same for both sides; all
+// the same a busy machine is a poor judge, and the first line tells its load. Every run is verified:
+// check, fix and the script must have found all right, and after a swap the kernel must have the names
+// exchanged. Before that, check and the script must have told a wrong world from a right one.
 //
 // It needs Linux 6.2 (before that neither ifrename nor ip can rename a link that is up), and the packages
-// curl, iproute2 and ifrename: lines that can't be measured without say so.
+// curl, iproute2 and ifrename: lines that can't be measured say so.
 //
 // The exit code is 0 whatever the figures are, 1 if one could not be measured, and 2 for usage.
 package main
@@ -92,7 +93,7 @@ func exitCode(err error) int {
 	if why := ec2.Refused(err); why != "" {
 		err = errors.New(why)
 	}
-	if _, said := err.(*exec.ExitError); !said { // by the one that exited
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || !exit.Exited() { // else it has said why
 		log.Print(err)
 	}
 	return 1
@@ -105,8 +106,8 @@ func host(ctx context.Context, rounds int) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	fmt.Printf("Linux %s, %s %s/%s, %d CPUs, %s, %d rounds\n\n", kernel(), runtime.Version(), runtime.GOOS,
-		runtime.GOARCH, runtime.NumCPU(), time.Now().Format(time.DateTime), rounds)
+	fmt.Printf("%s, %s %s/%s, %s, %d rounds\n\n", machine(), runtime.Version(), runtime.GOOS, runtime.GOARCH,
+		time.Now().Format(time.DateTime), rounds)
 	heading()
 	if err := binaries(ctx, dir); err != nil {
 		return err
@@ -130,11 +131,13 @@ func enter(ctx context.Context, dir, rounds string) error {
 	return cmd.Run()
 }
 
-// kernel is the release of the running kernel.
-func kernel() string {
+// machine is the running kernel, and what it runs on: "Linux 6.18.44, 2 CPUs, load 0.1".
+func machine() string {
 	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return "?"
+	var i unix.Sysinfo_t
+	if err := errors.Join(unix.Uname(&u), unix.Sysinfo(&i)); err != nil {
+		return err.Error()
 	}
-	return unix.ByteSliceToString(u.Release[:])
+	load := float64(i.Loads[0]) / (1 << unix.SI_LOAD_SHIFT)
+	return fmt.Sprintf("Linux %s, %d CPUs, load %.1f", unix.ByteSliceToString(u.Release[:]), runtime.NumCPU(), load)
 }
