@@ -46,17 +46,19 @@ func (l *limit) expired() error {
 	return nil
 }
 
-// then calls f at the end of l, unless the function it returns is called before.
+// then calls f at the end of l, unless the function it returns is called before. When that has
+// returned, f has either been carried out or never will be.
 func (l *limit) then(f func()) (stop func()) {
+	var once sync.Once
 	stopped := make(chan struct{})
 	go func() {
 		select {
 		case <-l.done:
-			f()
+			once.Do(f)
 		case <-stopped:
 		}
 	}()
-	return func() { close(stopped) }
+	return func() { once.Do(func() { close(stopped) }) }
 }
 
 // inner is a limit that ends with l, or when the function beside it is called, which must be at

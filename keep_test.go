@@ -1,0 +1,461 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// itemParsers are those of keep.go, by the first word of the names in testdata/kernel.txt.
+var itemParsers = map[string]func([]byte) (item, error){
+	"route": routeItem, "route6": routeItem, "nexthop": nextHopItem,
+	"address6": addressItem, "neighbour": neighbourItem, "neighbour6": neighbourItem,
+}
+
+// itemOf is the item that a message of testdata/kernel.txt makes, with bytes of it changed.
+func itemOf(t *testing.T, name string, changes map[int]byte) item {
+	t.Helper()
+	body := kernelSent(t)[name]
+	for at, b := range changes {
+		body[at] = b
+	}
+	first, _, _ := strings.Cut(name, "-")
+	i, err := itemParsers[first](body)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return i
+}
+
+// itemRequests make things again; the commands that made them are in testdata/kernel.txt. They
+// begin with the type and the flags of the message.
+var itemRequests = map[string]string{
+	"address6": `
+			14 00 05 06 # RTM_NEWADDR, EXCL|CREATE
+			0a 40 00 00 06 00 00 00                                     # ifaddrmsg: no flags
+			14 00 01 00 fd 00 00 01 00 00 00 00 00 00 00 00 00 00 00 10 # IFA_ADDRESS
+			14 00 06 00 ff ff ff ff ff ff ff ff 9b 39 04 00 9b 39 04 00 # IFA_CACHEINFO
+			08 00 08 00 02 00 00 00                                     # IFA_FLAGS: NODAD`,
+	"address6-lifetime": `
+			14 00 05 06
+			0a 80 00 00 06 00 00 00
+			14 00 01 00 fd 00 00 01 00 00 00 00 00 00 00 00 00 00 00 11
+			14 00 06 00 2c 01 00 00 58 02 00 00 a2 39 04 00 a2 39 04 00 # preferred for 300 s, valid for 600 s
+			08 00 08 00 02 02 00 00                                     # IFA_FLAGS: NODAD|NOPREFIXROUTE`,
+	"address6-peer": `
+			14 00 05 06
+			0a 80 00 00 06 00 00 00
+			14 00 02 00 fd 00 00 02 00 00 00 00 00 00 00 00 00 00 00 01 # IFA_LOCAL
+			14 00 01 00 fd 00 00 02 00 00 00 00 00 00 00 00 00 00 00 02 # IFA_ADDRESS: the peer's
+			14 00 06 00 ff ff ff ff ff ff ff ff a3 39 04 00 a3 39 04 00
+			08 00 08 00 02 00 00 00`,
+	"neighbour": `
+			1c 00 05 05 # RTM_NEWNEIGH, REPLACE|CREATE
+			02 00 00 00 06 00 00 00 80 00 00 01 # ndmsg: index 6, NUD_PERMANENT
+			08 00 01 00 0a 00 01 4d             # NDA_DST
+			0a 00 02 00 02 00 00 00 00 77 00 00 # NDA_LLADDR`,
+	"neighbour6": `
+			1c 00 05 05
+			0a 00 00 00 06 00 00 00 80 00 80 01 # ndmsg: NTF_ROUTER
+			14 00 01 00 fd 00 00 01 00 00 00 00 00 00 00 00 00 00 00 77
+			0a 00 02 00 02 00 00 00 00 77 00 00
+			05 00 0c 00 04 00 00 00             # NDA_PROTOCOL: static`,
+	"neighbour-proxy": `
+			1c 00 05 05
+			02 00 00 00 06 00 00 00 00 00 08 01 # ndmsg: NTF_PROXY
+			08 00 01 00 0a 00 01 4f`,
+	"nexthop-single": `
+			68 00 05 05 # RTM_NEWNEXTHOP, REPLACE|CREATE
+			02 00 00 00 00 00 00 00 # nhmsg: scope 0, where the kernel says link
+			08 00 01 00 07 00 00 00 # NHA_ID
+			08 00 05 00 06 00 00 00 # NHA_OIF
+			08 00 06 00 0a 00 01 01 # NHA_GATEWAY`,
+	"nexthop-onlink": `
+			68 00 05 05
+			02 00 00 00 04 00 00 00 # nhmsg: ONLINK
+			08 00 01 00 08 00 00 00
+			08 00 05 00 05 00 00 00
+			08 00 06 00 0a 00 02 01`,
+	"nexthop-group": `
+			68 00 05 05
+			00 00 00 00 00 00 00 00
+			08 00 01 00 09 00 00 00
+			06 00 03 00 00 00 00 00                                     # NHA_GROUP_TYPE
+			14 00 02 00 07 00 00 00 00 00 00 00 08 00 00 00 02 00 00 00 # NHA_GROUP, and no NHA_OP_FLAGS`,
+	"route-onlink": `
+			18 00 05 0c # RTM_NEWROUTE, APPEND|CREATE
+			02 00 00 00 fe 03 00 01 04 00 00 00 # rtmsg: ONLINK stays
+			08 00 0f 00 fe 00 00 00             # RTA_TABLE
+			08 00 06 00 01 02 00 00             # RTA_PRIORITY
+			0c 00 08 00 08 00 02 00 78 05 00 00 # RTA_METRICS: mtu 1400
+			08 00 05 00 cb 00 71 01             # RTA_GATEWAY
+			08 00 04 00 06 00 00 00             # RTA_OIF`,
+	"route-table": `
+			18 00 05 0c
+			02 00 00 00 fc 03 00 01 00 00 00 00
+			08 00 0f 00 2c 01 00 00 # RTA_TABLE: 300
+			08 00 05 00 0a 00 01 01
+			08 00 04 00 06 00 00 00`,
+	"route-multipath-dead": `
+			18 00 05 0c
+			02 00 00 00 fe 03 00 01 00 00 00 00
+			08 00 0f 00 fe 00 00 00
+			08 00 06 00 1e 00 00 00
+			24 00 09 00 # RTA_MULTIPATH
+			10 00 00 00 06 00 00 00 08 00 05 00 0a 00 01 01 # rtnexthop, RTA_GATEWAY
+			10 00 00 01 05 00 00 00 08 00 05 00 0a 00 02 01 # rtnexthop: neither DEAD nor LINKDOWN, weight 2`,
+	"route-nhid": `
+			18 00 05 0c
+			02 00 00 00 fe 03 00 01 00 00 00 00
+			08 00 0f 00 fe 00 00 00
+			08 00 06 00 32 00 00 00
+			08 00 1e 00 07 00 00 00 # RTA_NH_ID, and neither RTA_GATEWAY nor RTA_OIF`,
+	"route-nhid-group": `
+			18 00 05 0c
+			02 00 00 00 fe 03 00 01 00 00 00 00
+			08 00 0f 00 fe 00 00 00
+			08 00 06 00 33 00 00 00
+			08 00 1e 00 09 00 00 00 # RTA_NH_ID, and no RTA_MULTIPATH`,
+	"route6-nhid": `
+			18 00 05 0c
+			0a 00 00 00 fe 03 00 01 00 00 00 00
+			08 00 0f 00 fe 00 00 00
+			08 00 06 00 3c 00 00 00
+			08 00 1e 00 0c 00 00 00
+			05 00 14 00 00 00 00 00 # RTA_PREF`,
+	"route6-expires": `
+			18 00 05 0c
+			0a 00 00 00 fe 09 00 01 00 00 00 00
+			08 00 0f 00 fe 00 00 00
+			08 00 06 00 00 04 00 00
+			14 00 05 00 fd 00 00 01 00 00 00 00 00 00 00 00 00 00 00 01
+			08 00 04 00 06 00 00 00
+			05 00 14 00 00 00 00 00
+			08 00 17 00 08 07 00 00 # RTA_EXPIRES: 1800 s, from RTA_CACHEINFO, which is left out`,
+}
+
+func TestItemRequests(t *testing.T) {
+	littleEndian(t)
+	for name, want := range itemRequests {
+		m := itemOf(t, name, nil).request
+		m.flags |= unix.NLM_F_REQUEST | unix.NLM_F_ACK // as send does
+		got := append(appendMessage(nil, message{typ: m.typ, flags: m.flags})[4:8], m.body...)
+		if want := golden(t, want); !bytes.Equal(got, want) {
+			t.Errorf("%s: request\n% x, want\n% x", name, got, want)
+		}
+	}
+}
+
+// An address is used at once, and has the flags it had after.
+func TestItemAddressAfter(t *testing.T) {
+	littleEndian(t)
+	i := itemOf(t, "address6", nil)
+	want := append(slices.Clone(i.request.body[:len(i.request.body)-4]), 0, 0, 0, 0)
+	if i.after == nil || i.after.typ != unix.RTM_NEWADDR || i.after.flags != unix.NLM_F_CREATE|unix.NLM_F_REPLACE || !bytes.Equal(i.after.body, want) {
+		t.Errorf("after = %+v, want the same address without NODAD", i.after)
+	}
+	if i := itemOf(t, "address6-lifetime", nil); i.after != nil {
+		t.Errorf("after = %+v of an address that was made with nodad, want none", i.after)
+	}
+}
+
+// The same thing has the same key, whatever the kernel's counters and verdicts.
+func TestItemKeySame(t *testing.T) {
+	littleEndian(t)
+	for _, c := range []struct {
+		name, world string
+		changes     map[int]byte
+	}{
+		{"route-single", "dead", map[int]byte{8: unix.RTNH_F_DEAD}},
+		{"route-single", "its link has no carrier, and the hardware has it", map[int]byte{8: unix.RTNH_F_LINKDOWN | unix.RTNH_F_OFFLOAD, 9: 0x40}},
+		{"route-multipath-dead", "alive", map[int]byte{50: 0}},
+		{"route6-expires", "two seconds have passed", map[int]byte{69: 0xbe}},
+		{"route6-net", "used", map[int]byte{80: 1}},
+		{"nexthop-single", "dead", map[int]byte{4: unix.RTNH_F_DEAD | unix.RTNH_F_LINKDOWN}},
+		{"address6", "tentative", map[int]byte{2: unix.IFA_F_TENTATIVE, 52: unix.IFA_F_TENTATIVE}},
+		{"address6", "made again", map[int]byte{40: 1, 44: 1}},
+		{"address6-lifetime", "a second has passed", map[int]byte{32: 0x2b, 36: 0x57}},
+		{"neighbour", "used", map[int]byte{36: 1, 44: 1}},
+	} {
+		was, is := itemOf(t, c.name, nil), itemOf(t, c.name, c.changes)
+		if was.key == "" || was.key != is.key {
+			t.Errorf("%s, %s: key %q, want %q", c.name, c.world, is.key, was.key)
+		}
+		for at, b := range c.changes {
+			if kernelSent(t)[c.name][at] == b {
+				t.Errorf("%s, %s: byte %d is %d already", c.name, c.world, at, b)
+			}
+		}
+	}
+}
+
+// Other things have other keys.
+func TestItemKeyOther(t *testing.T) {
+	littleEndian(t)
+	for _, c := range []struct {
+		name, world string
+		changes     map[int]byte
+	}{
+		{"route-single", "another table", map[int]byte{4: 100, 16: 100}},
+		{"route-single", "another protocol", map[int]byte{5: unix.RTPROT_STATIC}},
+		{"route-single", "another scope", map[int]byte{6: unix.RT_SCOPE_LINK}},
+		{"route-single", "another metric", map[int]byte{24: 1}},
+		{"route-single", "another gateway", map[int]byte{35: 9}},
+		{"route-single", "another link", map[int]byte{40: 9}},
+		{"route-onlink", "not on link", map[int]byte{8: 0}},
+		{"route-net", "another prefix length", map[int]byte{1: 17}},
+		{"route-net", "another destination", map[int]byte{25: 8}},
+		{"route-nhid", "another next hop", map[int]byte{32: 8}},
+		{"route-multipath-dead", "another weight", map[int]byte{51: 9}},
+		{"nexthop-single", "another id", map[int]byte{12: 9}},
+		{"nexthop-single", "another link", map[int]byte{20: 9}},
+		{"nexthop-group", "another weight", map[int]byte{40: 9}},
+		{"address6", "another prefix length", map[int]byte{1: 65}},
+		{"address6", "another address", map[int]byte{27: 0x11}},
+		{"address6", "another link", map[int]byte{4: 9}},
+		{"neighbour", "another link", map[int]byte{4: 9}},
+		{"neighbour", "another address", map[int]byte{19: 9}},
+		{"neighbour", "another MAC", map[int]byte{24: 9}},
+	} {
+		was, is := itemOf(t, c.name, nil), itemOf(t, c.name, c.changes)
+		if is.key == "" || was.key == is.key {
+			t.Errorf("%s, %s: key %q, want another than %q", c.name, c.world, is.key, was.key)
+		}
+	}
+}
+
+func TestItemsAllDiffer(t *testing.T) {
+	keys := map[string]string{}
+	for name := range kernelSent(t) {
+		first, _, _ := strings.Cut(name, "-")
+		if itemParsers[first] == nil {
+			continue // links and rules are no items
+		}
+		i := itemOf(t, name, nil)
+		if other := keys[i.key]; other != "" && i.key != "" && name != "route-nhid-alone" && other != "route-nhid-alone" {
+			t.Errorf("%s and %s have the same key", name, other)
+		}
+		keys[i.key] = name
+	}
+	// In one of these the kernel tells what is behind the id.
+	if a, b := itemOf(t, "route-nhid", nil), itemOf(t, "route-nhid-alone", nil); a.key != b.key {
+		t.Errorf("route-nhid-alone: key %q, want %q", b.key, a.key)
+	}
+}
+
+// What is not kept: it is not made by anybody, or will be learned again.
+func TestItemNotKept(t *testing.T) {
+	littleEndian(t)
+	for _, c := range []struct {
+		name, world string
+		changes     map[int]byte
+	}{
+		{"route-unreachable", "no link's", nil},
+		{"route-cloned", "a cache entry", nil},
+		{"route-net", "local", map[int]byte{7: unix.RTN_LOCAL}},
+		{"route-net", "broadcast", map[int]byte{7: unix.RTN_BROADCAST}},
+		{"neighbour-learned", "stale", nil},
+		{"neighbour", "reachable", map[int]byte{8: unix.NUD_REACHABLE}},
+		{"neighbour", "of a bridge", map[int]byte{0: unix.AF_BRIDGE}},
+		{"address6", "somebody else has it", map[int]byte{52: unix.IFA_F_DADFAILED | unix.IFA_F_PERMANENT}},
+	} {
+		if i := itemOf(t, c.name, c.changes); i.key != "" {
+			t.Errorf("%s, %s: kept as %q", c.name, c.world, i.words)
+		}
+	}
+}
+
+// A route that is about to end does not come back for good, one that has ended does not come back.
+func TestItemRouteExpires(t *testing.T) {
+	littleEndian(t)
+	for _, c := range []struct {
+		world string
+		ticks int32 // of 1/100 s: rt6_fill_node of net/ipv6/route.c, which counts on below 0
+		kept  bool
+		want  uint32 // RTA_EXPIRES
+	}{
+		{"never", 0, true, 0},
+		{"in half an hour", 180000, true, 1800},
+		{"in half a second", 50, true, 1},
+		{"half a second ago", -50, false, 0},
+		{"ten seconds ago, before the next collection of garbage", -1000, false, 0},
+	} {
+		b := appendUint32(nil, 0, uint32(c.ticks))[4:]
+		i := itemOf(t, "route6-expires", map[int]byte{68: b[0], 69: b[1], 70: b[2], 71: b[3]})
+		got := uint32(0)
+		if i.key != "" {
+			_ = eachAttr(i.request.body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
+				if typ == unix.RTA_EXPIRES {
+					got = uint32Of(value)
+				}
+				return nil
+			})
+		}
+		if kept := i.key != ""; kept != c.kept || kept && got != c.want {
+			t.Errorf("it expires %s: kept %v, RTA_EXPIRES %d, want %v, %d", c.world, kept, got, c.kept, c.want)
+		}
+	}
+}
+
+func TestItemLinks(t *testing.T) {
+	for name, want := range map[string][]int32{
+		"route-single":         {5},
+		"route-multipath-dead": {6, 5},
+		"route-nhid-alone":     {anyLink},
+		"route-nhid":           {6, anyLink},
+		"nexthop-single":       {6},
+		"nexthop-group":        {anyLink},
+		"address6":             {6},
+		"neighbour":            {6},
+	} {
+		if got := itemOf(t, name, nil).links; !slices.Equal(got, want) {
+			t.Errorf("%s: links %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestItemWords(t *testing.T) {
+	for name, want := range map[string]string{
+		"route-single":         "route default table 254 (index 5)",
+		"route-net":            "route 10.9.0.0/16 table 254 (index 6)",
+		"route-table":          "route default table 300 (index 6)",
+		"route-multipath-dead": "route default table 254 (index 6) (index 5)",
+		"route6-net":           "route fd00:9::/48 table 254 (index 6)",
+		"nexthop-single":       "next hop 7",
+		"address6":             "address fd00:1::10/64 (index 6)",
+		"neighbour":            "neighbour 10.0.1.77 (index 6)",
+		"neighbour-proxy":      "neighbour 10.0.1.79 (index 6)",
+	} {
+		if got := itemOf(t, name, nil).words; got != want {
+			t.Errorf("%s: words %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestItemManaged(t *testing.T) {
+	for proto, want := range map[byte]bool{
+		unix.RTPROT_KERNEL: true, unix.RTPROT_STATIC: true, unix.RTPROT_DHCP: true, unix.RTPROT_RA: true,
+		unix.RTPROT_BOOT: false, unix.RTPROT_BIRD: false, unix.RTPROT_UNSPEC: false,
+	} {
+		if got := itemOf(t, "route-single", map[int]byte{5: proto}).managed(); got != want {
+			t.Errorf("a route of protocol %d: managed() = %v, want %v", proto, got, want)
+		}
+	}
+	for _, name := range []string{"address6", "neighbour", "nexthop-single"} {
+		if itemOf(t, name, nil).managed() {
+			t.Errorf("%s: managed() = true, want false", name)
+		}
+	}
+}
+
+func TestMissing(t *testing.T) {
+	named := func(keys string) (items []item) {
+		for _, k := range strings.Fields(keys) {
+			items = append(items, item{key: k})
+		}
+		return items
+	}
+	for _, c := range []struct{ world, before, now, want string }{
+		{"nothing was there", "", "a", ""},
+		{"nothing is lost", "a b", "b c a", ""},
+		{"all is lost", "a b", "", "a b"},
+		{"some is lost, in the order it had", "d a c b", "a e", "d c b"},
+		{"one of two that are alike is there", "a a", "a", ""},
+	} {
+		before := named(c.before)
+		if got := missing(before, named(c.now)); !reflect.DeepEqual(got, named(c.want)) && len(got)+len(c.want) > 0 {
+			t.Errorf("%s: missing() = %v, want %v", c.world, got, c.want)
+		}
+		if !reflect.DeepEqual(before, named(c.before)) {
+			t.Errorf("%s: missing() changed what it was given to %v", c.world, before)
+		}
+	}
+}
+
+func TestWithUppers(t *testing.T) {
+	links := []link{
+		{index: 7, name: "eth0.10.20", kind: "vlan", lower: 4},
+		{index: 2, name: "eth0"}, {index: 3, name: "eth1"},
+		{index: 4, name: "eth0.10", kind: "vlan", lower: 2},
+		{index: 5, name: "eth1.10", kind: "vlan", lower: 3},
+		{index: 6, name: "mv0", kind: "macvlan", lower: 2},
+	}
+	for _, c := range []struct {
+		world     string
+		set, want []int32
+	}{
+		{"none", nil, nil},
+		{"eth0: its VLAN, the VLAN in that, its macvlan", []int32{2}, []int32{2, 4, 6, 7}},
+		{"eth1", []int32{3}, []int32{3, 5}},
+		{"a VLAN alone", []int32{4}, []int32{4, 7}},
+		{"both", []int32{2, 3}, []int32{2, 3, 4, 5, 6, 7}},
+		{"one that is no more", []int32{9}, []int32{9}},
+	} {
+		set := map[int32]bool{}
+		for _, i := range c.set {
+			set[i] = true
+		}
+		var got []int32
+		for index, in := range withUppers(links, set) {
+			if in && index != anyLink {
+				got = append(got, index)
+			}
+		}
+		if slices.Sort(got); !slices.Equal(got, c.want) || len(set) != len(c.set) {
+			t.Errorf("%s: withUppers() = %v, want %v", c.world, got, c.want)
+		}
+	}
+}
+
+func TestParseRule(t *testing.T) {
+	for name, want := range map[string]rule{
+		"rule-iif":  {priority: 1000, iif: "eth1"},
+		"rule6-oif": {ipv6: true, priority: 1001, oif: "eth0"},
+	} {
+		if got, err := parseRule(kernelSent(t)[name]); err != nil || got != want {
+			t.Errorf("parseRule(%s) = %+v, %v, want %+v", name, got, err, want)
+		}
+	}
+	for want, r := range map[string]rule{
+		"rule 1000 iif eth1":               {priority: 1000, iif: "eth1"},
+		"IPv6 rule 1001 oif eth0":          {ipv6: true, priority: 1001, oif: "eth0"},
+		"IPv6 rule 5 iif eth1 oif eth0":    {ipv6: true, priority: 5, iif: "eth1", oif: "eth0"},
+		fmt.Sprintf("rule %d", ^uint32(0)): {priority: ^uint32(0)},
+	} {
+		if got := r.String(); got != want {
+			t.Errorf("String() = %q, want %q", got, want)
+		}
+	}
+}
+
+// The request that makes a thing again, read as if the kernel had sent it, is that thing.
+func FuzzItems(f *testing.F) {
+	kinds := slices.Sorted(maps.Keys(itemParsers))
+	for name, body := range kernelSent(f) {
+		first, _, _ := strings.Cut(name, "-")
+		f.Add(byte(max(0, slices.Index(kinds, first))), body)
+	}
+	f.Fuzz(func(t *testing.T, kind byte, body []byte) {
+		_ = dropping(parseRule)(body) // has only not to panic
+		parse := itemParsers[kinds[int(kind)%len(kinds)]]
+		i, err := parse(body)
+		if err != nil || i.key == "" {
+			return
+		}
+		again, err := parse(i.request.body)
+		if err != nil {
+			t.Fatalf("%s: its request % x: %v", i.words, i.request.body, err)
+		}
+		// Of a route the kernel says when it expires in an RTA_CACHEINFO, which is not of the key.
+		expires := strings.HasPrefix(again.key, i.key+"\x08\x00\x17\x00") && len(again.key) == len(i.key)+8
+		if again.key != i.key && !expires {
+			t.Errorf("%s: its request % x is another thing", i.words, i.request.body)
+		}
+	})
+}
