@@ -463,11 +463,11 @@ func (f framing) read(r *bufio.Reader, limit int) ([]byte, error) {
 	return body, err
 }
 
-// readChunks reads a chunked body: RFC 9112, 7.1. Trailers go with the connection.
+// readChunks reads a chunked body: RFC 9112, 7.1. Trailers go with the connection. What is not data may
+// come to no more than a head, but for the size of each chunk.
 func readChunks(r *bufio.Reader, limit int) ([]byte, error) {
 	var body []byte
-	for {
-		budget := headLimit
+	for budget := headLimit; ; budget += len("\r\n7fffffff\r\n") {
 		line, err := readLine(r, &budget)
 		if err != nil {
 			return nil, err
@@ -482,11 +482,11 @@ func readChunks(r *bufio.Reader, limit int) ([]byte, error) {
 		case n > uint64(limit-len(body)):
 			return nil, tooLong(limit)
 		}
-		chunk := make([]byte, n)
-		if _, err := io.ReadFull(r, chunk); err != nil {
+		start := len(body)
+		body = append(body, make([]byte, n)...)
+		if _, err := io.ReadFull(r, body[start:]); err != nil {
 			return nil, cutShort(err)
 		}
-		body = append(body, chunk...)
 		line, err = readLine(r, &budget)
 		if err == nil && line != "" {
 			err = finalError{errors.New("a chunk that does not end")}

@@ -241,12 +241,12 @@ func routeItem(body []byte) (item, error) {
 	for _, h := range r.hops {
 		i.links = append(i.links, h.index)
 	}
-	var expires uint32
+	var expires int32 // 1/100 s from now; negative: it is over, and will be collected
 	err = eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
 		switch typ {
-		case unix.RTA_CACHEINFO: // struct rta_cacheinfo, linux/rtnetlink.h: clntref, lastuse, expires (1/100 s)
+		case unix.RTA_CACHEINFO: // struct rta_cacheinfo, linux/rtnetlink.h: clntref, lastuse, expires
 			if len(value) >= 12 {
-				expires = binary.NativeEndian.Uint32(value[8:]) / 100
+				expires = int32(binary.NativeEndian.Uint32(value[8:]))
 			}
 			return nil
 		case unix.RTA_OIF, unix.RTA_GATEWAY, unix.RTA_VIA, unix.RTA_MULTIPATH, unix.RTA_ENCAP, unix.RTA_ENCAP_TYPE:
@@ -263,9 +263,12 @@ func routeItem(body []byte) (item, error) {
 	if r.nextHop != 0 {
 		i.links = append(i.links, anyLink)
 	}
+	if expires < 0 {
+		return item{}, err
+	}
 	i.key = "route " + string(made)
-	if expires != 0 {
-		made = appendUint32(made, unix.RTA_EXPIRES, expires)
+	if expires > 0 {
+		made = appendUint32(made, unix.RTA_EXPIRES, uint32(max(1, expires/100))) // seconds
 	}
 	i.request = create(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made) // in the order they had
 	return i, err

@@ -57,7 +57,6 @@ func run(args []string, stdout io.Writer, log logger) (code int, command []strin
 	code, err = v.do(wholeRun(c.timeout), c)
 	if err != nil {
 		log.err("%v", err)
-		code = max(code, codeDoubt) // the answer may not have got out
 	}
 	return code, command
 }
@@ -103,13 +102,18 @@ func (c *call) unable(err error) (int, error) {
 	return codeDoubt, err
 }
 
-// conclude completes a report and prints it.
+// conclude completes a report and prints it. Where that fails, a check has told nothing; but what fix
+// has done stays done, and the code says what that was.
 func (c *call) conclude(r report, v verdict, err error) (int, error) {
 	r.verb, r.code, r.note = c.verb, v.code, v.note
 	if err != nil {
 		r.code, r.note, r.err = codeOf(err), "", err.Error()
 	}
-	return r.code, errors.Join(err, r.write(c.stdout, c.json))
+	unsaid := r.write(c.stdout, c.json)
+	if unsaid != nil && r.code == codeRight && r.renamed == nil {
+		r.code = codeDoubt
+	}
+	return r.code, errors.Join(err, unsaid)
 }
 
 // check says what is right and what is not, and changes nothing.
@@ -135,7 +139,8 @@ func fix(l *limit, c *call) (int, error) {
 		switch {
 		case err == nil && c.dry && !c.json:
 			c.log.info("%s", v.note)
-			return v.code, c.print(ipLines(w.links, steps))
+			code, err := c.print(ipLines(w.links, steps))
+			return max(code, v.code), err
 		case err == nil && !c.dry && len(steps) > 0:
 			return c.mend(l, nl, w, v)
 		}
@@ -157,7 +162,10 @@ func swap(l *limit, c *call) (int, error) {
 		}
 		if c.dry {
 			steps, err := plan(links, wishes)
-			return codeRight, errors.Join(err, c.print(ipLines(links, steps)))
+			if err != nil {
+				return codeDoubt, err
+			}
+			return c.print(ipLines(links, steps))
 		}
 		active := activeUnits(l, c.units)
 		r := &renaming{nl: nl, log: c.log}
@@ -189,7 +197,7 @@ func imds(l *limit, c *call) (int, error) {
 		if err != nil {
 			return codeDoubt, err
 		}
-		return codeRight, c.print(endLine(string(body)))
+		return c.print(endLine(string(body)))
 	})
 }
 
@@ -218,7 +226,7 @@ func carrier(l *limit, c *call) (int, error) {
 			return codeDoubt, fmt.Errorf("route: default traffic leaves by %d links, which has no one answer", len(carriers))
 		}
 		out, _ := byIndex(w.links, carriers[0])
-		return codeRight, c.print(out.id().String() + "\n")
+		return c.print(out.id().String() + "\n")
 	})
 }
 
@@ -233,25 +241,27 @@ func version(_ *limit, c *call) (int, error) {
 			}
 		}
 	}
-	return codeRight, c.print(fmt.Sprintf("eni0 %s %s %s/%s\n", name, runtime.Version(), runtime.GOOS, runtime.GOARCH))
+	return c.print(fmt.Sprintf("eni0 %s %s %s/%s\n", name, runtime.Version(), runtime.GOOS, runtime.GOARCH))
 }
 
 // help prints what there is, or what one verb takes.
 func help(_ *limit, c *call) (int, error) {
 	if len(c.args) == 0 {
-		return codeRight, c.print(helpText())
+		return c.print(helpText())
 	}
 	v, _, err := pick(c.args)
 	if err != nil {
 		return codeUsage, err
 	}
-	return codeRight, c.print(usageOf(v))
+	return c.print(usageOf(v))
 }
 
-// print writes the answer to stdout.
-func (c *call) print(text string) error {
-	_, err := io.WriteString(c.stdout, text)
-	return err
+// print writes the answer to stdout. Where it can't, nobody has been told.
+func (c *call) print(text string) (int, error) {
+	if _, err := io.WriteString(c.stdout, text); err != nil {
+		return codeDoubt, err
+	}
+	return codeRight, nil
 }
 
 // execute becomes command. It comes back only with an error.

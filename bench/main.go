@@ -77,10 +77,12 @@ func run(ctx context.Context, args []string) int {
 func parse(args []string) (rounds int, err error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.IntVar(&rounds, "rounds", 200, "have the sides of a comparison take `N` turns each")
-	err = f.Parse(args)
-	if err == nil && (rounds < 1 || f.NArg() > 0) {
-		f.Usage()
-		err = errors.New("usage")
+	if err := f.Parse(args); err != nil {
+		return 0, err
+	}
+	if rounds < 1 || f.NArg() > 0 {
+		err = errors.New("want -rounds of at least 1, and nothing else")
+		log.Print(err)
 	}
 	return rounds, err
 }
