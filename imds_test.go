@@ -98,12 +98,12 @@ func (s *stranger) readHead(conn net.Conn) string {
 	return head
 }
 
-// requests lists the heads that begin with method.
+// requests lists the heads that begin with method; "" is all.
 func (s *stranger) requests(method string) (heads []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, h := range s.heads {
-		if strings.HasPrefix(h, method+" ") {
+		if method == "" || strings.HasPrefix(h, method+" ") {
 			heads = append(heads, h)
 		}
 	}
@@ -386,8 +386,23 @@ func refusing(t *testing.T) endpoint {
 	return e
 }
 
+// full is an endpoint whose queue of connections is full: the next one is not answered.
+func full(t *testing.T) endpoint {
+	t.Helper()
+	e, file := closedPort(t)
+	if err := unix.Listen(int(file.Fd()), 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if conn, err := net.DialTimeout("tcp", e.host, 50*time.Millisecond); err == nil {
+			t.Cleanup(func() { _ = conn.Close() })
+		}
+	}
+	return e
+}
+
 // What is tried again until there is no time left, and what is said then.
-func TestAskGivesUp(t *testing.T) {
+func testAskGivesUp(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup
 	token, mac := []string{ok(aToken)}, "/latest/meta-data/mac: "
@@ -397,12 +412,21 @@ func TestAskGivesUp(t *testing.T) {
 		want  string
 	}{
 		{"refused", refusing, "token: connect HOST: connection refused"},
+		{"no answer to a SYN", full, "token: connect HOST: no answer"},
 		{"reset", func(t *testing.T) endpoint { return listen(t, reset).endpoint }, "token: read: connection reset by peer"},
 		{"silent", func(t *testing.T) endpoint { return silent(t).endpoint }, "token: read: no answer"},
 		{"closed at once", func(t *testing.T) endpoint { return scripted(t, nil, nil).endpoint }, "token: read: the connection ended too early"},
 		{"401", func(t *testing.T) endpoint { return scripted(t, token, []string{status("401 Unauthorized")}).endpoint }, mac + `401 "Unauthorized"`},
 		{"404 on mac", func(t *testing.T) endpoint { return scripted(t, token, []string{status("404 Not Found")}).endpoint }, mac + `404 "Not Found"`},
 		{"503", func(t *testing.T) endpoint { return scripted(t, []string{status("503 Busy")}, nil).endpoint }, `token: 503 "Busy"`},
+		{"503, and then silence", func(t *testing.T) endpoint {
+			return listen(t, func(s *stranger, conn *net.TCPConn, _ string) {
+				if len(s.requests("PUT")) > 2 {
+					_, _ = io.Copy(io.Discard, conn)
+				}
+				_, _ = io.WriteString(conn, status("503 Busy"))
+			}).endpoint
+		}, `token: 503 "Busy"`},
 		{"short", func(t *testing.T) endpoint { return scripted(t, token, []string{ok(aMAC)[:60]}).endpoint }, mac + "read: the connection ended too early"},
 		{"not a MAC", func(t *testing.T) endpoint { return scripted(t, token, []string{ok("eth0\x07")}).endpoint }, mac + `"eth0\a" is not a MAC address`},
 		{"two MACs", func(t *testing.T) endpoint {
@@ -510,7 +534,7 @@ func TestAskEndsWithItsLimit(t *testing.T) {
 	t.Run("asking", func(t *testing.T) {
 		var all sync.WaitGroup
 		for world, e := range map[string]endpoint{
-			"silent": silent(t).endpoint, "dripping": listen(t, drip).endpoint, "refused": refusing(t),
+			"silent": silent(t).endpoint, "dripping": listen(t, drip).endpoint, "refused": refusing(t), "no answer to a SYN": full(t),
 			"refused again and again": scripted(t, []string{status("401 no")}, nil).endpoint,
 			"no way, but by devices":  at(t, "255.255.255.255"), // to TCP that is ENETUNREACH
 		} {
@@ -568,8 +592,18 @@ func TestAskLeavesNobodyBehind(t *testing.T) {
 	waitForGoroutines(t, before)
 }
 
+// These two take a second, and leave nobody behind.
+func TestAskPatiently(t *testing.T) {
+	before := runtime.NumGoroutine()
+	t.Run("asking", func(t *testing.T) {
+		t.Run("gives up", testAskGivesUp)
+		t.Run("by every device", testAskByEveryDevice)
+	})
+	waitForGoroutines(t, before)
+}
+
 // The first way is silent: after a second every device is asked by, those that fail with the rest.
-func TestAskByEveryDevice(t *testing.T) {
+func testAskByEveryDevice(t *testing.T) {
 	t.Parallel()
 	answer := script([]string{ok(aToken)}, []string{ok(aMAC)})
 	s := listen(t, func(s *stranger, conn *net.TCPConn, head string) {
@@ -591,14 +625,17 @@ func TestAskByEveryDevice(t *testing.T) {
 
 // The end of the limit is no reason to begin to ask by the devices.
 func TestAskDoesNotWidenAtTheEnd(t *testing.T) {
-	e := refusing(t)
-	devices := times(20, "no-such-device")
+	s := silent(t)
 	for range 5 {
 		l, end := newLimit().within(20*time.Millisecond, nil)
-		_, err := e.ask(l, macQuestion(), devices)
-		if end(); err == nil || strings.Contains(err.Error(), "no-such-device") {
-			t.Fatalf("ask() = %v, want what the first way came to: there was no second to wait for", err)
+		_, err := s.ask(l, macQuestion(), times(20, "lo"))
+		if end(); err == nil {
+			t.Fatal("ask() = nil, want an error")
 		}
+	}
+	s.close()
+	if n := len(s.requests("")); n > 5 {
+		t.Errorf("asked %d times in 5 runs that ended before they had waited for a second, want 5", n)
 	}
 }
 

@@ -62,7 +62,7 @@ func (l link) id() hwaddr {
 
 // String names a link for people, by all that it is known by.
 func (l link) String() string {
-	return fmt.Sprintf("%s (%s, index %d)", l.name, l.id(), l.index)
+	return fmt.Sprintf("%s (%s, index %d)", visible(l.name), l.id(), l.index)
 }
 
 // A hop is one next hop of a default route.
@@ -176,9 +176,8 @@ func judge(w world, names bool) (verdict, error) {
 	if !kernelName(p.name) && !temporary(p.name) {
 		return routeOnly(p, traffic), nil // an image with predictable names: nothing to do here
 	}
-	if p.name != primaryName && traffic == byPrimary && !names && !unfinished(w.links, p) {
-		note := fmt.Sprintf("default traffic leaves by the primary ENI, though that is called %s; a rename would disturb it", p.name)
-		return verdict{code: codeRight, note: note}, nil
+	if traffic == byPrimary && !names && !unfinished(w.links, p) {
+		return undisturbed(w.links, p), nil
 	}
 	wishes, err := wishesFor(w.links, p)
 	if err != nil {
@@ -190,11 +189,27 @@ func judge(w world, names bool) (verdict, error) {
 	return verdict{codeNames, wishes, wrongNames(p, traffic)}, nil
 }
 
-// unfinished reports whether a rename of ours broke off: the name of an ENI says where it was going.
+// undisturbed is the verdict where default traffic leaves by the primary: that and the holder of eth0
+// keep their names. What else has a temporary name gets its own.
+func undisturbed(links []link, p link) verdict {
+	wishes := claims(links, p)
+	grant(links, wishes, p)
+	switch {
+	case len(wishes) > 0:
+		return verdict{codeNames, wishes, "default traffic leaves by the primary ENI, but an earlier rename of another was not finished"}
+	case p.name == primaryName:
+		return routeOnly(p, byPrimary)
+	}
+	note := fmt.Sprintf("default traffic leaves by the primary ENI, though that is called %s; a rename would disturb it", p.name)
+	return verdict{code: codeRight, note: note}
+}
+
+// unfinished reports whether a rename of the primary's broke off: it has a temporary name, or another
+// ENI was on its way to eth0 or to the primary's own name.
 func unfinished(links []link, primary link) bool {
 	return slices.ContainsFunc(links, func(l link) bool {
-		_, says := finalName(l.name)
-		return l.eni() && (says || l.index == primary.index && temporary(l.name))
+		final, _ := finalName(l.name)
+		return l.index == primary.index && temporary(l.name) || l.eni() && (final == primaryName || final == primary.name)
 	})
 }
 
@@ -250,36 +265,48 @@ func wrongNames(p link, t traffic) string {
 }
 
 // wishesFor says which ENIs are to be called what: the primary eth0; what a temporary name
-// stands for, finished; whoever holds eth0 now, the name that the primary leaves. A name that
-// can't be had (somebody else has it by now) becomes the lowest free ethN. All others keep
+// stands for, finished; whoever holds eth0 now, the name that the primary leaves. All others keep
 // theirs: nobody but the primary has a right to a certain name.
 func wishesFor(links []link, primary link) (map[int32]string, error) {
 	holder, held := byName(links, primaryName)
 	if held && !holder.eni() {
 		return nil, fmt.Errorf("%s is no ENI (kind %q): left alone", holder, holder.kind)
 	}
-	wishes := map[int32]string{}
+	wishes := claims(links, primary)
 	if primary.name != primaryName {
 		wishes[primary.index] = primaryName
 	}
-	// A temporary name is the older claim, so the holder of eth0 comes after those.
-	var claims []link
+	if held && holder.index != primary.index {
+		wishes[holder.index] = primary.name
+	}
+	grant(links, wishes, primary)
+	return wishes, nil
+}
+
+// claims are the names that temporary ones stand for, of all ENIs but the primary.
+func claims(links []link, primary link) map[int32]string {
+	wishes := map[int32]string{}
 	for _, l := range links {
 		if final, ok := finalName(l.name); ok && l.eni() && l.index != primary.index {
 			wishes[l.index] = final
-			claims = append(claims, l)
 		}
 	}
-	if held && holder.index != primary.index {
-		wishes[holder.index] = primary.name
-		claims = append(claims, holder)
-	}
+	return wishes
+}
+
+// grant replaces wishes for a name that can't be had, because somebody else has it by now, by the
+// lowest free ethN. eth0 is the primary's.
+func grant(links []link, wishes map[int32]string, primary link) {
 	taken := takenNames(links, wishes)
 	taken[primaryName] = true
-	for _, l := range claims {
-		wishes[l.index] = settle(wishes[l.index], taken)
+	for _, holder := range []bool{false, true} { // a temporary name is the older claim
+		for _, l := range links {
+			if wishes[l.index] == "" || l.index == primary.index || (l.name == primaryName) != holder {
+				continue // no wish, or the primary's, or not its turn
+			}
+			wishes[l.index] = settle(wishes[l.index], taken)
+		}
 	}
-	return wishes, nil
 }
 
 // takenNames are the names of links without a wish, and all altnames.
@@ -355,7 +382,15 @@ type step struct {
 
 // String is the log line of a change: the link, what it was called, what it is called.
 func (s step) String() string {
-	return fmt.Sprintf("%s (index %d): %s -> %s", s.addr, s.index, s.from, s.to)
+	return fmt.Sprintf("%s (index %d): %s -> %s", s.addr, s.index, visible(s.from), visible(s.to))
+}
+
+// visible is a name as it can be shown on a terminal: the kernel lets a name have control characters.
+func visible(name string) string {
+	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
+		return fmt.Sprintf("%q", name)
+	}
+	return name
 }
 
 // plan turns wishes (index -> name) into renames that can be carried out one after the other,
@@ -392,7 +427,7 @@ func plan(links []link, wishes map[int32]string) ([]step, error) {
 
 // aside picks the link of a cycle that takes a temporary name, and that name: the first link
 // whose temporary name can say where it goes; where no final name is short enough (10 bytes),
-// the first link as "eni0-#7" (its index), which nobody takes for a final name. -1: none is free.
+// the first link as "eni0-#7" (its index, in hex), which nobody takes for a final name. -1: none is free.
 func aside(pending []link, wishes map[int32]string, held map[string]bool) (int, string) {
 	for i, l := range pending {
 		if temp := tempPrefix + wishes[l.index]; validName(temp) == nil && !held[temp] {
@@ -400,7 +435,7 @@ func aside(pending []link, wishes map[int32]string, held map[string]bool) (int, 
 		}
 	}
 	for i, l := range pending {
-		if temp := fmt.Sprintf("%s#%d", tempPrefix, l.index); validName(temp) == nil && !held[temp] {
+		if temp := fmt.Sprintf("%s#%x", tempPrefix, l.index); validName(temp) == nil && !held[temp] {
 			return i, temp
 		}
 	}
@@ -500,6 +535,9 @@ func exchange(links []link, a, b string) (map[int32]string, error) {
 	}
 	if okA {
 		a = b
+	}
+	if i := slices.IndexFunc(links, func(l link) bool { return strings.HasPrefix(l.name, tempPrefix+"#") }); i >= 0 {
+		return nil, fmt.Errorf("%s: no such link; but a rename of %s broke off, and `ip link set dev %s name %s` may be what is left of it", a, links[i], links[i].name, a)
 	}
 	return nil, fmt.Errorf("%s: no such link", a)
 }

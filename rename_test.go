@@ -310,6 +310,31 @@ func TestJudgeLeavesTrafficBeBesideBridge(t *testing.T) {
 	}
 }
 
+// What is left of somebody else's rename is finished, and no reason to disturb traffic.
+func TestJudgeFinishesOthersUndisturbed(t *testing.T) {
+	for _, row := range []struct {
+		links         []link
+		after, named  string
+		code, whenAll int
+	}{
+		{enis("eth1 eth0 eni0-lan1"), "eth1 eth0 lan1", "eth0 eth1 lan1", codeNames, codeNames},
+		{enis("eth0 eth1 eni0-lan1"), "eth0 eth1 lan1", "eth0 eth1 lan1", codeNames, codeNames},
+		{enis("eth1 eni0-eth1"), "eth0 eth1", "eth0 eth1", codeNames, codeNames}, // this one was the primary's
+		{enis("eth1 eth0"), "eth1 eth0", "eth0 eth1", codeRight, codeNames},
+	} {
+		for named, want := range map[bool]string{false: row.after, true: row.named} {
+			w := world{row.links, []route{v4(0, 2)}, eniAddr(2)}
+			v, err := judge(w, named)
+			if got := names(granted(w.links, v.wishes)); err != nil || got != want {
+				t.Errorf("judge(%s, %v) wishes %q (%v), want %q", names(row.links), named, got, err, want)
+			}
+			if code := map[bool]int{false: row.code, true: row.whenAll}[named]; v.code != code {
+				t.Errorf("judge(%s, %v) = %d, want %d", names(row.links), named, v.code, code)
+			}
+		}
+	}
+}
+
 // The verdict in words has to tell the rows of the table apart.
 func TestJudgeNotes(t *testing.T) {
 	for _, row := range []struct {
@@ -976,10 +1001,16 @@ func checkJudge(w world, roll dice) error {
 	return checkBreaks(w, v, roll)
 }
 
-// excused reports whether v is the row of the table in which a rename would disturb.
+// excused reports whether v is the row of the table in which a rename would disturb: it wishes
+// nothing but what is left of renames of others.
 func excused(w world, v verdict) bool {
 	p, _ := w.primaryLink()
-	return v.code == codeRight && len(v.wishes) == 0 && w.traffic(p) == byPrimary
+	for _, l := range w.links {
+		if _, wished := v.wishes[l.index]; wished && (l.index == p.index || !temporary(l.name)) {
+			return false
+		}
+	}
+	return w.traffic(p) == byPrimary && v.code == map[bool]int{true: codeNames, false: codeRight}[len(v.wishes) > 0]
 }
 
 // checkBystanders expects links to keep their names that are neither the primary, nor the

@@ -54,7 +54,7 @@ func (r report) table() string {
 		if l.up {
 			state = "up"
 		}
-		rows = append(rows, []string{l.name, number(l.index), l.id().String(), state, r.world.role(l), r.world.routesBy(l)})
+		rows = append(rows, []string{visible(l.name), number(l.index), l.id().String(), state, r.world.role(l), r.world.routesBy(l)})
 	}
 	text := columns(rows)
 	if r.note != "" {
@@ -226,9 +226,17 @@ func ipLines(links []link, steps []step) string {
 		fmt.Fprintf(&b, "# before Linux 6.2 these go down for it, come up again, and get back what that costs: %s\n", strings.Join(up, " "))
 	}
 	for _, s := range steps {
-		fmt.Fprintf(&b, "ip link set dev %s name %s\n", s.from, s.to)
+		fmt.Fprintf(&b, "ip link set dev %s name %s\n", shell(s.from), shell(s.to))
 	}
 	return b.String()
+}
+
+// shell quotes a name for sh(1), where that is needed.
+func shell(name string) string {
+	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@+-") == "" {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }
 
 // A logger writes one line for each change of the world and each trouble.

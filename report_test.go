@@ -246,6 +246,19 @@ func TestIPLines(t *testing.T) {
 	}
 }
 
+func TestShell(t *testing.T) {
+	for name, want := range map[string]string{"eth0": "eth0", "eni0-eth1": "eni0-eth1", "a;b": "'a;b'", "$(x)": "'$(x)'", "it's": `'it'\''s'`, "eni0-#7": "'eni0-#7'"} {
+		if got := shell(name); got != want {
+			t.Errorf("shell(%q) = %s, want %s", name, got, want)
+		}
+	}
+	for name, want := range map[string]string{"eth0": "eth0", "a\x1b[2J": `"a\x1b[2J"`, "é": `"é"`} {
+		if got := visible(name); got != want {
+			t.Errorf("visible(%q) = %s, want %s", name, got, want)
+		}
+	}
+}
+
 // FuzzQuote holds quote to encoding/json: whatever comes is valid JSON, and UTF-8 comes back.
 func FuzzQuote(f *testing.F) {
 	for _, s := range []string{"", "eth0", `a"b\c`, "a\x00\x1f\x7f\n\t", "é\u2028\U0001F600", "\xff\xc3", "\ufffd", "</script>"} {

@@ -1,13 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A side is one of those that are compared. Its commands, one after the other, are what is timed; the
@@ -86,6 +90,7 @@ func (w *world) checks() contest {
 
 // swaps is what renaming costs.
 func (w *world) swaps() contest {
+	w.manager.Hold() // a swap is nothing to it, and it would take a processor
 	byMap := func(now names) [][]string { return [][]string{{"ifrename", "-t", "-c", w.mapFile(now.swapped())}} }
 	byHand := same("ip link set dev eth0 name swapping", "ip link set dev eth1 name eth0", "ip link set dev swapping name eth1")
 	return contest{[]side{
@@ -131,18 +136,16 @@ func (w *world) compare(rounds int, c contest) error {
 	return err
 }
 
-// takeTurns runs the sides in turn and returns the median of each. Each round is begun by another one,
-// so that nobody always comes after the same.
+// takeTurns runs the sides in turn, each round in another order, and returns the median of each.
 func (w *world) takeTurns(rounds int, sides []side) (map[string]time.Duration, error) {
 	times := map[string][]time.Duration{}
-	for round := range rounds {
-		for i := range sides {
-			s := sides[(round+i)%len(sides)]
-			took, err := w.once(s)
+	for range rounds {
+		for _, i := range rand.Perm(len(sides)) { // who comes after whom matters: caches are warm or cold
+			took, err := w.once(sides[i])
 			if err != nil {
 				return nil, err
 			}
-			times[s.name] = append(times[s.name], took)
+			times[sides[i].name] = append(times[sides[i].name], took)
 		}
 	}
 	medians := map[string]time.Duration{}
@@ -180,23 +183,45 @@ func (w *world) once(s side) (time.Duration, error) {
 
 // run runs the commands of s and times them. They must come out as they should.
 func (s side) run(now names) (time.Duration, error) {
-	var said bytes.Buffer
+	said, err := memory() // a pipe would have to be read in the meantime
+	if err != nil {
+		return 0, err
+	}
+	defer said.Close()
 	var cmds []*exec.Cmd
 	for _, argv := range s.commands(now) {
 		cmd := exec.Command(argv[0], argv[1:]...)
-		cmd.Stdout, cmd.Stderr = &said, &said
+		cmd.Stdout, cmd.Stderr = said, said
 		cmds = append(cmds, cmd)
 	}
 	begin := time.Now()
 	for _, cmd := range cmds {
 		err := cmd.Run()
 		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != s.code {
-			return 0, fmt.Errorf("%s: %v, want exit code %d\n%s", cmd, err, s.code, &said)
+			return 0, fmt.Errorf("%s: %v, want exit code %d\n%s", cmd, err, s.code, text(said))
 		}
 	}
 	took := time.Since(begin)
-	if !strings.Contains(said.String(), s.says) {
-		return 0, fmt.Errorf("%s: %q, want %q", s.name, &said, s.says)
+	if got := text(said); !strings.Contains(got, s.says) {
+		return 0, fmt.Errorf("%s: %q, want %q", s.name, got, s.says)
 	}
 	return took, nil
+}
+
+// memory is a file that is nowhere: memfd_create(2).
+func memory() (*os.File, error) {
+	fd, err := unix.MemfdCreate("said", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	return os.NewFile(uintptr(fd), "said"), nil
+}
+
+// text is what has been written to f.
+func text(f *os.File) string {
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<20))
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }

@@ -15,11 +15,11 @@
 //	             no unit to restart, and once as typed: then `false` is there in the place of systemctl
 //
 // A time is that of whole processes, from before the fork until they have been waited for. The sides of
-// a comparison take turns, N of them each (200), and each round is begun by another side; what is shown
-// is the median, and the ratio of medians. So what else the machine does is the same for both sides; all
-// the same a busy machine is a poor judge, and the first line tells its load. Every run is verified:
-// check, fix and the script must have found all right, and after a swap the kernel must have the names
-// exchanged. Before that, check and the script must have told a wrong world from a right one.
+// a comparison take turns, N of them each (200), in another order each time; what is shown is the median,
+// and the ratio of medians. So what else the machine does is the same for both sides; all the same a busy
+// machine is a poor judge, and the first line tells its load. Every run is verified: check, fix and the
+// script must have found all right, and after a swap the kernel must have the names exchanged. Before
+// that, check and the script must have told a wrong world from a right one.
 //
 // It needs Linux 6.2 (before that neither ifrename nor ip can rename a link that is up), and the packages
 // curl, iproute2 and ifrename: lines that can't be measured say so.
