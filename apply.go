@@ -106,13 +106,13 @@ func (r *renaming) lost() ([]item, error) {
 // restore puts back what is missing of what the links had, but for the items that but holds back.
 // A thing that can't be put back is an error in the log, not of the rename: that stands.
 func (r *renaming) restore(but func(item) bool) {
+	made := 0
 	lost, err := r.lost()
 	if err == nil {
-		lost = slices.DeleteFunc(lost, but)
-		err = r.nl.putBack(lost)
+		made, err = r.nl.putBack(slices.DeleteFunc(lost, but))
 	}
-	if len(lost) > 0 {
-		r.log.info("put back what the links lost by going down: %s", plural(len(lost), "thing", "things"))
+	if made > 0 {
+		r.log.info("put back what the links lost by going down: %s", plural(made, "thing", "things"))
 	}
 	if err != nil {
 		r.log.err("%v", err)

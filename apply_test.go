@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,6 +49,23 @@ func (l *lab) furnishIPv6() {
 	}
 }
 
+// order lists the IPv6 addresses in the kernel's order, link by link.
+func (l *lab) order(nl *rtnl) (out []string) {
+	l.Helper()
+	links, err := nl.links()
+	l.must(err)
+	for _, link := range links {
+		items, err := nl.belongings(links, map[int32]bool{link.index: true})
+		l.must(err)
+		for _, i := range items {
+			if i.request.typ == unix.RTM_NEWADDR {
+				out = append(out, i.words)
+			}
+		}
+	}
+	return out
+}
+
 // Links that go down for their rename have everything afterwards that they had before.
 func TestKernelBounce(t *testing.T) {
 	l, m := managed(t, 1, 0)
@@ -63,6 +81,7 @@ func TestKernelBounce(t *testing.T) {
 	defer nl.close()
 	var log strings.Builder
 	for _, want := range [][]string{{"eth0", "eth1"}, {"eth1", "eth0"}} {
+		order := l.order(nl)
 		l.unchanged(func() {
 			before, err := nl.links()
 			l.must(err)
@@ -76,6 +95,9 @@ func TestKernelBounce(t *testing.T) {
 			r.restore(everything)
 		})
 		l.wantNames(want...)
+		if now := l.order(nl); !slices.Equal(now, order) {
+			t.Errorf("the kernel's order is %q, want %q: it prefers the first as a source address", now, order)
+		}
 	}
 	if strings.Contains(log.String(), "not put back") {
 		t.Error(log.String())

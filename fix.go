@@ -100,6 +100,9 @@ func (c *call) mend(l *limit, nl *rtnl, was world, v verdict) (int, error) {
 	if err == nil {
 		v, err = judge(w, c.names)
 	}
+	if err == nil && was.carriers() != nil && w.carriers() == nil {
+		v = verdict{code: codeRoute, note: v.note + ", and there was one before; " + routeCure}
+	}
 	return c.conclude(report{world: w, renamed: renamed(was.links, w.links)}, v, err)
 }
 
@@ -108,7 +111,7 @@ func (c *call) mend(l *limit, nl *rtnl, was world, v verdict) (int, error) {
 // primary. A manager that is being restarted makes its own routes; where it has not by the
 // deadline, those that were lost are put back.
 func (c *call) follow(l *limit, r *renaming, was world, active []string) {
-	restarted := c.restart(l, r, active)
+	restarted := c.restart(r, active)
 	if was.carriers() == nil {
 		return
 	}
@@ -126,20 +129,23 @@ func (c *call) follow(l *limit, r *renaming, was world, active []string) {
 		p, err := w.primaryLink()
 		return w.traffic(p) == byPrimary, err
 	})
-	if err != nil {
-		c.log.warn("default traffic has not followed: %v", err)
+	if err == nil {
+		return
+	}
+	c.log.warn("default traffic has not followed: %v", err)
+	if !restarted || !errors.Is(err, errInterrupted) { // else the manager is still at it
 		r.restore(everything)
 	}
 }
 
 // restart puts back what the links lost and restarts those units. It reports whether it did.
-func (c *call) restart(l *limit, r *renaming, active []string) bool {
+func (c *call) restart(r *renaming, active []string) bool {
 	if len(active) == 0 {
 		r.restore(everything)
 		return false
 	}
 	r.restore(item.managed)
-	if err := restartUnits(l, active); err != nil {
+	if err := restartUnits(active); err != nil {
 		c.log.warn("%v", err)
 		r.restore(everything)
 		return false

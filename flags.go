@@ -45,10 +45,14 @@ func verbs() []verb {
 	}
 }
 
-// acceptNames takes two names that the kernel would.
+// acceptNames takes two names that the kernel would, but not the loopback's: to go down costs it more
+// than this program puts back.
 func acceptNames(args []string) error {
 	if args[0] == args[1] {
 		return fmt.Errorf("%q twice: a link can't be swapped with itself", args[0])
+	}
+	if slices.Contains(args, "lo") {
+		return errors.New("lo: the loopback keeps its name")
 	}
 	return errors.Join(validName(args[0]), validName(args[1]))
 }

@@ -59,6 +59,11 @@ func (c *rtnl) belongings(links []link, of map[int32]bool) ([]item, error) {
 		if err != nil {
 			return nil, err
 		}
+		if kind.typ == unix.RTM_GETADDR {
+			// The kernel puts the newest first (ipv6_link_dev_addr of net/ipv6/addrconf.c), and prefers
+			// it as a source: they have to come back from the last to the first.
+			slices.Reverse(objects)
+		}
 		items, err := parseAll(objects, kind.parse)
 		if err != nil {
 			return nil, err
@@ -102,14 +107,15 @@ func missing(before, now []item) []item {
 	return slices.DeleteFunc(slices.Clone(before), func(i item) bool { return there[i.key] })
 }
 
-// putBack makes items again. One may need another (a route its gateway's route, a group its next
+// putBack makes items again and returns how many it made. One may need another (a route its gateway's route, a group its next
 // hops), so what was refused is tried again as long as something else worked. Its error has the
 // kernel's reasons for those that could not be made at all.
-func (c *rtnl) putBack(items []item) error {
+func (c *rtnl) putBack(items []item) (made int, err error) {
 	for {
 		refused, err := c.putBackOnce(items)
+		made += len(items) - len(refused)
 		if len(refused) == 0 || len(refused) == len(items) {
-			return err
+			return made, err
 		}
 		items = refused
 	}
@@ -125,7 +131,7 @@ func (c *rtnl) putBackOnce(items []item) (refused []item, err error) {
 		}
 		verdicts, err := c.send(requests)
 		if err != nil {
-			return nil, err
+			return items, err
 		}
 		if err := verdicts[0]; err != nil && !errors.Is(err, unix.EEXIST) {
 			refused = append(refused, i)

@@ -630,6 +630,9 @@ func systemctlStandIn(args []string) int {
 	if err != nil {
 		return 99
 	}
+	if slices.Contains(args, "try-restart") && os.Getenv("SYSTEMCTL_DIES") != "" && unix.Mkdir(os.Getenv("SYSTEMCTL_DIES"), 0o700) == nil {
+		_ = unix.Kill(os.Getpid(), unix.SIGTERM) // the first one
+	}
 	if args[0] == "is-active" && os.Getenv("SYSTEMCTL_ACTIVE") != args[len(args)-1] {
 		return 3
 	}
@@ -684,6 +687,51 @@ func TestKernelRestart(t *testing.T) {
 	}
 	l.says(r.stderr, "restarting [b.service]")
 	l.wantNames("eth0", "eth1")
+}
+
+// A default route that is gone for good is not right, though no other ENI carries traffic.
+func TestKernelDefaultRouteGone(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	lines := l.systemd("systemd-networkd.service")
+	deleted := make(chan error, 1)
+	go func() {
+		for !strings.Contains(<-lines, "try-restart") {
+		}
+		deleted <- ec2.DelRoute(ec2.Route{Dev: "eth1", Via: l.Router(1), Metric: 512, Proto: 16})
+	}()
+	r := l.run(codeRoute, "fix", "-timeout", "3s")
+	l.must(<-deleted)
+	l.says(r.stdout, "there is no default route, and there was one before; a rename can't cure that")
+	l.wantNames("eth0", "eth1")
+}
+
+// `systemctl stop` of the unit that eni0 runs in means its systemctl too: the restart is ordered again.
+func TestKernelRestartIsKilled(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	lines := l.systemd("systemd-networkd.service")
+	l.env = append(l.env, "SYSTEMCTL_DIES="+filepath.Join(t.TempDir(), "died"))
+	cmd := l.command("fix")
+	l.must(cmd.Start())
+	for restarts := 0; restarts < 2; {
+		if strings.Contains(<-lines, "try-restart") {
+			restarts++
+		}
+	}
+	l.must(cmd.Process.Signal(syscall.SIGTERM)) // what waits for the route stops waiting
+	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != codeRoute {
+		t.Errorf("fix: %v, want code %d", cmd.ProcessState, codeRoute)
+	}
+	l.wantNames("eth0", "eth1")
+	l.must(m.Apply())
+	l.run(codeRight, "check")
 }
 
 // A manager that does not make its routes again: what was lost is put back at the deadline.

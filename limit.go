@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -95,6 +96,9 @@ func (l *limit) expire(f *os.File) (stop func()) {
 	return l.then(func() { _ = f.SetDeadline(time.Unix(1, 0)) })
 }
 
+// errInterrupted is the cause of a limit that a signal has ended.
+var errInterrupted = errors.New("interrupted")
+
 // wholeRun is the one deadline of a run; none if d is 0. SIGTERM, SIGINT and SIGHUP end it
 // before: what waits stops waiting, and links that are being renamed are made whole.
 func wholeRun(d time.Duration) *limit {
@@ -107,7 +111,7 @@ func wholeRun(d time.Duration) *limit {
 		}
 	}
 	l := newLimit()
-	go func() { l.end(fmt.Errorf("interrupted: %v", <-caught)) }()
+	go func() { l.end(fmt.Errorf("%w: %v", errInterrupted, <-caught)) }()
 	if d > 0 {
 		time.AfterFunc(d, func() { l.end(fmt.Errorf("no time left of %v", d)) })
 	}

@@ -148,8 +148,7 @@ func fix(l *limit, c *call) (int, error) {
 	})
 }
 
-// swap exchanges two names, whatever the links are. No judge says here which routes a manager
-// will make, so all that was lost comes back before that is restarted.
+// swap exchanges two names, whatever the links are.
 func swap(l *limit, c *call) (int, error) {
 	return c.work(l, !c.dry, func(nl *rtnl) (int, error) {
 		links, err := nl.links()
@@ -168,12 +167,14 @@ func swap(l *limit, c *call) (int, error) {
 			return c.print(ipLines(links, steps))
 		}
 		active := activeUnits(l, c.units)
+		if err := l.expired(); err != nil {
+			return codeDoubt, err
+		}
 		r := &renaming{nl: nl, log: c.log}
 		if err := r.rename(wishes); err != nil {
 			return codeOf(err), err
 		}
-		r.restore(everything)
-		c.restart(l, r, active)
+		c.restart(r, active)
 		return codeRight, nil
 	})
 }

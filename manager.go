@@ -14,8 +14,10 @@ import (
 // defaultUnits is the network manager of the images this program is for.
 const defaultUnits = "systemd-networkd.service"
 
-// followTime is what a manager that follows link events by itself is given.
-const followTime = 5 * time.Second
+const (
+	followTime  = 5 * time.Second  // for a manager that follows link events by itself
+	restartTime = 10 * time.Second // for systemd to take the order
+)
 
 // parseUnits reads a comma-separated list of systemd units; "" is none.
 func parseUnits(s string) ([]string, error) {
@@ -45,10 +47,20 @@ func activeUnits(l *limit, units []string) []string {
 
 // restartUnits has systemd restart the units. The job goes on whatever becomes of us.
 // systemd-networkd up to 257 can lose track of a link whose name was swapped under it; a
-// restart cures that, a reload does not (systemd#20203, #42517).
-func restartUnits(l *limit, units []string) error {
-	return systemctl(l, append([]string{"--no-block", "try-restart", "--"}, units...)...)
+// restart cures that, a reload does not (systemd#20203, #42517). Once names have changed there is no
+// network without it, so it has a limit of its own and is tried again where a signal killed it:
+// `systemctl stop` of the unit we run in, or ^C, means all of our processes.
+func restartUnits(units []string) (err error) {
+	l, end := newLimit().within(restartTime, nil)
+	defer end()
+	for err = errKilled; errors.Is(err, errKilled) && !l.over(); {
+		err = systemctl(l, append([]string{"--no-block", "try-restart", "--"}, units...)...)
+	}
+	return err
 }
+
+// errKilled means that a signal ended systemctl.
+var errKilled = errors.New("killed")
 
 // systemctl runs it, with nothing to read and nowhere to write, and kills it when l ends. By
 // syscall, because os.StartProcess brings 100 kB along for a directory that we don't change.
@@ -72,10 +84,15 @@ func systemctl(l *limit, args ...string) error {
 	for err = unix.EINTR; err == unix.EINTR; {
 		_, err = unix.Wait4(pid, &status, 0, nil)
 	}
-	if err == nil && status != 0 {
-		err = fmt.Errorf("systemctl %s: exit code %d (signal %d)", strings.Join(args, " "), status.ExitStatus(), status.Signal())
+	switch {
+	case err != nil:
+		return err
+	case status.Signaled():
+		return fmt.Errorf("systemctl %s: %w: %v", strings.Join(args, " "), errKilled, status.Signal())
+	case status.ExitStatus() != 0:
+		return fmt.Errorf("systemctl %s: exit code %d", strings.Join(args, " "), status.ExitStatus())
 	}
-	return err
+	return nil
 }
 
 // lookPath finds a program on $PATH; a name with a slash is taken as it is.

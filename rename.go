@@ -246,8 +246,11 @@ func routeOnly(p link, t traffic) verdict {
 	case byPrimary:
 		return verdict{code: codeRight, note: who + ", and default traffic leaves by it"}
 	}
-	return verdict{code: codeRoute, note: who + ", but default traffic leaves by another link; a rename can't cure that"}
+	return verdict{code: codeRoute, note: who + ", but default traffic leaves by another link; " + routeCure}
 }
+
+// routeCure is what people can do about codeRoute.
+const routeCure = "a rename can't cure that, a restart of the network manager may"
 
 // wrongNames says what is wrong with the names.
 func wrongNames(p link, t traffic) string {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -22,30 +23,29 @@ type side struct {
 	code     int    // what each exits with
 	says     string // what is said must have this in it
 	swaps    bool   // the names are swapped by it, else left alone
-	needs    []tool
+	needs    []string // programs that may be missing
 	cannot   error // why it can't run here, whatever there is
 }
 
-// A tool is a program that may be missing, and the package that it comes in.
-type tool struct{ name, pkg string }
-
-var (
-	curl     = tool{"curl", "curl"}
-	ip       = tool{"ip", "iproute2"}
-	ifrename = tool{"ifrename", "ifrename"}
-)
-
 // lacks says why s can't run here, "" if it can.
 func (s side) lacks() string {
-	for _, t := range s.needs {
-		if _, err := exec.LookPath(t.name); err != nil {
-			return fmt.Sprintf("there is no %s: install the package %s", t.name, t.pkg)
+	for _, program := range s.needs {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Sprintf("there is no %s: install the package %s", program, packageOf(program))
 		}
 	}
 	if s.cannot != nil {
 		return s.cannot.Error()
 	}
 	return ""
+}
+
+// packageOf is the package that a program comes in.
+func packageOf(program string) string {
+	if program == "ip" {
+		return "iproute2"
+	}
+	return program
 }
 
 // same is a side's commands where they are the same whatever the names are now.
@@ -60,7 +60,9 @@ func same(commands ...string) func(names) [][]string {
 func (w *world) check() side { return side{name: "check", commands: same("eni0 check")} }
 
 func (w *world) script() side {
-	return side{name: "check.sh", commands: same(w.dir + "/check.sh"), says: "right\n", needs: []tool{curl, ip}, cannot: w.noSys}
+	argv := []string{filepath.Join(w.dir, "check.sh")}
+	return side{name: "check.sh", commands: func(names) [][]string { return [][]string{argv} }, says: "right\n",
+		needs: []string{"curl", "ip"}, cannot: w.noSys}
 }
 
 func (w *world) quietSwap() side {
@@ -95,8 +97,8 @@ func (w *world) swaps() contest {
 	byHand := same("ip link set dev eth0 name swapping", "ip link set dev eth1 name eth0", "ip link set dev swapping name eth1")
 	return contest{[]side{
 		w.quietSwap(),
-		{name: "ifrename -t", commands: byMap, swaps: true, needs: []tool{ifrename}},
-		{name: "three ip link set", commands: byHand, swaps: true, needs: []tool{ip}},
+		{name: "ifrename -t", commands: byMap, swaps: true, needs: []string{"ifrename"}},
+		{name: "three ip link set", commands: byHand, swaps: true, needs: []string{"ip"}},
 		{name: "swap", commands: same("eni0 swap eth0 eth1"), swaps: true},
 	}, []pair{
 		{"swap -restart ''", "ifrename -t", atMost(1.5, "")},
@@ -121,19 +123,23 @@ func (w *world) compare(rounds int, c contest) error {
 		return err
 	}
 	for _, p := range c.pairs {
-		l := line{what: p.ours, ours: milliseconds(medians[p.ours]), other: p.theirs}
-		if lacks[p.theirs] != "" {
-			l.other += ": LEFT OUT: " + lacks[p.theirs]
-			err = errLeftOut
+		l := line{what: p.ours, ours: milliseconds(medians[p.ours]), other: p.theirs + ": LEFT OUT: " + lacks[p.theirs]}
+		if lacks[p.theirs] == "" {
+			l = l.against(p, medians[p.ours], medians[p.theirs])
 		} else {
-			ratio := float64(medians[p.ours]) / float64(medians[p.theirs])
-			l.other = fmt.Sprintf("%-18s%10s", p.theirs, milliseconds(medians[p.theirs]))
-			l.ratio = fmt.Sprintf("%.2f", ratio)
-			l = l.judged(p.want, ratio)
+			err = errLeftOut
 		}
 		l.print()
 	}
 	return err
+}
+
+// against is l with the other side of it, and the ratio judged.
+func (l line) against(p pair, ours, theirs time.Duration) line {
+	ratio := float64(ours) / float64(theirs)
+	l.other = fmt.Sprintf("%-18s%10s", p.theirs, milliseconds(theirs))
+	l.ratio = fmt.Sprintf("%.2f", ratio)
+	return l.judged(p.want, ratio)
 }
 
 // takeTurns runs the sides in turn, each round in another order, and returns the median of each.
