@@ -23,7 +23,8 @@ type renaming struct {
 	nl     *rtnl
 	log    logger
 	before []link
-	kept   []item // what the links that had to go down had; nil where none had to
+	down   map[int32]bool // the links that had to go down, by index
+	kept   []item         // what they had; nil where none had to
 }
 
 // rename grants the wishes, all of them or none. On Linux 6.2 and newer nothing is lost by it;
@@ -79,24 +80,21 @@ func (r *renaming) bounce(wishes map[int32]string) error {
 			up[s.index] = true
 		}
 	}
-	if r.kept == nil {
+	if r.down == nil { // else this is the way back
 		if r.kept, err = r.nl.belongings(links, up); err != nil {
 			return err
 		}
+		r.down = up
 	}
 	return r.nl.carryOut(bounces(steps, up))
 }
 
 // lost lists what is missing of what the links had. Empty on Linux 6.2 and newer, where none went down.
 func (r *renaming) lost() ([]item, error) {
-	if r.kept == nil {
+	if len(r.kept) == 0 {
 		return nil, nil
 	}
-	indexes := map[int32]bool{}
-	for _, l := range r.before {
-		indexes[l.index] = true
-	}
-	now, err := r.nl.belongings(r.before, indexes)
+	now, err := r.nl.belongings(r.before, r.down)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +133,7 @@ func (r *renaming) settled(wishes map[int32]string) error {
 	if len(steps) > 0 {
 		return fmt.Errorf("%s: it did not come to that", steps[0])
 	}
-	if down := wentDown(r.before, now); len(down) > 0 {
+	if down := stillDown(now, r.down); len(down) > 0 {
 		return fmt.Errorf("%s: did not come up again", down[0])
 	}
 	return nil
@@ -175,7 +173,7 @@ func (r *renaming) tryNamesBack() error {
 		return err
 	}
 	var ups []message
-	for _, l := range wentDown(r.before, now) {
+	for _, l := range stillDown(now, r.down) {
 		ups = append(ups, setLink(l.index, "", unix.IFF_UP, unix.IFF_UP))
 	}
 	if err := r.nl.carryOut(ups); err != nil {
@@ -197,7 +195,7 @@ func (r *renaming) standing() string {
 		switch {
 		case ok && old.name != l.name:
 			out = append(out, fmt.Sprintf("%s (index %d) was %s and is %s", l.id(), l.index, old.name, l.name))
-		case ok && old.up && !l.up:
+		case r.down[l.index] && !l.up:
 			out = append(out, fmt.Sprintf("%s is down", l))
 		}
 	}

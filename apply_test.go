@@ -152,7 +152,8 @@ func TestKernelPutsNamesBack(t *testing.T) {
 		for _, requests := range [][]message{renames(refused), bounces(refused, map[int32]bool{a.index: true, b.index: true})} {
 			l.unchanged(func() {
 				r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links}
-				r.kept, err = nl.belongings(links, map[int32]bool{a.index: true, b.index: true})
+				r.down = map[int32]bool{a.index: true, b.index: true}
+				r.kept, err = nl.belongings(links, r.down)
 				l.must(err)
 				why := nl.carryOut(requests)
 				if !errors.Is(why, unix.EEXIST) && !errors.Is(why, unix.EBUSY) { // EBUSY: Linux before 6.2

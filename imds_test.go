@@ -592,6 +592,18 @@ func TestAskLeavesNobodyBehind(t *testing.T) {
 	waitForGoroutines(t, before)
 }
 
+// The tries that are spoken of are those that the server saw, or one more, which was cut off.
+func TestAskCountsTries(t *testing.T) {
+	s := scripted(t, []string{status("503 Busy")}, nil)
+	l, end := newLimit().within(200*time.Millisecond, nil)
+	defer end()
+	_, err := s.primaryMAC(l, nil)
+	tries := len(s.requests("PUT"))
+	if a, b := "("+plural(tries, "try", "tries")+" in ", "("+plural(tries+1, "try", "tries")+" in "; err == nil || !strings.Contains(err.Error(), a) && !strings.Contains(err.Error(), b) {
+		t.Errorf("primaryMAC() = %v, want %s...", err, a)
+	}
+}
+
 // These two take a second, and leave nobody behind.
 func TestAskPatiently(t *testing.T) {
 	before := runtime.NumGoroutine()

@@ -574,7 +574,7 @@ func TestKernelLock(t *testing.T) {
 	unlock, err := lock(newLimit())
 	l.must(err)
 	l.unchanged(func() {
-		l.says(l.run(codeDoubt, "fix", "-timeout", "300ms").stderr, fmt.Sprintf("lock: process %d has been at work all the time", os.Getpid()))
+		l.says(l.run(codeDoubt, "fix", "-timeout", "300ms").stderr, fmt.Sprintf("lock: process %d (uid 0) has held it all the time", os.Getpid()))
 		l.run(codeNames, "check") // needs no lock
 		l.run(codeNames, "fix", "-n")
 	})

@@ -16,6 +16,9 @@ const lockName = "@eni0"
 // until unlock is called or the process ends.
 func lock(l *limit) (unlock func(), err error) {
 	for {
+		if err := l.expired(); err != nil {
+			return nil, fmt.Errorf("lock: %w", err)
+		}
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
 			return nil, os.NewSyscallError("lock: socket", err)
@@ -45,12 +48,12 @@ func waitForHolder(l *limit, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	pid := int32(0)
+	holder := new(unix.Ucred)
 	var verdict error
 	err = raw.Control(func(fd uintptr) {
 		verdict = unix.Connect(int(fd), &unix.SockaddrUnix{Name: lockName})
-		if holder, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			pid = holder.Pid
+		if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			holder = peer
 		}
 	})
 	switch {
@@ -64,7 +67,7 @@ func waitForHolder(l *limit, f *os.File) error {
 	defer l.expire(f)()
 	_, err = f.Read(make([]byte, 1))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("process %d has been at work all the time", pid)
+		return fmt.Errorf("process %d (uid %d) has held it all the time", holder.Pid, holder.Uid)
 	}
 	return nil // end of file, or reset: it has gone
 }

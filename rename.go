@@ -509,12 +509,9 @@ func renamed(before, now []link) []step {
 	return out
 }
 
-// wentDown lists the links that are down now and were up before.
-func wentDown(before, now []link) []link {
-	return slices.DeleteFunc(slices.Clone(now), func(l link) bool {
-		old, ok := byIndex(before, l.index)
-		return l.up || !ok || !old.up
-	})
+// stillDown lists the links of the set that are down.
+func stillDown(links []link, set map[int32]bool) []link {
+	return slices.DeleteFunc(slices.Clone(links), func(l link) bool { return l.up || !set[l.index] })
 }
 
 // exchange says who is to be called what after `swap a b`. Where a temporary name shows that a

@@ -586,26 +586,20 @@ func TestRenamed(t *testing.T) {
 	}
 }
 
-func TestWentDown(t *testing.T) {
-	up := func(links []link, indexes ...int32) []link {
-		for i, l := range links {
-			links[i].up = slices.Contains(indexes, l.index)
-		}
-		return links
-	}
+func TestStillDown(t *testing.T) {
+	links := enis("a b c")
+	links[1].up = true
 	for _, row := range []struct {
-		world       string
-		before, now []link
-		want        string
+		world string
+		set   map[int32]bool
+		want  string
 	}{
-		{"all are up as before", up(enis("a b"), 2, 3), up(enis("a b"), 2, 3), ""},
-		{"one went down, and has another name", up(enis("a b"), 2, 3), up(enis("c b"), 3), "c"},
-		{"one was down before", up(enis("a b"), 2), enis("a b"), "a"},
-		{"one came up", enis("a b"), up(enis("a b"), 2), ""},
-		{"a new one is down, an old one has gone", up(enis("a b")[:1], 2), enis("a b")[1:], ""},
+		{"nobody took one down", nil, ""},
+		{"a has not come up, b has", map[int32]bool{2: true, 3: true}, "a"},
+		{"b has, and one has gone", map[int32]bool{3: true, 9: true}, ""},
 	} {
-		if got := names(wentDown(row.before, row.now)); got != row.want {
-			t.Errorf("%s: wentDown() = %q, want %q", row.world, got, row.want)
+		if got := names(stillDown(links, row.set)); got != row.want {
+			t.Errorf("%s: stillDown() = %q, want %q", row.world, got, row.want)
 		}
 	}
 }

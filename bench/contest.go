@@ -20,11 +20,11 @@ import (
 type side struct {
 	name     string
 	commands func(now names) [][]string
-	code     int    // what each exits with
-	says     string // what is said must have this in it
-	swaps    bool   // the names are swapped by it, else left alone
+	code     int      // what each exits with
+	says     string   // what is said must have this in it
+	swaps    bool     // the names are swapped by it, else left alone
 	needs    []string // programs that may be missing
-	cannot   error // why it can't run here, whatever there is
+	cannot   error    // why it can't run here, whatever there is
 }
 
 // lacks says why s can't run here, "" if it can.
