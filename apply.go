@@ -22,7 +22,7 @@ func (e codedError) Unwrap() error { return e.error }
 type renaming struct {
 	nl     *rtnl
 	log    logger
-	before []link
+	before []link         // the links as they were
 	down   map[int32]bool // the links that had to go down, by index
 	kept   []item         // what they had; nil where none had to
 }
@@ -31,10 +31,6 @@ type renaming struct {
 // before that links go down and up, and what that cost them is in lost(). If it fails the names
 // are as before, or the error's code is codeBroken.
 func (r *renaming) rename(wishes map[int32]string) error {
-	var err error
-	if r.before, err = r.nl.links(); err != nil {
-		return err
-	}
 	steps, err := plan(r.before, wishes)
 	if err != nil || len(steps) == 0 {
 		return err
@@ -44,11 +40,12 @@ func (r *renaming) rename(wishes map[int32]string) error {
 	if errors.Is(err, unix.EBUSY) { // Linux before 6.2 will not rename a link that is up
 		err = r.bounce(wishes)
 	}
+	var now []link
 	if err == nil {
-		err = r.settled(wishes) // the kernel's word is good, a look is better
+		now, err = r.settled(wishes) // the kernel's word is good, a look is better
 	}
 	if err == nil {
-		r.report()
+		r.report(now)
 		return nil
 	}
 	return r.putNamesBack(refusal(err))
@@ -121,22 +118,21 @@ func (r *renaming) restore(but func(item) bool) {
 func everything(item) bool { return false }
 
 // settled looks again: the plan made from a fresh dump must be empty, and what was up be up.
-func (r *renaming) settled(wishes map[int32]string) error {
-	now, err := r.nl.links()
-	if err != nil {
-		return err
+func (r *renaming) settled(wishes map[int32]string) (now []link, err error) {
+	if now, err = r.nl.links(); err != nil {
+		return nil, err
 	}
 	steps, err := plan(now, wishes)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(steps) > 0 {
-		return fmt.Errorf("%s: it did not come to that", steps[0])
+		return nil, fmt.Errorf("%s: it did not come to that", steps[0])
 	}
 	if down := stillDown(now, r.down); len(down) > 0 {
-		return fmt.Errorf("%s: did not come up again", down[0])
+		return nil, fmt.Errorf("%s: did not come up again", down[0])
 	}
-	return nil
+	return now, nil
 }
 
 // putNamesBack undoes what was done of a rename that failed because of why, and returns that with
@@ -179,7 +175,8 @@ func (r *renaming) tryNamesBack() error {
 	if err := r.nl.carryOut(ups); err != nil {
 		return err
 	}
-	return r.settled(wishes)
+	_, err = r.settled(wishes)
+	return err
 }
 
 // standing says where each link stands that is not where it was: for the message of codeBroken, so
@@ -203,12 +200,7 @@ func (r *renaming) standing() string {
 }
 
 // report logs each link's change, and warns of policy rules that go by a name which now is another link's.
-func (r *renaming) report() {
-	now, err := r.nl.links()
-	if err != nil {
-		r.log.err("%v", err)
-		return
-	}
+func (r *renaming) report(now []link) {
 	names := map[string]bool{}
 	for _, s := range renamed(r.before, now) {
 		r.log.info("%s", s)

@@ -88,7 +88,9 @@ func TestKernelBounce(t *testing.T) {
 			wishes, err := exchange(before, "eth0", "eth1")
 			l.must(err)
 			r := &renaming{nl: nl, log: logger{to: &log}, before: before}
-			l.must(r.bounce(wishes), r.settled(wishes))
+			l.must(r.bounce(wishes))
+			_, err = r.settled(wishes)
+			l.must(err)
 			if lost, err := r.lost(); len(lost) < 10 || err != nil {
 				t.Fatalf("lost %d things (%v): the links have not been down", len(lost), err)
 			}

@@ -17,55 +17,38 @@ func (c *rtnl) observe() (w world, err error) {
 }
 
 // devices names the ENIs that IMDS can be asked by: up, and with an IPv4 address. Names, because that
-// is what SO_BINDTODEVICE takes.
-func (c *rtnl) devices() ([]string, error) {
-	links, err := c.links()
-	if err != nil {
-		return nil, err
-	}
-	addressed, err := c.addressed()
-	if err != nil {
-		return nil, err
-	}
+// is what SO_BINDTODEVICE takes. Where the kernel does not tell, that is none.
+func (c *rtnl) devices() []string {
+	links, _ := c.links()
+	addressed, _ := c.addressed()
 	var out []string
 	for _, l := range links {
 		if l.eni() && l.up && slices.Contains(addressed, l.index) {
 			out = append(out, l.name)
 		}
 	}
-	return out, nil
+	return out
 }
 
-// look observes the world, asks IMDS for the primary ENI, waits for that ENI if it has not been
-// probed yet, and judges. On an error the world is as much as was seen.
-func (c *call) look(l *limit, nl *rtnl) (world, verdict, error) {
-	w, err := nl.observe()
-	if err != nil {
-		return w, verdict{}, err
-	}
-	devices, err := nl.devices()
-	if err != nil {
-		return w, verdict{}, err
-	}
-	primary, err := c.imds.primaryMAC(l, devices)
-	if err != nil {
-		return w, verdict{}, err
-	}
-	var v verdict
-	judgeAgain := func() error {
+// look asks IMDS for the primary ENI, observes the world, waits for that ENI if it has not been probed
+// yet, and judges. On an error the world is as much as was seen.
+func (c *call) look(l *limit, nl *rtnl) (w world, v verdict, err error) {
+	primary, unanswered := c.imds.primaryMAC(l, nl.devices)
+	see := func() error {
 		w, err = nl.observe()
-		if w.primary = primary; err == nil {
+		w.primary = primary
+		if err == nil && unanswered == nil {
 			v, err = judge(w, c.names)
 		}
 		return err
 	}
-	if !errors.Is(judgeAgain(), errLate) {
-		return w, v, err
+	if !errors.Is(see(), errLate) {
+		return w, v, errors.Join(unanswered, err)
 	}
 	c.log.info("%v; waiting for it", err)
 	start := time.Now()
 	over := await(l, func() (bool, error) {
-		err := judgeAgain()
+		err := see()
 		return err == nil, unless(err, errLate)
 	})
 	if errors.Is(err, errLate) && over != nil {
@@ -74,7 +57,7 @@ func (c *call) look(l *limit, nl *rtnl) (world, verdict, error) {
 	return w, v, err
 }
 
-// unless is err, or nil where that is the one expected: for conditions that are worth waiting for.
+// unless is err, or nil where that is the one expected: for what is worth another try.
 func unless(err, expected error) error {
 	if errors.Is(err, expected) {
 		return nil
@@ -85,9 +68,10 @@ func unless(err, expected error) error {
 // mend is fix where there is something to rename: it renames, sees to it that default
 // traffic follows, and reports what has become of it.
 func (c *call) mend(l *limit, nl *rtnl, was world, v verdict) (int, error) {
+	l.heed() // from here on
 	active := activeUnits(l, c.units)
-	r := &renaming{nl: nl, log: c.log}
-	err := l.expired() // a signal that came before the first change is obeyed
+	r := &renaming{nl: nl, log: c.log, before: was.links}
+	err := l.expired() // but a signal that came before the first change is obeyed
 	if err == nil {
 		err = r.rename(v.wishes)
 	}

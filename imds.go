@@ -126,12 +126,25 @@ func final(err error) bool {
 }
 
 // primaryMAC asks for the primary ENI's address until l ends.
-func (e endpoint) primaryMAC(l *limit, devices []string) (hwaddr, error) {
+func (e endpoint) primaryMAC(l *limit, devices func() []string) (hwaddr, error) {
 	body, err := e.ask(l, macQuestion(), devices)
 	if err != nil {
 		return hwaddr{}, err
 	}
 	return parseMAC(body)
+}
+
+// ask asks the way the routing table says and, where that is no way or no answer has come by
+// it after a second, by each of the devices too, all at once: the first good answer wins. It
+// goes on until an answer, an error that is final, or the end of l.
+func (e endpoint) ask(l *limit, q question, devices func() []string) ([]byte, error) {
+	alone, end := l.within(widenAfter, nil)
+	defer end()
+	body, err := e.persist(alone, "", q, end)
+	if err == nil || final(err) || l.over() {
+		return body, err
+	}
+	return e.askAll(l, q, append([]string{""}, devices()...))
 }
 
 // An answer is what one way to IMDS came to.
@@ -141,64 +154,39 @@ type answer struct {
 	err    error
 }
 
-// ask asks the way the routing table says and, where that is no way or no answer has come by
-// it after a second, by each of the devices too, all at once: the first good answer wins. It
-// goes on until an answer, an error that is final, or the end of l. Nobody it has sent is left
-// behind when it returns.
-func (e endpoint) ask(l *limit, q question, devices []string) ([]byte, error) {
+// askAll asks by all devices at once. None of the goroutines it starts is left when it returns.
+func (e endpoint) askAll(l *limit, q question, devices []string) ([]byte, error) {
 	l, end := l.inner()
-	widen, stop := l.within(widenAfter, nil)
-	defer stop()
 	answers := make(chan answer)
-	asking := 0
-	by := func(device string) {
-		asking++
+	for _, d := range devices {
 		go func() {
-			body, err := e.persist(l, device, q, widen.end)
-			answers <- answer{device, body, err}
+			body, err := e.persist(l, d, q, func() {})
+			answers <- answer{d, body, err}
 		}()
 	}
-	defer func() {
-		for end(); asking > 0; asking-- {
-			<-answers
-		}
-	}()
-	by("")
-	select {
-	case a := <-answers: // good, or final, or the time is up
-		asking--
-		return a.body, a.err
-	case <-widen.done:
-	}
-	for _, d := range devices {
-		if !l.over() { // the end of l is widen's end too
-			by(d)
-		}
-	}
-	return first(answers, &asking)
-}
-
-// first returns the first answer that is good, or an error that is final; else, when all have
-// given up, what the routing table's way came to. It counts asking down.
-func first(answers chan answer, asking *int) ([]byte, error) {
-	var why error
-	for *asking > 0 {
+	var good, bad *answer
+	for range devices {
 		a := <-answers
-		*asking--
-		if a.err == nil || final(a.err) {
-			return a.body, a.err
-		}
-		if why == nil || a.device == "" {
-			why = a.err
+		switch {
+		case good != nil: // it comes too late
+		case a.err == nil || final(a.err):
+			good = &a
+			end() // of all the others
+		case bad == nil || a.device == "": // the routing table's way speaks for all
+			bad = &a
 		}
 	}
-	return nil, why
+	end()
+	if good == nil {
+		good = bad
+	}
+	return good.body, good.err
 }
 
 // persist tries one way until there is an answer, the error is final or l ends, with pauses that
-// double from 20 ms to 2 s, less up to half of each at random so that ways don't march in step. It
-// calls noWay when the routing table has none.
-func (e endpoint) persist(l *limit, device string, q question, noWay func(error)) ([]byte, error) {
+// double from 20 ms to 2 s, less up to half of each at random so that ways don't march in step. It calls
+// noWay when the routing table has none.
+func (e endpoint) persist(l *limit, device string, q question, noWay func()) ([]byte, error) {
 	start := time.Now()
 	var last error
 	for tries, pause := 1, firstPause; ; tries, pause = tries+1, min(2*pause, maxPause) {
@@ -212,7 +200,7 @@ func (e endpoint) persist(l *limit, device string, q question, noWay func(error)
 			last = err // but a try that l cut off says nothing
 		}
 		if errors.Is(err, unix.ENETUNREACH) {
-			noWay(nil)
+			noWay()
 		}
 		if !l.sleep(pause/2 + rand.N(pause/2)) {
 			return nil, fmt.Errorf("imds: %w (%s in %v)", last, plural(tries, "try", "tries"), time.Since(start).Round(time.Millisecond))

@@ -69,6 +69,7 @@ func runInside(t *testing.T) {
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), "ENI0_INSIDE=1")
 	ec2.Isolate(cmd)
+	cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWNS // for systemd
 	out, err := cmd.CombinedOutput()
 	if why := ec2.Refused(err); why != "" {
 		t.Skip(why)
@@ -204,7 +205,9 @@ func (l *lab) rename(from, to string) {
 	l.must(err)
 	nl := l.dial()
 	defer nl.close()
-	r := &renaming{nl: nl, log: logger{to: io.Discard}}
+	before, err := nl.links()
+	l.must(err)
+	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: before}
 	l.must(r.rename(map[int32]string{int32(i.Index): to}))
 	r.restore(everything)
 }
@@ -591,30 +594,42 @@ func TestKernelLock(t *testing.T) {
 	l.wantNames("eth0", "eth1")
 }
 
-func TestKernelSignal(t *testing.T) {
-	l, _ := managed(t, 1, 0)
-	if l == nil {
-		return
-	}
+// interrupt sends eni0 a signal while it waits for IMDS, which has nothing to say.
+func (l *lab) interrupt(s os.Signal, args ...string) (*os.ProcessState, string) {
+	l.Helper()
 	asked := make(chan bool, 100)
 	l.must(l.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked <- true
 		w.WriteHeader(503)
 	})))
-	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+	cmd := l.command(args...)
+	var stdout bytes.Buffer
+	cmd.Stdout = &stdout
+	l.must(cmd.Start())
+	<-asked
+	l.must(cmd.Process.Signal(s))
+	_ = cmd.Wait() // the state tells
+	return cmd.ProcessState, stdout.String()
+}
+
+// Before the first change a signal ends eni0; where there is a COMMAND, that is executed.
+func TestKernelSignal(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	self, err := os.Executable()
+	l.must(err)
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		if signal.Ignored(s) {
 			continue // as under nohup(1): and so eni0 ignores it too
 		}
 		l.unchanged(func() {
-			cmd := l.command("fix")
-			l.must(cmd.Start())
-			<-asked
-			l.must(cmd.Process.Signal(s))
-			if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != codeDoubt {
-				t.Errorf("%v: %v, want code %d", s, cmd.ProcessState, codeDoubt)
+			if state, _ := l.interrupt(s, "fix"); state.Sys().(syscall.WaitStatus).Signal() != s {
+				t.Errorf("fix: %v, want %v", state, s)
 			}
-			for len(asked) > 0 {
-				<-asked
+			if state, out := l.interrupt(s, "fix", "--", self, "version"); !state.Success() || !strings.Contains(out, "\neni0 ") {
+				t.Errorf("fix -- eni0 version: %v, %q", state, out)
 			}
 		})
 	}
@@ -644,6 +659,7 @@ func systemctlStandIn(args []string) int {
 func (l *lab) systemd(active string) chan string {
 	l.Helper()
 	dir := l.TempDir()
+	l.must(unix.Mount("none", "/run", "tmpfs", 0, ""), os.MkdirAll("/run/systemd/system", 0o755)) // sd_booted(3)
 	self, err := os.Executable()
 	l.must(err, os.Symlink(self, filepath.Join(dir, "systemctl")), unix.Mkfifo(filepath.Join(dir, "log"), 0o600))
 	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_RDWR, 0)

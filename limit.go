@@ -14,19 +14,29 @@ import (
 // would be for, less the 100 kB that come with that type: it can print its deadline as a date.
 type limit struct {
 	done  chan struct{} // closed at the end
-	once  sync.Once
-	cause error // of the end; to be read after done
+	mu    sync.Mutex
+	cause error           // of the end; to be read after done
+	calls map[*int]func() // what is to be called at the end
+	clock func()          // starts the timer; nil if there is none, or it runs
 }
 
 // newLimit is a limit that ends only when somebody ends it.
-func newLimit() *limit { return &limit{done: make(chan struct{})} }
+func newLimit() *limit {
+	return &limit{done: make(chan struct{}), calls: map[*int]func(){}}
+}
 
 // end ends l, once.
 func (l *limit) end(cause error) {
-	l.once.Do(func() {
-		l.cause = cause
-		close(l.done)
-	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over() {
+		return
+	}
+	l.cause = cause
+	close(l.done)
+	for _, f := range l.calls {
+		f()
+	}
 }
 
 // over reports whether l has ended.
@@ -48,18 +58,25 @@ func (l *limit) expired() error {
 }
 
 // then calls f at the end of l, unless the function it returns is called before. When that has
-// returned, f has either been carried out or never will be.
+// returned, f has either been carried out or never will be. f must not come back to l.
 func (l *limit) then(f func()) (stop func()) {
-	var once sync.Once
-	stopped := make(chan struct{})
-	go func() {
-		select {
-		case <-l.done:
-			once.Do(f)
-		case <-stopped:
-		}
-	}()
-	return func() { once.Do(func() { close(stopped) }) }
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over() {
+		f()
+		return func() {}
+	}
+	if l.clock != nil {
+		l.clock()
+		l.clock = nil
+	}
+	key := new(int)
+	l.calls[key] = f
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.calls, key)
+	}
 }
 
 // inner is a limit that ends with l, or when the function beside it is called, which must be at
@@ -99,9 +116,23 @@ func (l *limit) expire(f *os.File) (stop func()) {
 // errInterrupted is the cause of a limit that a signal has ended.
 var errInterrupted = errors.New("interrupted")
 
-// wholeRun is the one deadline of a run; none if d is 0. SIGTERM, SIGINT and SIGHUP end it
-// before: what waits stops waiting, and links that are being renamed are made whole.
+// wholeRun is the one deadline of a run; none if d is 0. Its clock is started by the first who waits:
+// the runtime's timers bring a thread and an epoll along, which a swap would pay for and not use.
 func wholeRun(d time.Duration) *limit {
+	l := newLimit()
+	if d > 0 {
+		start := time.Now()
+		l.clock = func() {
+			time.AfterFunc(d-time.Since(start), func() { l.end(fmt.Errorf("no time left of %v", d)) })
+		}
+	}
+	return l
+}
+
+// heed makes SIGTERM, SIGINT and SIGHUP end l instead of the process: what waits stops waiting, and what
+// is being changed is made whole. Before the first change nobody needs that, and it costs a tenth of a
+// run that has nothing to do.
+func (l *limit) heed() {
 	// Without this a log line into a closed pipe would kill us in the middle of things.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	caught := make(chan os.Signal, 1)
@@ -110,10 +141,10 @@ func wholeRun(d time.Duration) *limit {
 			signal.Notify(caught, s)
 		}
 	}
-	l := newLimit()
 	go func() { l.end(fmt.Errorf("%w: %v", errInterrupted, <-caught)) }()
-	if d > 0 {
-		time.AfterFunc(d, func() { l.end(fmt.Errorf("no time left of %v", d)) })
-	}
-	return l
+}
+
+// deaf lets those signals pass unheard for the rest of the run: for one that waits for nothing.
+func deaf() {
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 }

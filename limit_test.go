@@ -160,33 +160,53 @@ func TestLimitLeavesNobodyBehind(t *testing.T) {
 }
 
 func TestWholeRun(t *testing.T) {
-	t.Cleanup(func() { signal.Reset() })
-	if err := ended(t, wholeRun(10*time.Millisecond)); err == nil || err.Error() != "no time left of 10ms" {
+	l := wholeRun(10 * time.Millisecond)
+	defer l.then(func() {})() // the first who waits starts the clock
+	if err := ended(t, l); err == nil || err.Error() != "no time left of 10ms" {
 		t.Errorf("cause = %v, want no time left of 10ms", err)
 	}
+	if wholeRun(0).over() {
+		t.Error("over() = true of a run without a budget, want false")
+	}
+}
+
+// forgetSignals undoes what heed, deaf and signal.Ignore have done.
+func forgetSignals() {
+	// Reset alone leaves a signal ignored.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Reset()
+}
+
+func TestLimitHeed(t *testing.T) {
+	t.Cleanup(forgetSignals)
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
-		l := wholeRun(0)
-		if l.over() {
-			t.Errorf("over() = true of a run without a budget, want false")
-		}
+		l := newLimit()
+		l.heed()
 		if err := syscall.Kill(os.Getpid(), s); err != nil {
 			t.Fatal(err)
 		}
-		if err := ended(t, l); err == nil || err.Error() != "interrupted: "+s.String() {
+		if err := ended(t, l); !errors.Is(err, errInterrupted) || err.Error() != "interrupted: "+s.String() {
 			t.Errorf("cause = %v, want interrupted: %v", err, s)
 		}
 	}
 }
 
 // nohup(1) has SIGHUP ignored, and it stays so.
-func TestWholeRunUnderNohup(t *testing.T) {
+func TestLimitHeedUnderNohup(t *testing.T) {
+	t.Cleanup(forgetSignals)
 	signal.Ignore(syscall.SIGHUP)
-	t.Cleanup(func() {
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // ends Ignore, which Reset does not
-		signal.Reset()
-	})
-	l := wholeRun(0)
-	if !signal.Ignored(syscall.SIGHUP) || l.over() {
+	l := newLimit()
+	if l.heed(); !signal.Ignored(syscall.SIGHUP) || l.over() {
 		t.Errorf("SIGHUP ignored: %v, want true", signal.Ignored(syscall.SIGHUP))
+	}
+}
+
+func TestDeaf(t *testing.T) {
+	t.Cleanup(forgetSignals)
+	deaf()
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE} {
+		if err := syscall.Kill(os.Getpid(), s); err != nil || !signal.Ignored(s) {
+			t.Errorf("%v is heard by the deaf (%v)", s, err)
+		}
 	}
 }

@@ -54,7 +54,11 @@ func run(args []string, stdout io.Writer, log logger) (code int, command []strin
 	if err := c.parse(v, args); err != nil {
 		return c.usage(v, err), command
 	}
-	code, err = v.do(wholeRun(c.timeout), c)
+	l := wholeRun(c.timeout)
+	if len(command) > 0 {
+		l.heed() // it is executed even then
+	}
+	code, err = v.do(l, c)
 	if err != nil {
 		log.err("%v", err)
 	}
@@ -170,7 +174,8 @@ func swap(l *limit, c *call) (int, error) {
 		if err := l.expired(); err != nil {
 			return codeDoubt, err
 		}
-		r := &renaming{nl: nl, log: c.log}
+		deaf() // nothing waits any more
+		r := &renaming{nl: nl, log: c.log, before: links}
 		if err := r.rename(wishes); err != nil {
 			return codeOf(err), err
 		}
@@ -182,10 +187,6 @@ func swap(l *limit, c *call) (int, error) {
 // imds prints one path of the metadata.
 func imds(l *limit, c *call) (int, error) {
 	return c.work(l, false, func(nl *rtnl) (int, error) {
-		devices, err := nl.devices()
-		if err != nil {
-			return codeDoubt, err
-		}
 		path, err := resolvePath(c.args[0])
 		if err != nil {
 			return codeUsage, err
@@ -194,7 +195,7 @@ func imds(l *limit, c *call) (int, error) {
 		if path == macPath {
 			q = macQuestion()
 		}
-		body, err := c.imds.ask(l, q, devices)
+		body, err := c.imds.ask(l, q, nl.devices)
 		if err != nil {
 			return codeDoubt, err
 		}
@@ -214,7 +215,6 @@ func endLine(body string) string {
 // carrier prints the address of the link that default traffic leaves by.
 func carrier(l *limit, c *call) (int, error) {
 	return c.work(l, false, func(nl *rtnl) (int, error) {
-		defer l.expire(nl.file)()
 		w, err := nl.observe()
 		if err != nil {
 			return codeDoubt, err

@@ -262,16 +262,16 @@ func noStderr() bool {
 	if err != nil {
 		return true
 	}
-	var null, is unix.Stat_t
-	same := unix.Stat("/dev/null", &null) == nil && unix.Fstat(2, &is) == nil && is.Mode&unix.S_IFMT == unix.S_IFCHR && is.Rdev == null.Rdev
-	return same && flags&unix.O_ACCMODE == unix.O_RDWR
+	var is unix.Stat_t
+	null := unix.Mkdev(1, 3) // Documentation/admin-guide/devices.txt
+	return flags&unix.O_ACCMODE == unix.O_RDWR && unix.Fstat(2, &is) == nil && is.Mode&unix.S_IFMT == unix.S_IFCHR && is.Rdev == null
 }
 
 // toJournal reports whether stderr is the journal's: systemd.exec(5) has $JOURNAL_STREAM be its
 // device and inode, "so that services may detect" a redirection.
 func toJournal(stream string) bool {
 	var is unix.Stat_t
-	return unix.Fstat(2, &is) == nil && stream == fmt.Sprintf("%d:%d", is.Dev, is.Ino)
+	return stream != "" && unix.Fstat(2, &is) == nil && stream == fmt.Sprintf("%d:%d", is.Dev, is.Ino)
 }
 
 // err, warn and info write a line of that priority: LOG_ERR, LOG_WARNING, LOG_INFO of syslog(3).

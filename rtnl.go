@@ -19,6 +19,7 @@ const (
 )
 
 const (
+	bufferSize     = 1 << 15          // bytes; the kernel's datagrams have at most as many (netlink_dump)
 	maxInterrupted = 20               // how often a dump that other changes ran into is asked for again
 	replyTimeout   = 10 * time.Second // for an answer that the kernel owes
 )
@@ -53,22 +54,30 @@ func (e kernelError) Unwrap() error { return e.errno }
 // An rtnl is a NETLINK_ROUTE socket. A failure of the socket is an *os.SyscallError, the
 // kernel's refusal of a request a kernelError.
 type rtnl struct {
-	file *os.File // non-blocking, so that reads obey deadlines
-	raw  syscall.RawConn
-	seq  uint32
-	buf  []byte
+	file   *os.File
+	raw    syscall.RawConn
+	events bool // it listens to groups, without blocking
+	seq    uint32
+	buf    []byte
 }
 
 // dialRtnl opens a socket that listens to the multicast groups given (RTNLGRP_LINK, ...).
 func dialRtnl(groups ...int) (*rtnl, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	kind := unix.SOCK_RAW | unix.SOCK_CLOEXEC
+	if len(groups) > 0 {
+		kind |= unix.SOCK_NONBLOCK // a wait for events obeys deadlines
+	}
+	fd, err := unix.Socket(unix.AF_NETLINK, kind, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, os.NewSyscallError("netlink: socket", err)
 	}
-	c := &rtnl{file: os.NewFile(uintptr(fd), "rtnetlink"), buf: make([]byte, 1<<16)}
-	if c.raw, err = c.file.SyscallConn(); err == nil {
-		err = os.NewSyscallError("netlink: bind", unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
-	}
+	// The kernel has answered when sendto returns, or does so as the answer is read. Should it ever
+	// fail to, no wait is endless.
+	patience := unix.NsecToTimeval(int64(replyTimeout))
+	err = os.NewSyscallError("netlink: timeout", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience))
+	c := &rtnl{file: os.NewFile(uintptr(fd), "rtnetlink"), events: len(groups) > 0, buf: make([]byte, bufferSize)}
+	c.raw, _ = c.file.SyscallConn() // which fails for nil files only
+	err = errors.Join(err, os.NewSyscallError("netlink: bind", unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})))
 	// These only make answers shorter (4.3, 4.20) and errors talk (4.12): an older kernel does without.
 	for _, opt := range []int{unix.NETLINK_CAP_ACK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK} {
 		_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, opt, 1)
@@ -91,9 +100,6 @@ func (c *rtnl) close() { _ = c.file.Close() }
 func (c *rtnl) dump(typ uint16, body []byte) ([]message, error) {
 	for range maxInterrupted {
 		objects, whole, err := c.dumpOnce(typ, body)
-		if errors.Is(err, unix.ENOBUFS) {
-			continue
-		}
 		if err != nil {
 			return nil, fmt.Errorf("netlink: dump %d: %w", typ, err)
 		}
@@ -101,19 +107,24 @@ func (c *rtnl) dump(typ uint16, body []byte) ([]message, error) {
 			return objects, nil
 		}
 	}
-	return nil, fmt.Errorf("netlink: dump %d: interrupted by changes %d times", typ, maxInterrupted)
+	return nil, fmt.Errorf("netlink: dump %d: interrupted %d times", typ, maxInterrupted)
 }
 
 // dumpOnce is a dump that may not be whole: NLM_F_DUMP_INTR of netlink(7) says that objects were
-// changed meanwhile, and some may have been left out.
+// changed meanwhile, and some may have been left out. It is read to its end all the same: until then
+// the socket takes no other (EBUSY, __netlink_dump_start of net/netlink/af_netlink.c).
 func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []message, whole bool, err error) {
 	c.seq++
 	request := message{typ: typ, flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, seq: c.seq, body: body}
 	if err := c.write(appendMessage(nil, request)); err != nil {
-		return nil, false, err
+		return nil, false, unless(err, unix.ENOBUFS)
 	}
 	for whole = true; ; {
 		batch, err := c.receive()
+		if errors.Is(err, unix.ENOBUFS) {
+			whole = false
+			continue
+		}
 		if err != nil {
 			return nil, false, err
 		}
@@ -172,12 +183,10 @@ func (c *rtnl) write(datagram []byte) error {
 		for err = unix.EINTR; err == unix.EINTR; {
 			err = unix.Sendto(int(fd), datagram, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 		}
-		return err != unix.EAGAIN
+		return true
 	}); rawErr != nil {
 		return rawErr
 	}
-	// The kernel has answered by now, or will as its answer is read: no wait for it is to be endless.
-	_ = c.file.SetReadDeadline(time.Now().Add(replyTimeout))
 	return os.NewSyscallError("netlink: sendto", err)
 }
 
@@ -195,7 +204,7 @@ func (c *rtnl) receive() ([]message, error) {
 			for err = unix.EINTR; err == unix.EINTR; {
 				n, from, err = unix.Recvfrom(int(fd), c.buf, unix.MSG_TRUNC)
 			}
-			return err != unix.EAGAIN
+			return err != unix.EAGAIN || !c.events
 		}); rawErr != nil {
 			return nil, rawErr
 		}

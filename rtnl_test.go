@@ -692,6 +692,7 @@ func TestRtnlDumpInterrupted(t *testing.T) {
 	names := manyBridges(t)
 	testDumpInterruptedOnce(t, names)
 	testDumpInterruptedForEver(t)
+	testDumpWantOfMemory(t)
 }
 
 func testDumpInterruptedOnce(t *testing.T, names []string) {
@@ -735,8 +736,34 @@ func testDumpInterruptedForEver(t *testing.T) {
 		}
 	}}
 	links, err := nl.links()
-	if want := "netlink: dump 18: interrupted by changes 20 times"; err == nil || err.Error() != want {
+	if want := "netlink: dump 18: interrupted 20 times"; err == nil || err.Error() != want {
 		t.Errorf("links() = %d links, %v, want %s", len(links), err, want)
+	}
+}
+
+// starved has no memory for the first of its reads.
+type starved struct {
+	syscall.RawConn
+	reads int
+}
+
+func (s *starved) Read(f func(uintptr) bool) error {
+	if s.reads++; s.reads == 1 {
+		return os.NewSyscallError("recvfrom", unix.ENOBUFS)
+	}
+	return s.RawConn.Read(f)
+}
+
+// The kernel has begun a dump, which is still to be read when the next one is asked for.
+func testDumpWantOfMemory(t *testing.T) {
+	want, err := dial(t).links()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nl := dial(t)
+	nl.raw = &starved{RawConn: nl.raw}
+	if got, err := nl.links(); err != nil || len(got) != len(want) {
+		t.Errorf("links() = %d links, %v, want %d", len(got), err, len(want))
 	}
 }
 
