@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -223,6 +224,9 @@ func (e endpoint) try(l *limit, device string, q question) ([]byte, error) {
 		return nil, fmt.Errorf("token: %w", err)
 	}
 	answer, err := e.exchange(l, device, "GET", q.path, "X-aws-ec2-metadata-token: "+string(token.body), q.limit)
+	if err == nil && (bytes.Contains(answer.body, token.body) || strings.Contains(answer.reason, string(token.body))) {
+		err = finalError{errors.New("the reply has the token in it, which is not for show")}
+	}
 	if err == nil {
 		err = answer.verdict(q.late)
 	}

@@ -241,13 +241,30 @@ func routeItem(body []byte) (item, error) {
 	if body[7] != unix.RTN_UNICAST || flags&unix.RTM_F_CLONED != 0 {
 		return item{}, nil
 	}
-	made := slices.Clone(body[:unix.SizeofRtMsg])
-	binary.NativeEndian.PutUint32(made[8:], flags&routeFlags)
-	i := item{proto: body[5], words: routeWords(body, r)}
+	made, expires, err := remake(body, r.nextHop != 0)
+	if err != nil || expires < 0 {
+		return item{}, err // it is over, and will be collected
+	}
+	i := item{key: "route " + string(made), proto: body[5], words: routeWords(body, r)}
 	for _, h := range r.hops {
 		i.links = append(i.links, h.index)
 	}
-	var expires int32 // 1/100 s from now; negative: it is over, and will be collected
+	if r.nextHop != 0 {
+		i.links = append(i.links, anyLink)
+	}
+	if expires > 0 {
+		made = appendUint32(made, unix.RTA_EXPIRES, uint32(max(1, expires/100))) // seconds
+	}
+	i.request = create(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made) // in the order they had
+	return i, nil
+}
+
+// remake is a route's body without the kernel's verdicts and counters; expires is in 1/100 s from now,
+// 0 for never. A route by a next-hop object is told by its id alone: rtm_to_fib_config of
+// net/ipv4/fib_frontend.c.
+func remake(body []byte, byID bool) (made []byte, expires int32, err error) {
+	made = slices.Clone(body[:unix.SizeofRtMsg])
+	binary.NativeEndian.PutUint32(made[8:], binary.NativeEndian.Uint32(body[8:])&routeFlags)
 	err = eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
 		switch typ {
 		case unix.RTA_CACHEINFO: // struct rta_cacheinfo, linux/rtnetlink.h: clntref, lastuse, expires
@@ -256,8 +273,8 @@ func routeItem(body []byte) (item, error) {
 			}
 			return nil
 		case unix.RTA_OIF, unix.RTA_GATEWAY, unix.RTA_VIA, unix.RTA_MULTIPATH, unix.RTA_ENCAP, unix.RTA_ENCAP_TYPE:
-			if r.nextHop != 0 {
-				return nil // rtm_to_fib_config of net/ipv4/fib_frontend.c: an id excludes them
+			if byID {
+				return nil
 			}
 		}
 		if typ == unix.RTA_MULTIPATH {
@@ -266,18 +283,7 @@ func routeItem(body []byte) (item, error) {
 		made = appendAttr(made, typ, value)
 		return nil
 	})
-	if r.nextHop != 0 {
-		i.links = append(i.links, anyLink)
-	}
-	if expires < 0 {
-		return item{}, err
-	}
-	i.key = "route " + string(made)
-	if expires > 0 {
-		made = appendUint32(made, unix.RTA_EXPIRES, uint32(max(1, expires/100))) // seconds
-	}
-	i.request = create(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made) // in the order they had
-	return i, err
+	return made, expires, err
 }
 
 // clearHops clears the kernel's verdicts in an RTA_MULTIPATH that parseRoute has checked.
@@ -353,8 +359,8 @@ func (c *rtnl) rules() ([]rule, error) {
 	var all []rule
 	for _, f := range []byte{unix.AF_INET, unix.AF_INET6} {
 		objects, err := c.dump(unix.RTM_GETRULE, family(unix.SizeofRtMsg, f)) // struct fib_rule_hdr is as long
-		if errors.Is(err, unix.EOPNOTSUPP) {
-			continue // policy rules compiled out
+		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT) {
+			continue // policy rules compiled out, or the family
 		}
 		if err != nil {
 			return nil, err
