@@ -479,6 +479,7 @@ func TestAskTokenIsSecret(t *testing.T) {
 	var all sync.WaitGroup
 	for _, get := range []string{
 		"", "HTTP/1.1 200 OK\r\n", status("400 Bad Request"), status("401 Unauthorized"), status("503 Busy"), ok("no MAC"),
+		ok("an echo: " + aToken), status("404 " + aToken), // which mac would be asked for again
 		"nonsense\r\n", "HTTP/1.1 200 OK\r\nnonsense\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
 	} {
 		s := scripted(t, []string{ok(aToken)}, []string{get})
