@@ -82,6 +82,11 @@ func (r *renaming) bounce(wishes map[int32]string) error {
 			return err
 		}
 		r.down = up
+		for _, l := range links {
+			if up[l.index] {
+				r.log.info("%s goes down for its rename: this kernel renames no link that is up", l)
+			}
+		}
 	}
 	return r.nl.carryOut(bounces(steps, up))
 }
@@ -101,13 +106,13 @@ func (r *renaming) lost() ([]item, error) {
 // restore puts back what is missing of what the links had, but for the items that but holds back.
 // A thing that can't be put back is an error in the log, not of the rename: that stands.
 func (r *renaming) restore(but func(item) bool) {
-	made := 0
+	var made []item
 	lost, err := r.lost()
 	if err == nil {
 		made, err = r.nl.putBack(slices.DeleteFunc(lost, but))
 	}
-	if made > 0 {
-		r.log.info("put back what the links lost by going down: %s", plural(made, "thing", "things"))
+	for _, i := range made {
+		r.log.info("put back %s", i.words)
 	}
 	if err != nil {
 		r.log.err("%v", err)
@@ -199,20 +204,28 @@ func (r *renaming) standing() string {
 	return strings.Join(out, ", ")
 }
 
-// report logs each link's change, and warns of policy rules that go by a name which now is another link's.
+// report logs each link's change, and what that means for policy rules.
 func (r *renaming) report(now []link) {
-	names := map[string]bool{}
-	for _, s := range renamed(r.before, now) {
+	steps := renamed(r.before, now)
+	for _, s := range steps {
 		r.log.info("%s", s)
+	}
+	r.nl.warnOfRules(steps, r.log)
+}
+
+// warnOfRules warns of policy rules that go by a name which by those steps becomes another link's.
+func (c *rtnl) warnOfRules(steps []step, log logger) {
+	names := map[string]bool{}
+	for _, s := range steps {
 		names[s.from], names[s.to] = true, true
 	}
-	rules, err := r.nl.rules()
+	rules, err := c.rules()
 	if err != nil {
-		r.log.warn("policy rules: %v", err)
+		log.warn("policy rules: %v", err)
 	}
 	for _, rule := range rules {
 		if names[rule.iif] || names[rule.oif] {
-			r.log.warn("%s goes by name, and now means another link", rule)
+			log.warn("%s goes by name, which by this rename means another link", rule)
 		}
 	}
 }

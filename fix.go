@@ -33,7 +33,10 @@ func (c *rtnl) devices() []string {
 // look asks IMDS for the primary ENI, observes the world, waits for that ENI if it has not been probed
 // yet, and judges. On an error the world is as much as was seen.
 func (c *call) look(l *limit, nl *rtnl) (w world, v verdict, err error) {
-	primary, unanswered := c.imds.primaryMAC(l, nl.devices)
+	primary, unanswered := c.imds.primaryMAC(l, func() []string {
+		c.log.info("imds: no answer yet; asking on, by every ENI")
+		return nl.devices()
+	})
 	see := func() error {
 		w, err = nl.observe()
 		w.primary = primary
@@ -116,7 +119,7 @@ func (c *call) follow(l *limit, r *renaming, was world, active []string) {
 	if err == nil {
 		return
 	}
-	c.log.warn("default traffic has not followed: %v", err)
+	c.log.warn("default traffic does not leave by the primary ENI yet: %v", err)
 	if !restarted || !errors.Is(err, errInterrupted) { // else the manager is still at it
 		r.restore(everything)
 	}

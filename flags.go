@@ -150,7 +150,8 @@ func (o *options) flagSet(v verb) *flag.FlagSet {
 	for _, f := range v.flags {
 		switch f {
 		case "timeout":
-			set.DurationVar(&o.timeout, f, v.budget, "the budget of the whole run, `D`")
+			o.timeout = v.budget
+			set.Func(f, fmt.Sprintf("the budget of the whole run, `D` such as 1.5s (default %v)", v.budget), setter(&o.timeout, parseBudget))
 		case "imds":
 			set.Func(f, "ask the IMDS at `URL` (default "+defaultIMDS+")", setter(&o.imds, parseEndpoint))
 		case "json":
@@ -164,6 +165,18 @@ func (o *options) flagSet(v verb) *flag.FlagSet {
 		}
 	}
 	return set
+}
+
+// parseBudget reads a duration, which must be more than nothing.
+func parseBudget(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, errors.New("not a duration such as 10s or 1m30s")
+	}
+	if d <= 0 {
+		return 0, errors.New("must be more than nothing")
+	}
+	return d, nil
 }
 
 // setter makes a flag.Func of a parser.
@@ -182,8 +195,8 @@ func (c *call) parse(v verb, args []string) error {
 	}
 	c.args = set.Args()
 	switch {
-	case slices.Contains(v.flags, "timeout") && c.timeout <= 0:
-		return fmt.Errorf("-timeout %v: must be more than nothing", c.timeout)
+	case len(c.args) > v.maxArgs && strings.HasPrefix(c.args[v.maxArgs], "-"):
+		return fmt.Errorf("%q: flags stand between the verb and its arguments", c.args[v.maxArgs])
 	case len(c.args) > v.maxArgs:
 		return fmt.Errorf("what is %q?", c.args[v.maxArgs])
 	case len(c.args) < v.minArgs:

@@ -204,7 +204,11 @@ func (e endpoint) persist(l *limit, device string, q question, noWay func()) ([]
 			noWay()
 		}
 		if !l.sleep(pause/2 + rand.N(pause/2)) {
-			return nil, fmt.Errorf("imds: %w (%s in %v)", last, plural(tries, "try", "tries"), time.Since(start).Round(time.Millisecond))
+			err := fmt.Errorf("imds: %w (%s in %v)", last, plural(tries, "try", "tries"), time.Since(start).Round(time.Millisecond))
+			if errors.Is(l.cause, errInterrupted) {
+				err = fmt.Errorf("%w: %w", err, l.cause)
+			}
+			return nil, err
 		}
 	}
 }

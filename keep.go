@@ -107,38 +107,35 @@ func missing(before, now []item) []item {
 	return slices.DeleteFunc(slices.Clone(before), func(i item) bool { return there[i.key] })
 }
 
-// putBack makes items again and returns how many it made. One may need another (a route its gateway's route, a group its next
-// hops), so what was refused is tried again as long as something else worked. Its error has the
-// kernel's reasons for those that could not be made at all.
-func (c *rtnl) putBack(items []item) (made int, err error) {
+// putBack makes items again, and returns those it made. One may need another (a route its gateway's
+// route, a group its next hops), so what was refused is tried again as long as something else worked.
+// Its error has the kernel's reasons for those that could not be made at all.
+func (c *rtnl) putBack(items []item) (made []item, err error) {
 	for {
-		refused, err := c.putBackOnce(items)
-		made += len(items) - len(refused)
+		var refused []item
+		var reasons []error
+		for _, i := range items {
+			if err := c.make(i); err != nil {
+				refused = append(refused, i)
+				reasons = append(reasons, fmt.Errorf("%s: not put back: %w", i.words, err))
+				continue
+			}
+			made = append(made, i)
+		}
 		if len(refused) == 0 || len(refused) == len(items) {
-			return made, err
+			return made, errors.Join(reasons...)
 		}
 		items = refused
 	}
 }
 
-// putBackOnce tries each item once. EEXIST is success: somebody else was faster, or the kernel.
-func (c *rtnl) putBackOnce(items []item) (refused []item, err error) {
-	var reasons []error
-	for _, i := range items {
-		requests := []message{i.request}
-		if i.after != nil {
-			requests = append(requests, *i.after)
-		}
-		verdicts, err := c.send(requests)
-		if err != nil {
-			return items, err
-		}
-		if err := verdicts[0]; err != nil && !errors.Is(err, unix.EEXIST) {
-			refused = append(refused, i)
-			reasons = append(reasons, fmt.Errorf("%s: not put back: %w", i.words, err))
-		}
+// make makes one item again. EEXIST is success: somebody else was faster, or the kernel.
+func (c *rtnl) make(i item) error {
+	err := c.carryOut([]message{i.request})
+	if err == nil && i.after != nil {
+		err = c.carryOut([]message{*i.after})
 	}
-	return refused, errors.Join(reasons...)
+	return unless(err, unix.EEXIST)
 }
 
 // create is the request that makes body again.

@@ -33,6 +33,11 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "systemctl" {
 		os.Exit(systemctlStandIn(os.Args[1:]))
 	}
+	if os.Getenv("ENI0_HOLDS_LOCK") != "" {
+		_, err := lock(newLimit(), logger{to: io.Discard})
+		fmt.Println(err)
+		select {}
+	}
 	if os.Getenv("ENI0_MAIN") != "" {
 		main()
 	}
@@ -70,6 +75,9 @@ func runInside(t *testing.T) {
 	cmd.Env = append(os.Environ(), "ENI0_INSIDE=1")
 	ec2.Isolate(cmd)
 	cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWNS // for systemd
+	if os.Geteuid() == 0 {
+		cmd.SysProcAttr.UidMappings = append(cmd.SysProcAttr.UidMappings, syscall.SysProcIDMap{ContainerID: 1, HostID: 65534, Size: 1})
+	}
 	out, err := cmd.CombinedOutput()
 	if why := ec2.Refused(err); why != "" {
 		t.Skip(why)
@@ -229,7 +237,7 @@ func TestKernelFix(t *testing.T) {
 	r := l.run(codeRight, "fix")
 	l.says(r.stderr, "eni0: 0a:ff:00:00:00:01 (index ")
 	l.says(r.stderr, "): eth1 -> eth0\n")
-	if strings.Contains(r.stderr, "not followed") {
+	if strings.Contains(r.stderr, "does not leave") {
 		t.Errorf("the manager moved the default route, and fix did not see it: %s", r.stderr)
 	}
 	l.wantNames("eth0", "eth1")
@@ -282,7 +290,7 @@ func TestKernelDryRun(t *testing.T) {
 	}
 	l.unchanged(func() {
 		want := "ip link set dev eth0 name eni0-eth1\nip link set dev eth1 name eth0\nip link set dev eni0-eth1 name eth1\n"
-		l.says(l.run(codeNames, "fix", "-n").stdout, want)
+		l.says(l.run(codeNames, "fix", "-n").stdout, want+"# and then these are restarted if they run: systemd-networkd.service\n")
 		l.says(l.run(codeRight, "swap", "-n", "eth0", "eth1").stdout, want)
 	})
 	l.wantNames("eth1", "eth0")
@@ -496,7 +504,7 @@ func TestKernelNoManager(t *testing.T) {
 	m.Hold()
 	l.unchanged(func() {
 		r := l.run(codeRoute, "fix", "-timeout", "3s")
-		l.says(r.stderr, "default traffic has not followed: no time left of 3s")
+		l.says(r.stderr, "default traffic does not leave by the primary ENI yet: no time left of 3s")
 	})
 	l.wantNames("eth0", "eth1")
 	l.run(codeRoute, "check")
@@ -563,10 +571,32 @@ func TestKernelRuleWarning(t *testing.T) {
 	}
 	l.must(ec2.AddRule(ec2.Rule{IIF: "eth1", Table: 100, Priority: 1000}), ec2.AddRule(ec2.Rule{OIF: "eth8", Table: 100, Priority: 1001}))
 	r := l.run(codeRight, "fix")
-	l.says(r.stderr, "rule 1000 iif eth1 goes by name, and now means another link")
+	l.says(r.stderr, "rule 1000 iif eth1 goes by name, which by this rename means another link")
 	if strings.Contains(r.stderr, "eth8") {
 		t.Errorf("warns of a rule for a link that was not renamed: %s", r.stderr)
 	}
+}
+
+// An abstract socket knows no permissions, so root must not wait for one that another user holds.
+func TestKernelLockOfAStranger(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can have a second user in its namespace")
+	}
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	stranger := exec.Command("/proc/self/exe")
+	stranger.Env = append(l.env, "ENI0_HOLDS_LOCK=1")
+	stranger.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1, NoSetGroups: true}}
+	out, err := stranger.StdoutPipe()
+	l.must(err, stranger.Start())
+	defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	l.says(l.run(codeRight, "fix", "-timeout", "10s").stderr, "(uid 1): not root's: going on without")
+	l.wantNames("eth0", "eth1")
 }
 
 func TestKernelLock(t *testing.T) {
@@ -574,7 +604,7 @@ func TestKernelLock(t *testing.T) {
 	if l == nil {
 		return
 	}
-	unlock, err := lock(newLimit())
+	unlock, err := lock(newLimit(), logger{to: io.Discard})
 	l.must(err)
 	l.unchanged(func() {
 		l.says(l.run(codeDoubt, "fix", "-timeout", "300ms").stderr, fmt.Sprintf("lock: process %d (uid 0) has held it all the time", os.Getpid()))

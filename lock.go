@@ -13,8 +13,9 @@ import (
 const lockName = "@eni0"
 
 // lock waits until no other eni0 works on this network namespace, and keeps others waiting
-// until unlock is called or the process ends.
-func lock(l *limit) (unlock func(), err error) {
+// until unlock is called or the process ends. Abstract sockets know no permissions: a holder of another
+// user's can't be an eni0 at work, and root does not wait for it.
+func lock(l *limit, log logger) (unlock func(), err error) {
 	for {
 		if err := l.expired(); err != nil {
 			return nil, fmt.Errorf("lock: %w", err)
@@ -32,18 +33,25 @@ func lock(l *limit) (unlock func(), err error) {
 		}
 		f := os.NewFile(uintptr(fd), "lock")
 		if errors.Is(err, unix.EADDRINUSE) {
-			err = waitForHolder(l, f)
+			err = waitForHolder(l, f, log)
 		}
 		_ = f.Close()
+		if errors.Is(err, errStranger) {
+			log.warn("lock: %v: going on without", err)
+			return func() {}, nil
+		}
 		if err != nil {
 			return nil, fmt.Errorf("lock: %w", err)
 		}
 	}
 }
 
+// errStranger means that the lock is held by somebody who can't need it.
+var errStranger = errors.New("not root's")
+
 // waitForHolder returns nil when the holder of the lock has gone. It connects to the holder's
 // socket, which never answers: the connection lasts as long as that.
-func waitForHolder(l *limit, f *os.File) error {
+func waitForHolder(l *limit, f *os.File, log logger) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
@@ -63,7 +71,10 @@ func waitForHolder(l *limit, f *os.File) error {
 		return nil // it went between our bind and our connect
 	case verdict != nil:
 		return os.NewSyscallError("connect", verdict)
+	case os.Geteuid() == 0 && holder.Uid != 0:
+		return fmt.Errorf("held by process %d (uid %d): %w", holder.Pid, holder.Uid, errStranger)
 	}
+	log.info("lock: waiting for process %d (uid %d)", holder.Pid, holder.Uid)
 	defer l.expire(f)()
 	_, err = f.Read(make([]byte, 1))
 	if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -72,6 +72,8 @@ func pick(args []string) (verb, []string, error) {
 		name, args = args[0], args[1:]
 	} else if len(args) > 0 && slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
 		name, args = "help", args[1:]
+	} else if len(args) > 0 && strings.TrimLeft(args[0], "-") == "version" {
+		name, args = "version", args[1:]
 	}
 	for _, v := range verbs() {
 		if v.name == name {
@@ -89,7 +91,7 @@ func (c *call) work(l *limit, alone bool, fn func(*rtnl) (int, error)) (int, err
 	}
 	defer nl.close()
 	if alone {
-		unlock, err := lock(l)
+		unlock, err := lock(l, c.log)
 		if err != nil {
 			return c.unable(err)
 		}
@@ -143,7 +145,8 @@ func fix(l *limit, c *call) (int, error) {
 		switch {
 		case err == nil && c.dry && !c.json:
 			c.log.info("%s", v.note)
-			code, err := c.print(ipLines(w.links, steps))
+			nl.warnOfRules(steps, c.log)
+			code, err := c.print(ipLines(w.links, steps, c.units))
 			return max(code, v.code), err
 		case err == nil && !c.dry && len(steps) > 0:
 			return c.mend(l, nl, w, v)
@@ -168,7 +171,8 @@ func swap(l *limit, c *call) (int, error) {
 			if err != nil {
 				return codeDoubt, err
 			}
-			return c.print(ipLines(links, steps))
+			nl.warnOfRules(steps, c.log)
+			return c.print(ipLines(links, steps, c.units))
 		}
 		active := activeUnits(l, c.units)
 		if err := l.expired(); err != nil {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Exit codes, the same for every verb. help.go has their table.
+// Exit codes, the same for every verb. flags.go has their table.
 const (
 	codeRight  = 0  // eth0 is the primary ENI, and no default route leaves by another ENI
 	codeDoubt  = 1  // could not tell or could not do it; the world is as it was

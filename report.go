@@ -213,8 +213,9 @@ func quote(s string) string {
 	return string(append(b, '"'))
 }
 
-// ipLines is a plan as the ip(8) commands that would do the same, on Linux 6.2 and newer.
-func ipLines(links []link, steps []step) string {
+// ipLines is a plan as the ip(8) commands that would do the same, on Linux 6.2 and newer, and in comments
+// what comes with it.
+func ipLines(links []link, steps []step, units []string) string {
 	var b strings.Builder
 	var up []string
 	for _, s := range steps {
@@ -227,6 +228,9 @@ func ipLines(links []link, steps []step) string {
 	}
 	for _, s := range steps {
 		fmt.Fprintf(&b, "ip link set dev %s name %s\n", shell(s.from), shell(s.to))
+	}
+	if len(steps) > 0 && len(units) > 0 {
+		fmt.Fprintf(&b, "# and then these are restarted if they run: %s\n", strings.Join(units, " "))
 	}
 	return b.String()
 }
@@ -256,7 +260,7 @@ func newLogger() logger {
 }
 
 // noStderr reports whether there was none: then Go's runtime has put /dev/null there, open for
-// reading and writing (runtime/fds_unix.go), which nobody does who wants stderr thrown away.
+// reading and writing (runtime/fds_unix.go). A shell's 2>/dev/null is open for writing only.
 func noStderr() bool {
 	flags, err := unix.FcntlInt(2, unix.F_GETFL, 0)
 	if err != nil {

@@ -240,7 +240,7 @@ func TestIPLines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := ipLines(row.links, steps); got != row.want {
+		if got := ipLines(row.links, steps, nil); got != row.want {
 			t.Errorf("%s: ipLines() =\n%swant\n%s", row.world, got, row.want)
 		}
 	}
