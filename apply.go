@@ -9,6 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file carries out a plan, and puts names back where the kernel refuses a part of it. There is one
+// order: plan, one datagram, look again. Whatever fails in between, the names are then as before, or the
+// error says where each link stands.
+
 // A codedError carries the exit code that goes with it, where that is not codeDoubt.
 type codedError struct {
 	code int

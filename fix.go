@@ -7,6 +7,8 @@ import (
 	"time"
 )
 
+// This file has the order of things: who is asked when, and what follows a rename.
+
 // observe lists the links and default routes as they are now. The primary is not known by that.
 func (c *rtnl) observe() (w world, err error) {
 	if w.links, err = c.links(); err != nil {

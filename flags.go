@@ -11,6 +11,8 @@ import (
 	"time"
 )
 
+// This file is the command line: what there is to type, and what is wrong with what was typed.
+
 // A verb is one thing that eni0 does.
 type verb struct {
 	name             string

@@ -16,6 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file asks the instance metadata service: IMDSv2 (a token by PUT, then GET with the token) over
+// the little of HTTP/1.1 that it takes. At boot IMDS is often not ready, so it asks again until there is
+// an answer, an error that asking again would not cure, or the end of the budget. What comes is a
+// stranger's: bounded, checked before use, and quoted where it is shown.
+
 const (
 	defaultIMDS  = "http://169.254.169.254"
 	tokenPath    = "/latest/api/token"

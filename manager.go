@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file is about the network manager: it has to apply its configuration by the new names, and what
+// we wait for is that it does.
+
 // defaultUnits is the network manager of the images this program is for.
 const defaultUnits = "systemd-networkd.service"
 

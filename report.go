@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file says what was seen and done: the report on stdout, as a table or as JSON, and the log.
+
 // schema is the version of the JSON object: fields may be added under the same number.
 const schema = 1
 

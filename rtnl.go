@@ -12,6 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file speaks rtnetlink(7): one socket, dumps that are complete or an error, and the datagram of
+// a plan. What it sends is laid out, and what it receives is parsed, by pure functions from bytes to
+// values; every length from the kernel is checked there, once. Objects are addressed by index, never
+// by name.
+
 // Constants that x/sys lacks.
 const (
 	rtextFilterSkipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS, linux/rtnetlink.h
