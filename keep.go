@@ -351,24 +351,17 @@ type rule struct {
 	iif, oif string
 }
 
-// rules lists the policy rules of both families.
+// rules lists the policy rules of all families that there are: fib_nl_dumprule of net/core/fib_rules.c
+// takes AF_UNSPEC for that.
 func (c *rtnl) rules() ([]rule, error) {
-	var all []rule
-	for _, f := range []byte{unix.AF_INET, unix.AF_INET6} {
-		objects, err := c.dump(unix.RTM_GETRULE, family(unix.SizeofRtMsg, f)) // struct fib_rule_hdr is as long
-		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT) {
-			continue // policy rules compiled out, or the family
-		}
-		if err != nil {
-			return nil, err
-		}
-		rules, err := parseAll(objects, parseRule)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, rules...)
+	objects, err := c.dump(unix.RTM_GETRULE, family(unix.SizeofRtMsg, unix.AF_UNSPEC)) // struct fib_rule_hdr is as long
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil, nil // policy rules compiled out
 	}
-	return all, nil
+	if err != nil {
+		return nil, err
+	}
+	return parseAll(objects, parseRule)
 }
 
 // parseRule reads an RTM_NEWRULE: struct fib_rule_hdr of linux/fib_rules.h, laid out as struct rtmsg.

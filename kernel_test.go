@@ -570,7 +570,13 @@ func TestKernelRuleWarning(t *testing.T) {
 		return
 	}
 	l.must(ec2.AddRule(ec2.Rule{IIF: "eth1", Table: 100, Priority: 1000}), ec2.AddRule(ec2.Rule{OIF: "eth8", Table: 100, Priority: 1001}))
+	if ec2.HasIPv6() {
+		l.must(ec2.AddRule(ec2.Rule{OIF: "eth0", Table: 100, Priority: 1002, V6: true}))
+	}
 	r := l.run(codeRight, "fix")
+	if ec2.HasIPv6() {
+		l.says(r.stderr, "IPv6 rule 1002 oif eth0 goes by name")
+	}
 	l.says(r.stderr, "rule 1000 iif eth1 goes by name, which by this rename means another link")
 	if strings.Contains(r.stderr, "eth8") {
 		t.Errorf("warns of a rule for a link that was not renamed: %s", r.stderr)

@@ -225,7 +225,7 @@ func TestDumpRequestBytes(t *testing.T) {
 			00 00 00 00 00 00 00 00 00 00 08 00             # ndmsg: NTF_PROXY`},
 		{"ip rule show", func(nl *rtnl) error { _, err := nl.rules(); return err }, `
 			1c 00 00 00 22 00 01 03 00 10 00 00 00 00 00 00 # nlmsghdr: 28, RTM_GETRULE
-			02 00 00 00 00 00 00 00 00 00 00 00             # fib_rule_hdr: AF_INET`},
+			00 00 00 00 00 00 00 00 00 00 00 00             # fib_rule_hdr: AF_UNSPEC`},
 	} {
 		if got, want := sent(t, c.ask), golden(t, c.want); !bytes.Equal(got, want) {
 			t.Errorf("%s: sent\n% x, want\n% x", c.command, got, want)
