@@ -27,32 +27,55 @@ type renaming struct {
 	nl     *rtnl
 	log    logger
 	before []link         // the links as they were
+	ours   []link         // those of them that are to be renamed
 	down   map[int32]bool // the links that had to go down, by index
 	kept   []item         // what they had; nil where none had to
 }
+
+// attempts is how often a rename is planned anew where a name was taken in between: the kernel lets
+// others in between the messages of a datagram, and a driver that registers takes the first free ethN.
+const attempts = 5
 
 // rename grants the wishes, all of them or none. On Linux 6.2 and newer nothing is lost by it;
 // before that links go down and up, and what that cost them is in lost(). If it fails the names
 // are as before, or the error's code is codeBroken.
 func (r *renaming) rename(wishes map[int32]string) error {
-	steps, err := plan(r.before, wishes)
-	if err != nil || len(steps) == 0 {
+	r.ours = slices.DeleteFunc(slices.Clone(r.before), func(l link) bool { return wishes[l.index] == "" })
+	// From here on a failure puts names back before it returns.
+	err := r.grant(wishes)
+	for tries := 1; errors.Is(err, unix.EEXIST) && tries < attempts; tries++ {
+		err = r.grant(wishes)
+	}
+	if err != nil {
+		return r.putNamesBack(refusal(err))
+	}
+	return nil
+}
+
+// grant is one attempt: plan by a fresh look, one datagram, look again.
+func (r *renaming) grant(wishes map[int32]string) error {
+	now, err := r.nl.links()
+	if err != nil {
 		return err
 	}
-	// From here on a failure puts names back before it returns.
+	way := makeWay(r.before, now, wishes)
+	steps, err := plan(now, way)
+	if err != nil {
+		return err
+	}
+	for _, l := range now {
+		if way[l.index] != wishes[l.index] {
+			r.log.warn("%s came in between: it is to be %s", l, way[l.index])
+		}
+	}
 	err = r.nl.carryOut(renames(steps))
 	if errors.Is(err, unix.EBUSY) { // Linux before 6.2 will not rename a link that is up
 		err = r.bounce(wishes)
 	}
-	var now []link
-	if err == nil {
-		now, err = r.settled(wishes) // the kernel's word is good, a look is better
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		r.report(now)
-		return nil
-	}
-	return r.putNamesBack(refusal(err))
+	return r.settled(wishes) // the kernel's word is good, a look is better
 }
 
 // refusal says what people can do about a refused rename: rtnetlink_rcv_msg of
@@ -71,7 +94,7 @@ func (r *renaming) bounce(wishes map[int32]string) error {
 	if err != nil {
 		return err
 	}
-	steps, err := plan(links, wishes)
+	steps, err := plan(links, makeWay(r.before, links, wishes))
 	if err != nil {
 		return err
 	}
@@ -126,36 +149,44 @@ func (r *renaming) restore(but func(item) bool) {
 // everything is for restore: nothing is left out.
 func everything(item) bool { return false }
 
-// settled looks again: the plan made from a fresh dump must be empty, and what was up be up.
-func (r *renaming) settled(wishes map[int32]string) (now []link, err error) {
-	if now, err = r.nl.links(); err != nil {
-		return nil, err
-	}
-	steps, err := plan(now, wishes)
+// settled looks again: the plan made from a fresh dump must be empty, and what was up be up. Then each
+// link's change is logged, and what it means for policy rules.
+func (r *renaming) settled(wishes map[int32]string) error {
+	now, err := r.nl.links()
 	if err != nil {
-		return nil, err
+		return err
+	}
+	steps, err := plan(now, makeWay(r.before, now, wishes))
+	if err != nil {
+		return err
 	}
 	if len(steps) > 0 {
-		return nil, fmt.Errorf("%s: it did not come to that", steps[0])
+		return fmt.Errorf("%s: it did not come to that", steps[0])
 	}
 	if down := stillDown(now, r.down); len(down) > 0 {
-		return nil, fmt.Errorf("%s: did not come up again", down[0])
+		return fmt.Errorf("%s: did not come up again", down[0])
 	}
-	return now, nil
+	steps = renamed(r.ours, now)
+	for _, s := range steps {
+		r.log.info("%s", s)
+	}
+	r.nl.warnOfRules(steps, r.log)
+	return nil
 }
 
 // putNamesBack undoes what was done of a rename that failed because of why, and returns that with
-// the exit code: codeDoubt, as nothing has changed then, or codeBroken where a name could not be put
-// back. What the links lost on the way they get back in both cases.
+// the exit code: codeDoubt, as nothing has changed then, or codeBroken where that was not possible.
+// What the links lost on the way they get back in both cases.
 func (r *renaming) putNamesBack(why error) error {
-	for range 3 { // a rename can bring another link to light that is in the way
-		if r.tryNamesBack() == nil {
-			r.restore(everything)
-			return codedError{codeDoubt, why}
-		}
+	back := r.tryNamesBack()
+	for tries := 1; back != nil && tries < attempts; tries++ {
+		back = r.tryNamesBack()
 	}
 	r.restore(everything)
-	return codedError{codeBroken, fmt.Errorf("%w; and the names could not be put back: %s", why, r.standing())}
+	if back == nil {
+		return codedError{codeDoubt, why}
+	}
+	return codedError{codeBroken, fmt.Errorf("%w; and that could not be undone: %s", why, r.standing())}
 }
 
 // tryNamesBack is one attempt: undo what a fresh look shows, in one datagram as in rename, then take
@@ -165,8 +196,8 @@ func (r *renaming) tryNamesBack() error {
 	if err != nil {
 		return err
 	}
-	wishes := undo(r.before, now)
-	steps, err := plan(now, wishes)
+	wishes := undo(r.ours, now)
+	steps, err := plan(now, makeWay(r.before, now, wishes))
 	if err != nil {
 		return err
 	}
@@ -177,6 +208,9 @@ func (r *renaming) tryNamesBack() error {
 	if err != nil {
 		return err
 	}
+	if now, err = r.nl.links(); err != nil {
+		return err
+	}
 	var ups []message
 	for _, l := range stillDown(now, r.down) {
 		ups = append(ups, setLink(l.index, "", unix.IFF_UP, unix.IFF_UP))
@@ -184,8 +218,15 @@ func (r *renaming) tryNamesBack() error {
 	if err := r.nl.carryOut(ups); err != nil {
 		return err
 	}
-	_, err = r.settled(wishes)
-	return err
+	return r.standsAsBefore()
+}
+
+// standsAsBefore returns an error unless every link has its name of before, and is up if we took it down.
+func (r *renaming) standsAsBefore() error {
+	if where := r.standing(); where != "" {
+		return errors.New(where)
+	}
+	return nil
 }
 
 // standing says where each link stands that is not where it was: for the message of codeBroken, so
@@ -197,7 +238,7 @@ func (r *renaming) standing() string {
 	}
 	var out []string
 	for _, l := range now {
-		old, ok := byIndex(r.before, l.index)
+		old, ok := byIndex(r.ours, l.index)
 		switch {
 		case ok && old.name != l.name:
 			out = append(out, fmt.Sprintf("%s (index %d) was %s and is %s", l.id(), l.index, old.name, l.name))
@@ -208,13 +249,21 @@ func (r *renaming) standing() string {
 	return strings.Join(out, ", ")
 }
 
-// report logs each link's change, and what that means for policy rules.
-func (r *renaming) report(now []link) {
-	steps := renamed(r.before, now)
-	for _, s := range steps {
-		r.log.info("%s", s)
+// restart puts back what the links lost and has those units restarted, which make their own routes. It
+// reports whether it did.
+func (r *renaming) restart(units []string) bool {
+	if len(units) == 0 {
+		r.restore(everything)
+		return false
 	}
-	r.nl.warnOfRules(steps, r.log)
+	r.restore(item.managed)
+	if err := restartUnits(units); err != nil {
+		r.log.warn("%v", err)
+		r.restore(everything)
+		return false
+	}
+	r.log.info("restarting %s", strings.Join(units, " "))
+	return true
 }
 
 // warnOfRules warns of policy rules that go by a name which by those steps becomes another link's.

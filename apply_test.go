@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -30,8 +31,22 @@ func (l *lab) furnish() {
 			ec2.AddRoute(ec2.Route{Dst: prefix("203.0.113.0/24"), NextHop: id + 1, Metric: uint32(10 + n)}),
 			ec2.AddRule(ec2.Rule{From: prefix("10.0.9.9/32"), Table: uint32(1000 + n), Priority: uint32(500 + n)}))
 	}
+	l.multicast("eth0")
 	l.must(ec2.AddRoute(ec2.Route{Dst: netip.MustParsePrefix("100.64.0.0/10"),
 		Multipath: []ec2.Hop{{Dev: "eth0", Via: l.Router(1)}, {Dev: "eth1", Via: l.Router(0)}}}))
+}
+
+// multicast adds what `ip route add multicast 224.1.0.0/16 dev DEV` does.
+func (l *lab) multicast(dev string) {
+	l.Helper()
+	i, err := net.InterfaceByName(dev)
+	l.must(err)
+	nl := l.dial()
+	defer nl.close()
+	// struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags.
+	body := []byte{unix.AF_INET, 16, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RT_SCOPE_LINK, unix.RTN_MULTICAST, 0, 0, 0, 0}
+	body = appendAttr(body, unix.RTA_DST, []byte{224, 1, 0, 0})
+	l.must(nl.carryOut([]message{create(unix.RTM_NEWROUTE, 0, appendUint32(body, unix.RTA_OIF, uint32(i.Index)))}))
 }
 
 // furnishIPv6 adds what is IPv6.
@@ -88,9 +103,7 @@ func TestKernelBounce(t *testing.T) {
 			wishes, err := exchange(before, "eth0", "eth1")
 			l.must(err)
 			r := &renaming{nl: nl, log: logger{to: &log}, before: before}
-			l.must(r.bounce(wishes))
-			_, err = r.settled(wishes)
-			l.must(err)
+			l.must(r.bounce(wishes), r.settled(wishes))
 			if lost, err := r.lost(); len(lost) < 10 || err != nil {
 				t.Fatalf("lost %d things (%v): the links have not been down", len(lost), err)
 			}
@@ -153,7 +166,7 @@ func TestKernelPutsNamesBack(t *testing.T) {
 	} {
 		for _, requests := range [][]message{renames(refused), bounces(refused, map[int32]bool{a.index: true, b.index: true})} {
 			l.unchanged(func() {
-				r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links}
+				r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links, ours: links}
 				r.down = map[int32]bool{a.index: true, b.index: true}
 				r.kept, err = nl.belongings(links, r.down)
 				l.must(err)
@@ -182,7 +195,7 @@ func TestKernelCantPutNamesBack(t *testing.T) {
 	l.must(err)
 	l.rename("eth0", "eni0-eth1")
 	l.must(ec2.AddBridge("eth0", [6]byte{2, 0, 0, 0, 0, 9}))
-	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links}
+	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links, ours: links}
 	err = r.putNamesBack(unix.ENODEV)
 	if codeOf(err) != codeBroken {
 		t.Errorf("putNamesBack() = %v with code %d, want code %d", err, codeOf(err), codeBroken)

@@ -19,26 +19,43 @@ func (c *rtnl) observe() (w world, err error) {
 }
 
 // devices names the ENIs that IMDS can be asked by: up, and with an IPv4 address. Names, because that
-// is what SO_BINDTODEVICE takes. Where the kernel does not tell, that is none.
-func (c *rtnl) devices() []string {
-	links, _ := c.links()
-	addressed, _ := c.addressed()
+// is what SO_BINDTODEVICE takes. A veth end counts only where there is no Ethernet device of its own: at
+// the other end may be a container, which must not answer for IMDS.
+func (c *rtnl) devices() ([]string, error) {
+	links, err := c.links()
+	if err != nil {
+		return nil, err
+	}
+	addressed, err := c.addressed()
+	if err != nil {
+		return nil, err
+	}
+	own := slices.ContainsFunc(links, func(l link) bool { return l.eni() && l.kind == "" })
 	var out []string
 	for _, l := range links {
-		if l.eni() && l.up && slices.Contains(addressed, l.index) {
+		if l.eni() && (l.kind == "") == own && l.up && slices.Contains(addressed, l.index) {
 			out = append(out, l.name)
 		}
 	}
-	return out
+	return out, nil
+}
+
+// everyENI is nl.devices for endpoint.ask, and tells people what is happening.
+func (c *call) everyENI(nl *rtnl) func() []string {
+	return func() []string {
+		devices, err := nl.devices()
+		if err != nil {
+			c.log.err("%v", err)
+		}
+		c.log.info("imds: no answer yet; asking on, by each of %d ENIs", len(devices))
+		return devices
+	}
 }
 
 // look asks IMDS for the primary ENI, observes the world, waits for that ENI if it has not been probed
 // yet, and judges. On an error the world is as much as was seen.
 func (c *call) look(l *limit, nl *rtnl) (w world, v verdict, err error) {
-	primary, unanswered := c.imds.primaryMAC(l, func() []string {
-		c.log.info("imds: no answer yet; asking on, by every ENI")
-		return nl.devices()
-	})
+	primary, unanswered := c.imds.primaryMAC(l, c.everyENI(nl))
 	see := func() error {
 		w, err = nl.observe()
 		w.primary = primary
@@ -72,27 +89,52 @@ func unless(err, expected error) error {
 
 // mend is fix where there is something to rename: it renames, sees to it that default
 // traffic follows, and reports what has become of it.
-func (c *call) mend(l *limit, nl *rtnl, was world, v verdict) (int, error) {
+func (c *call) mend(l *limit, nl *rtnl, w world) (int, error) {
 	l.heed() // from here on
 	active := activeUnits(l, c.units)
-	r := &renaming{nl: nl, log: c.log, before: was.links}
-	err := l.expired() // but a signal that came before the first change is obeyed
+	was, v, err := c.judgeNow(nl, w.primary) // systemctl may have taken its time
 	if err == nil {
-		err = r.rename(v.wishes)
+		err = l.expired() // a signal that came before the first change is obeyed
 	}
-	if err != nil {
+	if err != nil || len(v.wishes) == 0 {
 		return c.conclude(report{world: was}, v, err)
 	}
-	c.follow(l, r, was, active)
-	w, err := nl.observe()
-	w.primary = was.primary
+	r := &renaming{nl: nl, log: c.log.held(), before: was.links}
+	err = r.rename(v.wishes)
 	if err == nil {
-		v, err = judge(w, c.names)
+		c.follow(l, r, was, active)
 	}
-	if err == nil && was.carriers() != nil && w.carriers() == nil {
-		v = verdict{code: codeRoute, note: v.note + ", and there was one before; " + routeCure}
+	r.log.release()
+	now, v, lookErr := c.judgeNow(nl, w.primary)
+	if err == nil {
+		v, err = outcome(was, now, v, lookErr)
 	}
-	return c.conclude(report{world: w, renamed: renamed(was.links, w.links)}, v, err)
+	return c.conclude(report{world: now, renamed: renamed(was.links, now.links)}, v, err)
+}
+
+// judgeNow observes the world and judges it.
+func (c *call) judgeNow(nl *rtnl, primary hwaddr) (world, verdict, error) {
+	w, err := nl.observe()
+	w.primary = primary
+	if err != nil {
+		return w, verdict{}, err
+	}
+	v, err := judge(w, c.names)
+	return w, v, err
+}
+
+// outcome is the verdict after a rename that worked. The names were right then: where they can't be
+// looked at again, or somebody else has changed them since, that is not "nothing was changed".
+func outcome(was, now world, v verdict, err error) (verdict, error) {
+	switch {
+	case err != nil:
+		return v, codedError{codeRoute, fmt.Errorf("renamed, but what has become of it can't be told: %w", err)}
+	case v.code == codeNames:
+		return v, codedError{codeBroken, fmt.Errorf("renamed, but somebody else has renamed since: %s", v.note)}
+	case was.carriers() != nil && now.carriers() == nil:
+		return verdict{code: codeRoute, note: v.note + ", and there was one before; " + routeCure}, nil
+	}
+	return v, nil
 }
 
 // follow puts back what the links lost, has the network manager apply its configuration by the
@@ -100,7 +142,8 @@ func (c *call) mend(l *limit, nl *rtnl, was world, v verdict) (int, error) {
 // primary. A manager that is being restarted makes its own routes; where it has not by the
 // deadline, those that were lost are put back.
 func (c *call) follow(l *limit, r *renaming, was world, active []string) {
-	restarted := c.restart(r, active)
+	restarted := r.restart(active)
+	r.log.release()
 	if was.carriers() == nil {
 		return
 	}
@@ -125,20 +168,4 @@ func (c *call) follow(l *limit, r *renaming, was world, active []string) {
 	if !restarted || !errors.Is(err, errInterrupted) { // else the manager is still at it
 		r.restore(everything)
 	}
-}
-
-// restart puts back what the links lost and restarts those units. It reports whether it did.
-func (c *call) restart(r *renaming, active []string) bool {
-	if len(active) == 0 {
-		r.restore(everything)
-		return false
-	}
-	r.restore(item.managed)
-	if err := restartUnits(active); err != nil {
-		c.log.warn("%v", err)
-		r.restore(everything)
-		return false
-	}
-	c.log.info("restarting %s", active)
-	return true
 }

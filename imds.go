@@ -175,7 +175,7 @@ func (e endpoint) askAll(l *limit, q question, devices []string) ([]byte, error)
 		a := <-answers
 		switch {
 		case good != nil: // it comes too late
-		case a.err == nil || final(a.err):
+		case a.err == nil || a.device == "" && final(a.err): // who else answers may be nobody to believe
 			good = &a
 			end() // of all the others
 		case bad == nil || a.device == "": // the routing table's way speaks for all

@@ -228,14 +228,15 @@ func neighbourItem(body []byte) (item, error) {
 // routeFlags are those of a route or hop that are said by its maker; the rest are the kernel's verdicts.
 const routeFlags = unix.RTNH_F_ONLINK | unix.RTNH_F_PERVASIVE
 
-// routeItem reads an RTM_NEWROUTE of any table: unicast routes are kept, the rest follow from addresses.
+// routeItem reads an RTM_NEWROUTE. All are kept but those of the local table, which follow from addresses,
+// and those that go nowhere (blackhole and the like), which have no link to lose.
 func routeItem(body []byte) (item, error) {
 	r, err := parseRoute(body)
 	if err != nil {
 		return item{}, err
 	}
 	flags := binary.NativeEndian.Uint32(body[8:])
-	if body[7] != unix.RTN_UNICAST || flags&unix.RTM_F_CLONED != 0 {
+	if r.table == unix.RT_TABLE_LOCAL || body[7] > unix.RTN_MULTICAST || flags&unix.RTM_F_CLONED != 0 {
 		return item{}, nil
 	}
 	made, expires, err := remake(body, r.nextHop != 0)
@@ -295,13 +296,9 @@ func clearHops(value []byte) []byte {
 // routeWords names a route: "route 10.9.0.0/16 table 100 (index 3)".
 func routeWords(body []byte, r routeEntry) string {
 	to := "default"
-	table := uint32(body[4])
 	_ = eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
-		switch typ {
-		case unix.RTA_DST:
+		if typ == unix.RTA_DST {
 			to = fmt.Sprintf("%s/%d", ipString(value), body[1])
-		case unix.RTA_TABLE:
-			table = uint32Of(value)
 		}
 		return nil
 	})
@@ -309,7 +306,7 @@ func routeWords(body []byte, r routeEntry) string {
 	for _, h := range r.hops {
 		where += fmt.Sprintf(" (index %d)", h.index)
 	}
-	return fmt.Sprintf("route %s table %d%s", to, table, where)
+	return fmt.Sprintf("route %s table %d%s", to, r.table, where)
 }
 
 // nextHopItem reads an RTM_NEWNEXTHOP.

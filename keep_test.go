@@ -258,8 +258,8 @@ func TestItemNotKept(t *testing.T) {
 	}{
 		{"route-unreachable", "no link's", nil},
 		{"route-cloned", "a cache entry", nil},
-		{"route-net", "local", map[int]byte{7: unix.RTN_LOCAL}},
-		{"route-net", "broadcast", map[int]byte{7: unix.RTN_BROADCAST}},
+		{"route-net", "of the local table", map[int]byte{4: unix.RT_TABLE_LOCAL, 16: unix.RT_TABLE_LOCAL}},
+		{"route-net", "to nowhere", map[int]byte{7: unix.RTN_BLACKHOLE}},
 		{"neighbour-learned", "stale", nil},
 		{"neighbour", "reachable", map[int]byte{8: unix.NUD_REACHABLE}},
 		{"neighbour", "of a bridge", map[int]byte{0: unix.AF_BRIDGE}},

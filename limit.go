@@ -17,7 +17,10 @@ type limit struct {
 	mu    sync.Mutex
 	cause error           // of the end; to be read after done
 	calls map[*int]func() // what is to be called at the end
-	clock func()          // starts the timer; nil if there is none, or it runs
+	// A deadline that no timer watches yet: the first who waits starts that.
+	deadline time.Time
+	late     error // the cause, once the deadline has passed
+	timer    *time.Timer
 }
 
 // newLimit is a limit that ends only when somebody ends it.
@@ -29,8 +32,10 @@ func newLimit() *limit {
 func (l *limit) end(cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over() {
+	select {
+	case <-l.done:
 		return
+	default:
 	}
 	l.cause = cause
 	close(l.done)
@@ -45,8 +50,12 @@ func (l *limit) over() bool {
 	case <-l.done:
 		return true
 	default:
+	}
+	if l.late == nil || time.Now().Before(l.deadline) {
 		return false
 	}
+	l.end(l.late)
+	return true
 }
 
 // expired is the cause of l's end; nil as long as there is time.
@@ -60,15 +69,20 @@ func (l *limit) expired() error {
 // then calls f at the end of l, unless the function it returns is called before. When that has
 // returned, f has either been carried out or never will be. f must not come back to l.
 func (l *limit) then(f func()) (stop func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.over() {
 		f()
 		return func() {}
 	}
-	if l.clock != nil {
-		l.clock()
-		l.clock = nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.done: // meanwhile
+		f()
+		return func() {}
+	default:
+	}
+	if l.late != nil && l.timer == nil {
+		l.timer = time.AfterFunc(time.Until(l.deadline), func() { l.end(l.late) })
 	}
 	key := new(int)
 	l.calls[key] = f
@@ -116,15 +130,12 @@ func (l *limit) expire(f *os.File) (stop func()) {
 // errInterrupted is the cause of a limit that a signal has ended.
 var errInterrupted = errors.New("interrupted")
 
-// wholeRun is the one deadline of a run; none if d is 0. Its clock is started by the first who waits:
-// the runtime's timers bring a thread and an epoll along, which a swap would pay for and not use.
+// wholeRun is the one deadline of a run; none if d is 0. Its timer is started by the first who waits: the
+// runtime's timers bring a thread and an epoll along, which a swap would pay for and not use.
 func wholeRun(d time.Duration) *limit {
 	l := newLimit()
 	if d > 0 {
-		start := time.Now()
-		l.clock = func() {
-			time.AfterFunc(d-time.Since(start), func() { l.end(fmt.Errorf("no time left of %v", d)) })
-		}
+		l.deadline, l.late = time.Now().Add(d), fmt.Errorf("no time left of %v", d)
 	}
 	return l
 }
@@ -133,8 +144,6 @@ func wholeRun(d time.Duration) *limit {
 // is being changed is made whole. Before the first change nobody needs that, and it costs a tenth of a
 // run that has nothing to do.
 func (l *limit) heed() {
-	// Without this a log line into a closed pipe would kill us in the middle of things.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	caught := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		if !signal.Ignored(s) { // nohup(1)
@@ -146,5 +155,5 @@ func (l *limit) heed() {
 
 // deaf lets those signals pass unheard for the rest of the run: for one that waits for nothing.
 func deaf() {
-	signal.Ignore(syscall.SIGPIPE, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -67,8 +68,9 @@ func waitForHolder(l *limit, f *os.File, log logger) error {
 	switch {
 	case err != nil:
 		return err
-	case errors.Is(verdict, unix.ECONNREFUSED):
-		return nil // it went between our bind and our connect
+	case errors.Is(verdict, unix.ECONNREFUSED) || errors.Is(verdict, unix.EAGAIN):
+		l.sleep(10 * time.Millisecond) // it does not listen yet, or any more, or too many wait
+		return nil
 	case verdict != nil:
 		return os.NewSyscallError("connect", verdict)
 	case os.Geteuid() == 0 && holder.Uid != 0:

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -20,6 +21,7 @@ import (
 )
 
 func main() {
+	signal.Ignore(syscall.SIGPIPE) // a log line into a closed pipe must not end us in the middle of things
 	log := newLogger()
 	code, command := run(os.Args[1:], os.Stdout, log)
 	if len(command) > 0 {
@@ -149,7 +151,7 @@ func fix(l *limit, c *call) (int, error) {
 			code, err := c.print(ipLines(w.links, steps, c.units))
 			return max(code, v.code), err
 		case err == nil && !c.dry && len(steps) > 0:
-			return c.mend(l, nl, w, v)
+			return c.mend(l, nl, w)
 		}
 		return c.conclude(report{world: w, plan: steps}, v, err)
 	})
@@ -158,6 +160,10 @@ func fix(l *limit, c *call) (int, error) {
 // swap exchanges two names, whatever the links are.
 func swap(l *limit, c *call) (int, error) {
 	return c.work(l, !c.dry, func(nl *rtnl) (int, error) {
+		var active []string
+		if !c.dry {
+			active = activeUnits(l, c.units)
+		}
 		links, err := nl.links()
 		if err != nil {
 			return codeDoubt, err
@@ -166,24 +172,24 @@ func swap(l *limit, c *call) (int, error) {
 		if err != nil {
 			return codeDoubt, err
 		}
+		steps, err := plan(links, wishes)
+		if err != nil {
+			return codeDoubt, err
+		}
 		if c.dry {
-			steps, err := plan(links, wishes)
-			if err != nil {
-				return codeDoubt, err
-			}
 			nl.warnOfRules(steps, c.log)
 			return c.print(ipLines(links, steps, c.units))
 		}
-		active := activeUnits(l, c.units)
 		if err := l.expired(); err != nil {
 			return codeDoubt, err
 		}
 		deaf() // nothing waits any more
-		r := &renaming{nl: nl, log: c.log, before: links}
+		r := &renaming{nl: nl, log: c.log.held(), before: links}
+		defer r.log.release()
 		if err := r.rename(wishes); err != nil {
 			return codeOf(err), err
 		}
-		c.restart(r, active)
+		r.restart(active)
 		return codeRight, nil
 	})
 }
@@ -199,7 +205,7 @@ func imds(l *limit, c *call) (int, error) {
 		if path == macPath {
 			q = macQuestion()
 		}
-		body, err := c.imds.ask(l, q, nl.devices)
+		body, err := c.imds.ask(l, q, c.everyENI(nl))
 		if err != nil {
 			return codeDoubt, err
 		}
@@ -275,6 +281,7 @@ func execute(command []string) error {
 	if err != nil {
 		return err
 	}
+	signal.Reset(syscall.SIGPIPE) // which exec would pass on as ignored
 	return fmt.Errorf("%s: %w", path, syscall.Exec(path, command, os.Environ()))
 }
 

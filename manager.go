@@ -18,8 +18,8 @@ import (
 const defaultUnits = "systemd-networkd.service"
 
 const (
-	followTime  = 5 * time.Second  // for a manager that follows link events by itself
-	restartTime = 10 * time.Second // for systemd to take the order
+	followTime  = 5 * time.Second // for a manager that follows link events by itself
+	systemdTime = 3 * time.Second // for systemd to answer, or to take an order
 )
 
 // parseUnits reads a comma-separated list of systemd units; "" is none.
@@ -36,16 +36,19 @@ func parseUnits(s string) ([]string, error) {
 	return units, nil
 }
 
-// activeUnits lists those of the units that run: none where systemd does not (sd_booted(3)).
+// activeUnits lists those of the units that run: none where systemd does not (sd_booted(3)). One that
+// systemd does not tell of in time counts as running: to restart what does not run does nothing.
 func activeUnits(l *limit, units []string) []string {
 	if unix.Access("/run/systemd/system", unix.F_OK) != nil {
 		return nil
 	}
 	var active []string
 	for _, u := range units {
-		if systemctl(l, "is-active", "--quiet", "--", u) == nil {
+		soon, end := l.within(systemdTime, nil)
+		if err := systemctl(soon, "is-active", "--quiet", "--", u); err == nil || errors.Is(err, errKilled) {
 			active = append(active, u)
 		}
+		end()
 	}
 	return active
 }
@@ -56,7 +59,7 @@ func activeUnits(l *limit, units []string) []string {
 // network without it, so it has a limit of its own and is tried again where a signal killed it:
 // `systemctl stop` of the unit we run in, or ^C, means all of our processes.
 func restartUnits(units []string) (err error) {
-	l, end := newLimit().within(restartTime, nil)
+	l, end := newLimit().within(systemdTime, nil)
 	defer end()
 	for err = errKilled; errors.Is(err, errKilled) && !l.over(); {
 		err = systemctl(l, append([]string{"--no-block", "try-restart", "--"}, units...)...)

@@ -514,6 +514,29 @@ func stillDown(links []link, set map[int32]bool) []link {
 	return slices.DeleteFunc(slices.Clone(links), func(l link) bool { return l.up || !set[l.index] })
 }
 
+// makeWay adds to wishes that a newcomer, an ENI that was not there before and took a wished name,
+// gets the lowest free ethN: it has no right to a certain one.
+func makeWay(before, now []link, wishes map[int32]string) map[int32]string {
+	wanted := map[string]bool{}
+	for _, name := range wishes {
+		wanted[name] = true
+	}
+	out := map[int32]string{}
+	for index, name := range wishes {
+		out[index] = name
+	}
+	taken := takenNames(now, nil)
+	for name := range wanted {
+		taken[name] = true
+	}
+	for _, l := range now {
+		if _, old := byIndex(before, l.index); !old && l.eni() && kernelName(l.name) && wanted[l.name] && wishes[l.index] == "" {
+			out[l.index] = settle(l.name, taken)
+		}
+	}
+	return out
+}
+
 // exchange says who is to be called what after `swap a b`. Where a temporary name shows that a
 // swap of the two broke off, it asks for the rest of it.
 func exchange(links []link, a, b string) (map[int32]string, error) {

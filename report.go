@@ -248,17 +248,18 @@ func shell(name string) string {
 // A logger writes one line for each change of the world and each trouble.
 type logger struct {
 	to       io.Writer
-	priority bool // sd-daemon(3) prefixes: <3> error, <4> warning, <6> information
+	priority bool      // sd-daemon(3) prefixes: <3> error, <4> warning, <6> information
+	kept     *[]string // of a held one; nil: lines are written at once
 }
 
 // newLogger logs to stderr; as PID 1 or with no stderr to /dev/kmsg, if that can be opened.
 func newLogger() logger {
 	if os.Getpid() == 1 || noStderr() {
 		if f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err == nil {
-			return logger{f, true} // printk takes the same prefixes
+			return logger{to: f, priority: true} // printk takes the same prefixes
 		}
 	}
-	return logger{os.Stderr, toJournal(os.Getenv("JOURNAL_STREAM"))}
+	return logger{to: os.Stderr, priority: toJournal(os.Getenv("JOURNAL_STREAM"))}
 }
 
 // noStderr reports whether there was none: then Go's runtime has put /dev/null there, open for
@@ -280,6 +281,21 @@ func toJournal(stream string) bool {
 	return stream != "" && unix.Fstat(2, &is) == nil && stream == fmt.Sprintf("%d:%d", is.Dev, is.Ino)
 }
 
+// held is a logger that keeps its lines until they are released: who reads our stderr may be slow, and
+// there is work that must not wait for that.
+func (l logger) held() logger {
+	l.kept = new([]string)
+	return l
+}
+
+// release writes what a held logger has kept.
+func (l logger) release() {
+	for _, line := range *l.kept {
+		_, _ = io.WriteString(l.to, line) // there is nowhere left to complain
+	}
+	*l.kept = nil
+}
+
 // err, warn and info write a line of that priority: LOG_ERR, LOG_WARNING, LOG_INFO of syslog(3).
 func (l logger) err(format string, args ...any)  { l.write(3, format, args...) }
 func (l logger) warn(format string, args ...any) { l.write(4, format, args...) }
@@ -292,6 +308,10 @@ func (l logger) write(priority int, format string, args ...any) {
 		if l.priority {
 			prefix = fmt.Sprintf("<%d>eni0: ", priority)
 		}
-		_, _ = fmt.Fprintln(l.to, prefix+line) // there is nowhere left to complain
+		if l.kept != nil {
+			*l.kept = append(*l.kept, prefix+line+"\n")
+			continue
+		}
+		_, _ = io.WriteString(l.to, prefix+line+"\n") // there is nowhere left to complain
 	}
 }

@@ -296,7 +296,7 @@ func TestLogger(t *testing.T) {
 			"eni0: 0a:ff:00:00:00:02 (index 3): eth1 -> eth0\n"},
 	} {
 		var out bytes.Buffer
-		row.log(logger{&out, row.priority})
+		row.log(logger{to: &out, priority: row.priority})
 		if out.String() != row.want {
 			t.Errorf("%s: %q, want %q", row.what, out.String(), row.want)
 		}
@@ -331,8 +331,8 @@ func TestNewLogger(t *testing.T) {
 		t.Skip("no stderr")
 	}
 	for stream, want := range map[string]logger{
-		fmt.Sprintf("%d:%d", is.Dev, is.Ino): {os.Stderr, true},
-		"":                                   {os.Stderr, false},
+		fmt.Sprintf("%d:%d", is.Dev, is.Ino): {to: os.Stderr, priority: true},
+		"":                                   {to: os.Stderr, priority: false},
 	} {
 		t.Setenv("JOURNAL_STREAM", stream)
 		if got := newLogger(); got != want {

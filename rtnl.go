@@ -124,10 +124,12 @@ func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []message, whole bool,
 	if err := c.write(appendMessage(nil, request)); err != nil {
 		return nil, false, unless(err, unix.ENOBUFS)
 	}
-	for whole = true; ; {
+	whole = true
+	for lost := 0; ; {
 		batch, err := c.receive()
-		if errors.Is(err, unix.ENOBUFS) {
+		if errors.Is(err, unix.ENOBUFS) && lost < maxInterrupted {
 			whole = false
+			lost++
 			continue
 		}
 		if err != nil {
@@ -527,6 +529,7 @@ func parseLink(body []byte) (link, error) {
 type routeEntry struct {
 	route
 	isDefault bool   // unicast, to everywhere, in the main table
+	table     uint32 // RT_TABLE_MAIN, RT_TABLE_LOCAL, ...
 	nextHop   uint32 // id of a next-hop object; 0: none
 }
 
@@ -537,14 +540,13 @@ func parseRoute(body []byte) (routeEntry, error) {
 	}
 	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table, protocol, scope, type, flags.
 	flags := binary.NativeEndian.Uint32(body[8:])
-	table := uint32(body[4])
 	single := hop{dead: flags&unix.RTNH_F_DEAD != 0}
-	var r routeEntry
+	r := routeEntry{table: uint32(body[4])}
 	r.ipv6 = body[0] == unix.AF_INET6
 	err := eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) (err error) {
 		switch typ {
 		case unix.RTA_TABLE:
-			table = uint32Of(value)
+			r.table = uint32Of(value)
 		case unix.RTA_PRIORITY:
 			r.metric = uint32Of(value)
 		case unix.RTA_OIF:
@@ -562,7 +564,7 @@ func parseRoute(body []byte) (routeEntry, error) {
 		r.hops = []hop{single}
 	}
 	everywhere := body[1] == 0 && body[2] == 0 && body[3] == 0
-	r.isDefault = everywhere && body[7] == unix.RTN_UNICAST && table == unix.RT_TABLE_MAIN && flags&unix.RTM_F_CLONED == 0
+	r.isDefault = everywhere && body[7] == unix.RTN_UNICAST && r.table == unix.RT_TABLE_MAIN && flags&unix.RTM_F_CLONED == 0
 	return r, err
 }
 

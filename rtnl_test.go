@@ -401,7 +401,7 @@ func TestParseRoute(t *testing.T) {
 		"route-single":         {route: single(512, hop{index: 5, via: "10.0.2.1"}), isDefault: true},
 		"route-onlink":         {route: single(513, hop{index: 6, via: "203.0.113.1"}), isDefault: true},
 		"route-via-inet6":      {route: single(90, hop{index: 6, via: "fe80::1"}), isDefault: true},
-		"route-table":          {route: single(0, eth1)},
+		"route-table":          {route: single(0, eth1), table: 300},
 		"route-net":            {route: single(7, eth1)},
 		"route-unreachable":    {route: route{metric: 4278198272}},
 		"route-connected":      {route: single(0, hop{index: 6})},
@@ -415,6 +415,9 @@ func TestParseRoute(t *testing.T) {
 		"route6-nhid":          {route: route{true, 60, []hop{{index: 6, via: "fd00:1::1"}}}, isDefault: true, nextHop: 12},
 		"route6-multipath":     {route: route{true, 8, []hop{{index: 6, via: "fd00:1::1"}, {index: 6, via: "fd00:1::2"}}}},
 	} {
+		if want.table == 0 {
+			want.table = unix.RT_TABLE_MAIN
+		}
 		if got, err := parseRoute(bodies[name]); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("parseRoute(%s) = %+v, %v, want %+v", name, got, err, want)
 		}
