@@ -75,7 +75,26 @@ func (r *renaming) grant(wishes map[int32]string) error {
 	if err != nil {
 		return err
 	}
+	if err := r.takeUp(); err != nil {
+		return err
+	}
 	return r.settled(wishes) // the kernel's word is good, a look is better
+}
+
+// takeUp takes up what an attempt before took down and did not come to take up again.
+func (r *renaming) takeUp() error {
+	if len(r.down) == 0 {
+		return nil
+	}
+	now, err := r.nl.links()
+	if err != nil {
+		return err
+	}
+	var ups []message
+	for _, l := range stillDown(now, r.down) {
+		ups = append(ups, setLink(l.index, "", unix.IFF_UP, unix.IFF_UP))
+	}
+	return r.nl.carryOut(ups)
 }
 
 // refusal says what people can do about a refused rename: rtnetlink_rcv_msg of
@@ -208,14 +227,7 @@ func (r *renaming) tryNamesBack() error {
 	if err != nil {
 		return err
 	}
-	if now, err = r.nl.links(); err != nil {
-		return err
-	}
-	var ups []message
-	for _, l := range stillDown(now, r.down) {
-		ups = append(ups, setLink(l.index, "", unix.IFF_UP, unix.IFF_UP))
-	}
-	if err := r.nl.carryOut(ups); err != nil {
+	if err := r.takeUp(); err != nil {
 		return err
 	}
 	return r.standsAsBefore()

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("ENI0_HOLDS_LOCK") != "" {
 		_, err := lock(newLimit(), logger{to: io.Discard})
 		fmt.Println(err)
-		select {}
+		time.Sleep(time.Hour) // until it is killed
 	}
 	if os.Getenv("ENI0_MAIN") != "" {
 		main()
@@ -728,6 +728,7 @@ func systemctlStandIn(args []string) int {
 	}
 	if slices.Contains(args, "try-restart") && os.Getenv("SYSTEMCTL_DIES") != "" && unix.Mkdir(os.Getenv("SYSTEMCTL_DIES"), 0o700) == nil {
 		_ = unix.Kill(os.Getpid(), unix.SIGTERM) // the first one
+		time.Sleep(time.Hour)
 	}
 	if args[0] == "is-active" && os.Getenv("SYSTEMCTL_ACTIVE") != args[len(args)-1] {
 		return 3
@@ -821,8 +822,13 @@ func TestKernelRestartIsKilled(t *testing.T) {
 	cmd := l.command("fix")
 	l.must(cmd.Start())
 	for restarts := 0; restarts < 2; {
-		if strings.Contains(<-lines, "try-restart") {
-			restarts++
+		select {
+		case line := <-lines:
+			if strings.Contains(line, "try-restart") {
+				restarts++
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%d restarts were ordered, want 2", restarts)
 		}
 	}
 	l.must(cmd.Process.Signal(syscall.SIGTERM)) // what waits for the route stops waiting
