@@ -26,7 +26,7 @@ func (e codedError) Unwrap() error { return e.error }
 type renaming struct {
 	nl     *rtnl
 	log    logger
-	before []link         // the links as they were
+	before []link         // the links as they are when it begins
 	ours   []link         // those of them that are to be renamed
 	down   map[int32]bool // the links that had to go down, by index
 	kept   []item         // what they had; nil where none had to
@@ -42,9 +42,12 @@ const attempts = 5
 func (r *renaming) rename(wishes map[int32]string) error {
 	r.ours = slices.DeleteFunc(slices.Clone(r.before), func(l link) bool { return wishes[l.index] == "" })
 	// From here on a failure puts names back before it returns.
-	err := r.grant(wishes)
+	err := r.grant(r.before, wishes)
 	for tries := 1; errors.Is(err, unix.EEXIST) && tries < attempts; tries++ {
-		err = r.grant(wishes)
+		var now []link
+		if now, err = r.nl.links(); err == nil {
+			err = r.grant(now, wishes)
+		}
 	}
 	if err != nil {
 		return r.putNamesBack(refusal(err))
@@ -52,12 +55,8 @@ func (r *renaming) rename(wishes map[int32]string) error {
 	return nil
 }
 
-// grant is one attempt: plan by a fresh look, one datagram, look again.
-func (r *renaming) grant(wishes map[int32]string) error {
-	now, err := r.nl.links()
-	if err != nil {
-		return err
-	}
+// grant is one attempt: plan by how the links stand now, one datagram, look again.
+func (r *renaming) grant(now []link, wishes map[int32]string) error {
 	way := makeWay(r.before, now, wishes)
 	steps, err := plan(now, way)
 	if err != nil {
