@@ -202,3 +202,31 @@ func TestKernelCantPutNamesBack(t *testing.T) {
 	}
 	l.says(err.Error(), "was eth0 and is eni0-eth1")
 }
+
+// After a rename that worked, nothing that follows may look as if nothing had been changed.
+func TestOutcome(t *testing.T) {
+	routed, bare := world{routes: []route{{hops: []hop{{index: 2}}}}}, world{}
+	for _, row := range []struct {
+		world    string
+		was, now world
+		found    int
+		err      error
+		want     int
+	}{
+		{"all is right", routed, routed, codeRight, nil, codeRight},
+		{"traffic has not followed", routed, routed, codeRoute, nil, codeRoute},
+		{"there never was a default route", bare, bare, codeRight, nil, codeRight},
+		{"the default route has gone", routed, bare, codeRight, nil, codeRoute},
+		{"it can't be looked at", routed, routed, codeRight, unix.ENOMEM, codeRoute},
+		{"somebody else has renamed since", routed, routed, codeNames, nil, codeBroken},
+	} {
+		v, err := outcome(row.was, row.now, verdict{code: row.found}, row.err)
+		got := v.code
+		if err != nil {
+			got = codeOf(err)
+		}
+		if got != row.want {
+			t.Errorf("%s: outcome() = %d (%v), want %d", row.world, got, err, row.want)
+		}
+	}
+}

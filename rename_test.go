@@ -1087,3 +1087,33 @@ func FuzzJudge(f *testing.F) {
 		}
 	})
 }
+
+// An ENI that came in between and took a wished name moves; everybody else who holds one stays.
+func TestMakeWay(t *testing.T) {
+	before := enis("eth1 eth0")
+	swapped := map[int32]string{2: "eth0", 3: "eth1"}
+	for _, row := range []struct {
+		world string
+		now   []link
+		after string
+	}{
+		{"nobody came", enis("eth1 eth0"), "eth0 eth1"},
+		{"one took eth0 while it was free", enis("eth1 eni0-eth1 eth0"), "eth0 eth1 eth2"},
+		{"one took eth1, and another eth2", enis("eni0-eth0 eth0 eth1 eth2"), "eth0 eth1 eth3 eth2"},
+		{"one came and took no wished name", enis("eth1 eth0 eth2"), "eth0 eth1 eth2"},
+	} {
+		way := makeWay(before, row.now, swapped)
+		steps, err := plan(row.now, way)
+		if err != nil {
+			t.Errorf("%s: plan(makeWay()) = %v", row.world, err)
+			continue
+		}
+		if after, err := allOnPaper(row.now, steps); err != nil || names(after) != row.after {
+			t.Errorf("%s: makeWay() leads to %q (%v), want %q", row.world, names(after), err, row.after)
+		}
+	}
+	bridge := append(enis("eth1 eni0-eth1"), link{index: 9, name: "eth0", kind: "bridge", ethernet: true})
+	if way := makeWay(before, bridge, swapped); way[9] != "" {
+		t.Errorf("makeWay() moves a bridge to %q, want it left alone", way[9])
+	}
+}
