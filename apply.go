@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -67,17 +68,22 @@ func (r *renaming) grant(now []link, wishes map[int32]string) error {
 			r.log.warn("%s came in between: it is to be %s", l, way[l.index])
 		}
 	}
-	err = r.nl.carryOut(renames(steps))
+	if err := r.move(steps, wishes); err != nil {
+		return err
+	}
+	return r.settled(wishes) // the kernel's word is good, a look is better
+}
+
+// move carries out the steps that lead to the wishes, or bounces the links, and has up what was up.
+func (r *renaming) move(steps []step, wishes map[int32]string) error {
+	err := r.nl.carryOut(renames(steps))
 	if errors.Is(err, unix.EBUSY) { // Linux before 6.2 will not rename a link that is up
 		err = r.bounce(wishes)
 	}
 	if err != nil {
 		return err
 	}
-	if err := r.takeUp(); err != nil {
-		return err
-	}
-	return r.settled(wishes) // the kernel's word is good, a look is better
+	return r.takeUp()
 }
 
 // takeUp takes up what an attempt before took down and did not come to take up again.
@@ -122,18 +128,39 @@ func (r *renaming) bounce(wishes map[int32]string) error {
 			up[s.index] = true
 		}
 	}
-	if r.down == nil { // else this is the way back
-		if r.kept, err = r.nl.belongings(links, up); err != nil {
-			return err
-		}
-		r.down = up
-		for _, l := range links {
-			if up[l.index] {
-				r.log.info("%s goes down for its rename: this kernel renames no link that is up", l)
-			}
-		}
+	if err := r.note(links, up); err != nil {
+		return err
 	}
 	return r.nl.carryOut(bounces(steps, up))
+}
+
+// note remembers what the links have that are about to go down, but for those that have been down
+// before: on the way back they may have lost some of it already.
+func (r *renaming) note(links []link, up map[int32]bool) error {
+	fresh := map[int32]bool{}
+	for _, l := range links {
+		if up[l.index] && !r.down[l.index] {
+			fresh[l.index] = true
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	kept, err := r.nl.belongings(links, fresh)
+	if err != nil {
+		return err
+	}
+	if r.down == nil {
+		r.down = map[int32]bool{}
+	}
+	maps.Copy(r.down, fresh)
+	r.kept = append(r.kept, kept...)
+	for _, l := range links {
+		if fresh[l.index] {
+			r.log.info("%s goes down for its rename: this kernel renames no link that is up", l)
+		}
+	}
+	return nil
 }
 
 // lost lists what is missing of what the links had. Empty on Linux 6.2 and newer, where none went down.
@@ -219,29 +246,17 @@ func (r *renaming) tryNamesBack() error {
 	if err != nil {
 		return err
 	}
-	err = r.nl.carryOut(renames(steps))
-	if errors.Is(err, unix.EBUSY) { // as in rename
-		err = r.bounce(wishes)
-	}
-	if err != nil {
+	if err := r.move(steps, wishes); err != nil {
 		return err
 	}
-	if err := r.takeUp(); err != nil {
-		return err
-	}
-	return r.standsAsBefore()
-}
-
-// standsAsBefore returns an error unless every link has its name of before, and is up if we took it down.
-func (r *renaming) standsAsBefore() error {
 	if where := r.standing(); where != "" {
 		return errors.New(where)
 	}
 	return nil
 }
 
-// standing says where each link stands that is not where it was: for the message of codeBroken, so
-// that a person can take it from there.
+// standing says where each link stands that is not where it was, or is down because of us; "" is none.
+// It is the message of codeBroken, so that a person can take it from there.
 func (r *renaming) standing() string {
 	now, err := r.nl.links()
 	if err != nil {

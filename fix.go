@@ -54,28 +54,36 @@ func (c *call) everyENI(nl *rtnl) func() []string {
 
 // look asks IMDS for the primary ENI, observes the world, waits for that ENI if it has not been probed
 // yet, and judges. On an error the world is as much as was seen.
-func (c *call) look(l *limit, nl *rtnl) (w world, v verdict, err error) {
+func (c *call) look(l *limit, nl *rtnl) (world, verdict, error) {
 	primary, unanswered := c.imds.primaryMAC(l, c.everyENI(nl))
-	see := func() error {
-		w, err = nl.observe()
-		w.primary = primary
-		if err == nil && unanswered == nil {
-			v, err = judge(w, c.names)
-		}
-		return err
+	if unanswered != nil {
+		w, err := nl.observe()
+		return w, verdict{}, errors.Join(unanswered, err)
 	}
-	if !errors.Is(see(), errLate) {
-		return w, v, errors.Join(unanswered, err)
+	w, v, err := c.judgeNow(nl, primary)
+	if !errors.Is(err, errLate) {
+		return w, v, err
 	}
 	c.log.info("%v; waiting for it", err)
 	start := time.Now()
 	over := await(l, func() (bool, error) {
-		err := see()
+		w, v, err = c.judgeNow(nl, primary)
 		return err == nil, unless(err, errLate)
 	})
 	if errors.Is(err, errLate) && over != nil {
 		err = fmt.Errorf("%w, after waiting %v: %w", err, time.Since(start).Round(time.Millisecond), over)
 	}
+	return w, v, err
+}
+
+// judgeNow observes the world and judges it.
+func (c *call) judgeNow(nl *rtnl, primary hwaddr) (world, verdict, error) {
+	w, err := nl.observe()
+	w.primary = primary
+	if err != nil {
+		return w, verdict{}, err
+	}
+	v, err := judge(w, c.names)
 	return w, v, err
 }
 
@@ -110,17 +118,6 @@ func (c *call) mend(l *limit, nl *rtnl, w world) (int, error) {
 		v, err = outcome(was, now, v, lookErr)
 	}
 	return c.conclude(report{world: now, renamed: renamed(was.links, now.links)}, v, err)
-}
-
-// judgeNow observes the world and judges it.
-func (c *call) judgeNow(nl *rtnl, primary hwaddr) (world, verdict, error) {
-	w, err := nl.observe()
-	w.primary = primary
-	if err != nil {
-		return w, verdict{}, err
-	}
-	v, err := judge(w, c.names)
-	return w, v, err
 }
 
 // outcome is the verdict after a rename that worked. The names were right then: where they can't be
