@@ -2,11 +2,10 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -112,10 +111,15 @@ func usageOf(v verb) string {
 		fmt.Fprintln(&b, v.more)
 	}
 	if len(v.flags) > 0 {
-		fmt.Fprintln(&b)
-		set := new(options).flagSet(v)
-		set.SetOutput(&b)
-		set.PrintDefaults()
+		b.WriteString("\n")
+	}
+	for _, f := range flagsOf(v) {
+		// A second line begins below the first, in column 18.
+		does := strings.ReplaceAll(f.does, "\n", "\n"+strings.Repeat(" ", 18))
+		if f.value != "" {
+			does += fmt.Sprintf(" (default %s)", f.preset)
+		}
+		fmt.Fprintf(&b, "  %-14s  %s\n", strings.TrimSpace("-"+f.name+" "+f.value), does)
 	}
 	return b.String()
 }
@@ -133,7 +137,7 @@ type options struct {
 
 // usage answers a command line that is wrong, on stderr, or that asks for help, on stdout.
 func (c *call) usage(v verb, err error) int {
-	if errors.Is(err, flag.ErrHelp) {
+	if errors.Is(err, errHelp) {
 		fmt.Fprint(c.stdout, usageOf(v))
 		return codeRight
 	}
@@ -142,60 +146,100 @@ func (c *call) usage(v verb, err error) int {
 	return codeUsage
 }
 
-// flagSet declares the flags that v has, and sets all options to what they are without one. The
-// same flag means the same in every verb.
-func (o *options) flagSet(v verb) *flag.FlagSet {
-	set := flag.NewFlagSet(v.name, flag.ContinueOnError)
-	set.SetOutput(io.Discard)
-	o.imds, _ = parseEndpoint(defaultIMDS)
-	o.units, _ = parseUnits(defaultUnits)
-	for _, f := range v.flags {
-		switch f {
-		case "timeout":
-			o.timeout = v.budget
-			set.Func(f, fmt.Sprintf("the budget of the whole run, `D` such as 1.5s (default %v)", v.budget), setter(&o.timeout, parseBudget))
-		case "imds":
-			set.Func(f, "ask the IMDS at `URL` (default "+defaultIMDS+")", setter(&o.imds, parseEndpoint))
-		case "json":
-			set.BoolVar(&o.json, f, false, "print one JSON object")
-		case "names":
-			set.BoolVar(&o.names, f, false, "names decide, whatever the routes say (for boot)")
-		case "n":
-			set.BoolVar(&o.dry, f, false, "say what would be done, as ip(8) commands, and do nothing")
-		case "restart":
-			set.Func(f, "after a rename restart these `UNITS`, with commas between them, if they run;\n'' restarts none (default "+defaultUnits+")", setter(&o.units, parseUnits))
-		}
+// A flag is one thing that a verb can be told. It is declared below and nowhere else: the command line
+// and the help go by that, and a test holds the README and the man page to it.
+type flag struct {
+	name   string
+	value  string // what the help calls its value: D, URL; "" for a switch, which is on or off
+	preset string // the value where none is given
+	does   string
+	set    func(o *options, value string) error
+}
+
+// flagsOf picks those that v has. A flag means the same in every verb.
+func flagsOf(v verb) []flag {
+	all := []flag{
+		{"timeout", "D", v.budget.String(), "the budget of the whole run, D such as 1.5s",
+			func(o *options, s string) (err error) { o.timeout, err = parseBudget(s); return err }},
+		{"imds", "URL", defaultIMDS, "ask the IMDS at URL",
+			func(o *options, s string) (err error) { o.imds, err = parseEndpoint(s); return err }},
+		{"json", "", "false", "print one JSON object",
+			func(o *options, s string) (err error) { o.json, err = parseSwitch(s); return err }},
+		{"names", "", "false", "names decide, whatever the routes say (for boot)",
+			func(o *options, s string) (err error) { o.names, err = parseSwitch(s); return err }},
+		{"n", "", "false", "say what would be done, as ip(8) commands, and do nothing",
+			func(o *options, s string) (err error) { o.dry, err = parseSwitch(s); return err }},
+		{"restart", "UNITS", defaultUnits, "after a rename restart these UNITS, with commas between them, if they run;\n'' restarts none",
+			func(o *options, s string) (err error) { o.units, err = parseUnits(s); return err }},
 	}
-	return set
+	return slices.DeleteFunc(all, func(f flag) bool { return !slices.Contains(v.flags, f.name) })
 }
 
 // parseBudget reads a duration, which must be more than nothing.
 func parseBudget(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil {
-		return 0, errors.New("not a duration such as 10s or 1m30s")
+		return 0, fmt.Errorf("%q: not a duration such as 10s or 1m30s", s)
 	}
 	if d <= 0 {
-		return 0, errors.New("must be more than nothing")
+		return 0, fmt.Errorf("%q: must be more than nothing", s)
 	}
 	return d, nil
 }
 
-// setter makes a flag.Func of a parser.
-func setter[T any](to *T, parse func(string) (T, error)) func(string) error {
-	return func(s string) (err error) {
-		*to, err = parse(s)
-		return err
+// parseSwitch reads what may stand after the = of a switch.
+func parseSwitch(s string) (bool, error) {
+	on, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, fmt.Errorf("%q: neither true nor false", s)
 	}
+	return on, nil
+}
+
+// errHelp is no mistake: -h or -help was given, which every verb knows.
+var errHelp = errors.New("help is asked for")
+
+// takeFlags carries out the flags that args begin with, and returns what follows them. What is a flag and
+// what is its value is as in Go's package flag, which would be 40 kB more; a test holds the two equal.
+func (o *options) takeFlags(known []flag, args []string) ([]string, error) {
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") && args[0] != "-" { // "-" is an argument
+		if args[0] == "--" {
+			return args[1:], nil
+		}
+		typed, value, hasValue := strings.Cut(args[0], "=")
+		args = args[1:]
+		name := strings.TrimPrefix(strings.TrimPrefix(typed, "-"), "-")
+		i := slices.IndexFunc(known, func(f flag) bool { return f.name == name })
+		switch {
+		case i < 0 && (name == "h" || name == "help"):
+			return nil, errHelp
+		case i < 0:
+			return nil, fmt.Errorf("%q: no such flag", typed)
+		case !hasValue && known[i].value == "":
+			value = "true" // what follows a switch is never its value
+		case !hasValue && len(args) == 0:
+			return nil, fmt.Errorf("%s: needs a value", typed)
+		case !hasValue:
+			value, args = args[0], args[1:]
+		}
+		if err := known[i].set(o, value); err != nil {
+			return nil, fmt.Errorf("%s: %w", typed, err)
+		}
+	}
+	return args, nil
 }
 
 // parse reads the flags and arguments of v, and refuses what can be refused without looking at the world.
-func (c *call) parse(v verb, args []string) error {
-	set := c.flagSet(v)
-	if err := set.Parse(args); err != nil {
+func (c *call) parse(v verb, args []string) (err error) {
+	known := flagsOf(v)
+	for _, f := range known { // as if all had been given first; the last one counts
+		if err := f.set(&c.options, f.preset); err != nil {
+			return fmt.Errorf("-%s: %w", f.name, err)
+		}
+	}
+	if c.args, err = c.takeFlags(known, args); err != nil {
 		return err
 	}
-	c.args = set.Args()
 	switch {
 	case len(c.args) > v.maxArgs && strings.HasPrefix(c.args[v.maxArgs], "-"):
 		return fmt.Errorf("%q: flags stand between the verb and its arguments", c.args[v.maxArgs])

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	goflag "flag"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -36,6 +39,89 @@ func TestExitCodesAreSaidAlike(t *testing.T) {
 			t.Errorf("exit codes of %s:\n%q, want\n%q", place.name, got, want)
 		}
 	}
+}
+
+// The man page has the flags in the order of the help: the same ones, of the same verbs, with the same
+// defaults.
+func TestFlagsOfTheManPage(t *testing.T) {
+	known := flagsOf(verb{flags: flagsOfAll()})
+	entries := strings.Split(section(t, "man/eni0.8", ".SH FLAGS\n", "\n.SH"), ".TP\n")[1:]
+	if len(entries) != len(known) {
+		t.Fatalf("the man page has %d flags, want %d", len(entries), len(known))
+	}
+	for i, f := range known {
+		head, text, _ := strings.Cut(entries[i], "\n")
+		if got, want := plainText(strings.ReplaceAll(head, `"`, "")), strings.TrimSpace("-"+f.name+" "+f.value); got != want {
+			t.Errorf("the man page has %q, want %q", got, want)
+		}
+		said := []string{"(" + strings.Join(havers(f.name), ", ") + ")"}
+		if f.name == "timeout" {
+			said = []string{budgets()} // instead: every verb that waits has it
+		} else if f.value != "" {
+			said = append(said, f.preset)
+		}
+		for _, want := range said {
+			if !strings.Contains(plainText(text), want) {
+				t.Errorf("-%s in the man page:\n%s\nwant %q in it", f.name, text, want)
+			}
+		}
+	}
+}
+
+// The README has them too, in a paragraph.
+func TestFlagsOfTheREADME(t *testing.T) {
+	text := section(t, "README.md", "### Flags\n", "\n###")
+	var got, want []string
+	for _, m := range regexp.MustCompile("[ \n]`-([a-z]+)").FindAllStringSubmatch(text, -1) {
+		got = append(got, m[1])
+	}
+	for _, f := range flagsOf(verb{flags: flagsOfAll()}) {
+		want = append(want, f.name)
+	}
+	if !slices.Equal(got, want) || !strings.Contains(plainText(text), budgets()) {
+		t.Errorf("the README has the flags %q, want %q; and want %q in\n%s", got, want, budgets(), text)
+	}
+}
+
+// section is what stands in a file between two strings.
+func section(t *testing.T, file, from, to string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	_, rest, begins := strings.Cut(string(text), from)
+	inside, _, ends := strings.Cut(rest, to)
+	if err != nil || !begins || !ends {
+		t.Fatalf("%s: %v, want %q and after it %q", file, err, from, to)
+	}
+	return inside
+}
+
+// flagsOfAll names the flags that any verb has.
+func flagsOfAll() (names []string) {
+	for _, v := range verbs() {
+		names = append(names, v.flags...)
+	}
+	return names
+}
+
+// havers are the verbs that have a flag.
+func havers(name string) (havers []string) {
+	for _, v := range verbs() {
+		if slices.Contains(v.flags, name) {
+			havers = append(havers, v.name)
+		}
+	}
+	return havers
+}
+
+// budgets is how a text says the defaults of -timeout: "60s for fix and swap".
+func budgets() string {
+	var long []string
+	for _, v := range verbs() {
+		if v.budget == time.Minute {
+			long = append(long, v.name)
+		}
+	}
+	return "60s for " + strings.Join(long, " and ")
 }
 
 // plainText takes off what Markdown and roff(7) need to say the same thing, and evens out the
@@ -93,8 +179,14 @@ var commandLines = []struct {
 	{"-json", "check", options{timeout: 5 * time.Second, json: true}},
 	{"--json", "check", options{timeout: 5 * time.Second, json: true}},
 	{"-json=false", "check", options{timeout: 5 * time.Second}},
+	{"-json=0 -names=T", "check", options{timeout: 5 * time.Second, names: true}},
+	{"--json=true --names=false", "check", options{timeout: 5 * time.Second, json: true}},
+	{"-names -names=false", "check", options{timeout: 5 * time.Second}},
 	{"check -names -timeout 90s", "check", options{timeout: 90 * time.Second, names: true}},
 	{"check -timeout=1m30s", "check", options{timeout: 90 * time.Second}},
+	{"check --timeout 1m30s -json", "check", options{timeout: 90 * time.Second, json: true}},
+	{"check -timeout 1s --timeout=2s", "check", options{timeout: 2 * time.Second}},
+	{"check -json --", "check", options{timeout: 5 * time.Second, json: true}},
 	{"check -imds http://127.0.0.1:8080", "check", options{timeout: 5 * time.Second, imds: endpoint{[4]byte{127, 0, 0, 1}, 8080, "127.0.0.1:8080"}}},
 	{"check -imds http://10.0.0.1/", "check", options{timeout: 5 * time.Second, imds: endpoint{[4]byte{10, 0, 0, 1}, 80, "10.0.0.1"}}},
 	{"fix", "fix", options{timeout: time.Minute}},
@@ -103,6 +195,8 @@ var commandLines = []struct {
 	{"fix -restart=", "fix", options{timeout: time.Minute, units: []string{}}},
 	{"swap eth0 eth1", "swap", options{timeout: time.Minute, args: []string{"eth0", "eth1"}}},
 	{"swap -n -restart= eth0 eth1", "swap", options{timeout: time.Minute, dry: true, units: []string{}, args: []string{"eth0", "eth1"}}},
+	{"swap - -n", "swap", options{timeout: time.Minute, args: []string{"-", "-n"}}},
+	{"swap -n -- -- -n", "swap", options{timeout: time.Minute, dry: true, args: []string{"--", "-n"}}},
 	{"swap -- -a -b", "swap", options{timeout: time.Minute, args: []string{"-a", "-b"}}},
 	{"imds mac", "imds", options{timeout: 5 * time.Second, args: []string{"mac"}}},
 	{"imds -timeout 1ns /latest/user-data", "imds", options{timeout: 1, args: []string{"/latest/user-data"}}},
@@ -116,11 +210,11 @@ var commandLines = []struct {
 }
 
 func TestParse(t *testing.T) {
-	standard := func(o options) options { // what holds where no flag says otherwise
-		if o.imds == (endpoint{}) {
+	standard := func(v verb, o options) options { // what holds where no flag says otherwise
+		if o.imds == (endpoint{}) && slices.Contains(v.flags, "imds") {
 			o.imds = endpoint{[4]byte{169, 254, 169, 254}, 80, "169.254.169.254"}
 		}
-		if o.units == nil {
+		if o.units == nil && slices.Contains(v.flags, "restart") {
 			o.units = []string{"systemd-networkd.service"}
 		}
 		return o
@@ -134,7 +228,7 @@ func TestParse(t *testing.T) {
 		if err != nil || v.name != row.verb {
 			t.Errorf("%q: verb %q, %v, want %q", row.line, v.name, err, row.verb)
 		}
-		if got, want := c.options, standard(row.want); !sameOptions(got, want) {
+		if got, want := c.options, standard(v, row.want); !sameOptions(got, want) {
 			t.Errorf("%q: parse() = %+v, want %+v", row.line, got, want)
 		}
 	}
@@ -155,19 +249,31 @@ var wrongLines = []struct {
 	{[]string{"chek"}, "", `"chek": no such verb`},
 	{[]string{""}, "", `"": no such verb`},
 	{[]string{"Check"}, "", `"Check": no such verb`},
-	{[]string{"-x"}, "check", "-x"},
-	{[]string{"-verbose"}, "check", "-verbose"},
-	{[]string{"check", "-x"}, "check", "-x"},
-	{[]string{"check", "-n"}, "check", "-n"},
-	{[]string{"check", "-restart", "a"}, "check", "-restart"},
+	{[]string{"-x"}, "check", `check: "-x": no such flag`},
+	{[]string{"-verbose"}, "check", `"-verbose": no such flag`},
+	{[]string{"--verbose=3"}, "check", `"--verbose": no such flag`},
+	{[]string{"-JSON"}, "check", `"-JSON": no such flag`},
+	{[]string{"-jso"}, "check", `"-jso": no such flag`},
+	{[]string{"---json"}, "check", `"---json": no such flag`},
+	{[]string{"-=json"}, "check", `"-": no such flag`},
+	{[]string{"--=json"}, "check", `"--": no such flag`},
+	{[]string{"-a\nb"}, "check", `"-a\nb": no such flag`},
+	{[]string{"check", "-x", "-h"}, "check", `"-x": no such flag`},
+	{[]string{"check", "-n"}, "check", `"-n": no such flag`},
+	{[]string{"check", "-restart", "a"}, "check", `"-restart": no such flag`},
 	{[]string{"check", "eth0"}, "check", `what is "eth0"?`},
 	{[]string{"check", "--", "true"}, "check", `what is "true"?`},
-	{[]string{"check", "-json=perhaps"}, "check", "perhaps"},
-	{[]string{"check", "-timeout"}, "check", "needs an argument"},
-	{[]string{"check", "-timeout", "5"}, "check", `"5"`},
-	{[]string{"check", "-timeout", "0"}, "check", "must be more than nothing"},
-	{[]string{"check", "-timeout", "-1s"}, "check", "must be more than nothing"},
-	{[]string{"check", "-imds", "https://169.254.169.254"}, "check", `"https://169.254.169.254"`},
+	{[]string{"check", "-json", "true"}, "check", `what is "true"?`},
+	{[]string{"check", "-json=perhaps"}, "check", `check: -json: "perhaps": neither true nor false`},
+	{[]string{"check", "-json="}, "check", `-json: "": neither true nor false`},
+	{[]string{"check", "-timeout"}, "check", "check: -timeout: needs a value"},
+	{[]string{"check", "-json", "--timeout"}, "check", "--timeout: needs a value"},
+	{[]string{"check", "-timeout="}, "check", `-timeout: "": not a duration`},
+	{[]string{"check", "-timeout", "-json"}, "check", `-timeout: "-json": not a duration`},
+	{[]string{"check", "--timeout", "5"}, "check", `check: --timeout: "5": not a duration such as 10s or 1m30s`},
+	{[]string{"check", "-timeout", "0"}, "check", `"0": must be more than nothing`},
+	{[]string{"check", "-timeout", "-1s"}, "check", `"-1s": must be more than nothing`},
+	{[]string{"check", "-imds", "https://169.254.169.254"}, "check", `-imds: "https://169.254.169.254"`},
 	{[]string{"check", "-imds", "ftp://169.254.169.254"}, "check", "ftp"},
 	{[]string{"check", "-imds", "169.254.169.254"}, "check", "http://ADDRESS"},
 	{[]string{"check", "-imds", "http://imds.local"}, "check", "names are not resolved"},
@@ -179,10 +285,10 @@ var wrongLines = []struct {
 	{[]string{"check", "-imds", "http://127.0.0.256"}, "check", "not an IPv4 address"},
 	{[]string{"check", "-imds", "http://127.0.0.01"}, "check", "not an IPv4 address"},
 	{[]string{"check", "-imds", ""}, "check", "http://ADDRESS"},
-	{[]string{"fix", "-restart", "a b"}, "fix", `"a b": not a unit's name`},
+	{[]string{"fix", "-restart", "a b"}, "fix", `-restart: "a b": not a unit's name`},
 	{[]string{"fix", "-restart", "a,"}, "fix", `"": not a unit's name`},
 	{[]string{"fix", "-restart", "-a"}, "fix", `"-a": not a unit's name`},
-	{[]string{"fix", "-restart", "/etc/a.service"}, "fix", "not a unit's name"},
+	{[]string{"fix", "-restart=/etc/a.service"}, "fix", "not a unit's name"},
 	{[]string{"fix", "true"}, "fix", `what is "true"?`},
 	{[]string{"swap"}, "swap", "too few arguments"},
 	{[]string{"swap", "eth0"}, "swap", "too few arguments"},
@@ -192,8 +298,8 @@ var wrongLines = []struct {
 	{[]string{"swap", "eth/0", "eth1"}, "swap", `"eth/0"`},
 	{[]string{"swap", "eth0", "sixteen-bytes-of"}, "swap", "at most 15 bytes"},
 	{[]string{"swap", "", "eth1"}, "swap", "can't be empty"},
-	{[]string{"swap", "-json", "eth0", "eth1"}, "swap", "-json"},
-	{[]string{"swap", "-imds", "http://127.0.0.1", "eth0", "eth1"}, "swap", "-imds"},
+	{[]string{"swap", "-json", "eth0", "eth1"}, "swap", `"-json": no such flag`},
+	{[]string{"swap", "-imds", "http://127.0.0.1", "eth0", "eth1"}, "swap", `"-imds": no such flag`},
 	{[]string{"imds"}, "imds", "too few arguments"},
 	{[]string{"imds", "mac", "mac"}, "imds", `what is "mac"?`},
 	{[]string{"imds", ""}, "imds", "empty"},
@@ -201,32 +307,33 @@ var wrongLines = []struct {
 	{[]string{"imds", "mac\r\nX: y"}, "imds", `"mac\r\nX: y"`},
 	{[]string{"imds", "mac\x7f"}, "imds", "control characters"},
 	{[]string{"imds", "é"}, "imds", "beyond ASCII"},
-	{[]string{"route", "-json"}, "route", "-json"},
+	{[]string{"route", "-json"}, "route", `"-json": no such flag`},
 	{[]string{"route", "eth0"}, "route", `what is "eth0"?`},
-	{[]string{"version", "-timeout", "1s"}, "version", "-timeout"},
+	{[]string{"version", "-timeout", "1s"}, "version", `"-timeout": no such flag`},
 	{[]string{"version", "1"}, "version", `what is "1"?`},
 	{[]string{"help", "fix", "swap"}, "help", `what is "swap"?`},
 	{[]string{"help", "chek"}, "help", `"chek": no such verb`},
-	{[]string{"help", "-x"}, "help", "-x"},
+	{[]string{"help", "-x"}, "help", `"-x": no such flag`},
 }
 
 // The exit code is 2, the log says why, the verb's usage follows on stderr, and stdout stays empty.
 func TestWrongCommandLines(t *testing.T) {
 	for _, row := range wrongLines {
-		code, command, stdout, stderr := runCaptured(t, row.args...)
+		code, next, stdout, stderr := runCaptured(t, row.args...)
 		usage := "usage: eni0 " + row.verb
 		if row.verb == "" {
 			usage = helpText()
 		}
 		why, rest, _ := strings.Cut(stderr, "\n")
-		if code != codeUsage || stdout != "" || len(command) > 0 || !strings.Contains(why, row.why) || !strings.HasPrefix(rest, usage) {
+		if code != codeUsage || stdout != "" || len(next) > 0 || !strings.Contains(why, row.why) || !strings.HasPrefix(rest, usage) {
 			t.Errorf("%q: code %d, stdout %q, stderr:\n%s\nwant code 2, %q and %q", row.args, code, stdout, stderr, row.why, usage)
 		}
 	}
 }
 
-// runCaptured is run with its log and what it prints to stderr in one string.
-func runCaptured(t *testing.T, args ...string) (code int, command []string, stdout, stderr string) {
+// runCaptured is main up to the commands that it is to execute next, with its log and what it prints to
+// stderr in one string.
+func runCaptured(t *testing.T, args ...string) (code int, next [][]string, stdout, stderr string) {
 	t.Helper()
 	r, w, err := os.Pipe() // the longest usage fits into a pipe
 	if err != nil {
@@ -237,12 +344,13 @@ func runCaptured(t *testing.T, args ...string) (code int, command []string, stdo
 	os.Stderr = w
 	defer func() { os.Stderr = was }()
 	var out, err2 bytes.Buffer
-	code, command = run(args, &out, logger{to: w})
+	own, next := chain(args, false)
+	code = run(own, len(next) > 0, &out, logger{to: w})
 	_ = w.Close()
 	if _, err := err2.ReadFrom(r); err != nil {
 		t.Fatal(err)
 	}
-	return code, command, out.String(), err2.String()
+	return code, next, out.String(), err2.String()
 }
 
 // Whatever is wrong with the flags of fix, COMMAND is executed: as PID 1 there is nobody else.
@@ -256,9 +364,9 @@ func TestCommandOfWrongFix(t *testing.T) {
 		{[]string{"fix", "-timeout", "--", "/sbin/init"}, []string{"/sbin/init"}},
 		{[]string{"fix", "what", "--", "/sbin/init", "3"}, []string{"/sbin/init", "3"}},
 	} {
-		code, command, _, stderr := runCaptured(t, row.args...)
-		if code != codeUsage || !slices.Equal(command, row.want) {
-			t.Errorf("%q: code %d, command %q, want 2 and %q\n%s", row.args, code, command, row.want, stderr)
+		code, next, _, stderr := runCaptured(t, row.args...)
+		if code != codeUsage || len(next) != 1 || !slices.Equal(next[0], row.want) {
+			t.Errorf("%q: code %d, next %q, want 2 and %q\n%s", row.args, code, next, row.want, stderr)
 		}
 	}
 }
@@ -280,25 +388,108 @@ func TestHelpOfVerbs(t *testing.T) {
 	}
 }
 
-// The usage of a verb names each of its flags once, with what holds if it is not given.
+// The usage of a verb says what it is for and, in one column, what its flags are, each once and with what
+// holds if it is not given.
 func TestUsage(t *testing.T) {
-	defaults := map[string]string{"timeout": "5s", "imds": "http://169.254.169.254", "restart": "systemd-networkd.service"}
+	lines := map[string]string{
+		"timeout": "  -timeout D      the budget of the whole run, D such as 1.5s (default 5s)\n",
+		"imds":    "  -imds URL       ask the IMDS at URL (default http://169.254.169.254)\n",
+		"json":    "  -json           print one JSON object\n",
+		"names":   "  -names          names decide, whatever the routes say (for boot)\n",
+		"n":       "  -n              say what would be done, as ip(8) commands, and do nothing\n",
+		"restart": "  -restart UNITS  after a rename restart these UNITS, with commas between them, if they run;\n" +
+			"                  '' restarts none (default systemd-networkd.service)\n",
+	}
 	for _, v := range verbs() {
-		text := usageOf(v)
-		if !strings.HasPrefix(text, "usage: eni0 "+v.name) || !strings.Contains(text, v.does) || !strings.Contains(helpText(), v.does) {
-			t.Errorf("usage of %s:\n%s", v.name, text)
+		want := "\n"
+		if len(v.flags) > 0 {
+			want = "\n\n"
 		}
-		for _, f := range v.flags {
-			want := defaults[f]
-			if f == "timeout" && v.budget == time.Minute {
-				want = "1m0s"
-			}
-			i := strings.Index(text, "\n  -"+f)
-			if i < 0 || !strings.Contains(text[i:], want) || strings.Count(text, "\n  -"+f+" ")+strings.Count(text, "\n  -"+f+"\n")+strings.Count(text, "\n  -"+f+"\t") != 1 {
-				t.Errorf("usage of %s:\n%s\nwant -%s and %q", v.name, text, f, want)
-			}
+		for _, name := range v.flags {
+			want += lines[name]
+		}
+		if v.budget == time.Minute {
+			want = strings.Replace(want, "default 5s", "default 1m0s", 1)
+		}
+		text := usageOf(v)
+		if !strings.HasPrefix(text, "usage: eni0 "+v.name) || !strings.Contains(text, "\n"+v.does+"\n") || !strings.HasSuffix(text, want) || strings.Contains(strings.TrimSuffix(text, want), "\n  -") {
+			t.Errorf("usage of %s:\n%s\nwant what it does, and at the end%s", v.name, text, want)
+		}
+		if !strings.Contains(helpText(), v.does) {
+			t.Errorf("helpText() =\n%s\nwant %q in it", helpText(), v.does)
 		}
 	}
+}
+
+// Any arguments, to any verb, are read as Go's package flag reads them; and what was made of them, written
+// out as a command line, is read as the same again.
+func FuzzParse(f *testing.F) {
+	for _, row := range commandLines {
+		_, args, _ := pick(strings.Fields(row.line))
+		f.Add(strings.Join(args, "\n"))
+	}
+	for _, row := range wrongLines {
+		_, args, _ := pick(row.args)
+		f.Add(strings.Join(args, "\n"))
+	}
+	f.Add("-json\n--help=now")
+	f.Fuzz(func(t *testing.T, lines string) {
+		args := strings.Split(lines, "\n")
+		for _, v := range verbs() {
+			var got options
+			rest, err := got.takeFlags(flagsOf(v), args)
+			want, wantErr := byGo(v, args)
+			if (err == nil) != (wantErr == nil) || errors.Is(err, errHelp) != errors.Is(wantErr, goflag.ErrHelp) {
+				t.Fatalf("%s %q: takeFlags() = %v, package flag: %v", v.name, args, err, wantErr)
+			}
+			if got.args = rest; err == nil && !sameOptions(got, want) {
+				t.Fatalf("%s %q: takeFlags() makes %+v of it, package flag %+v", v.name, args, got, want)
+			}
+			if err != nil && strings.Contains(err.Error(), "\n") {
+				t.Fatalf("%s %q: takeFlags() = %q, want one line", v.name, args, err)
+			}
+			var c, again call
+			if c.parse(v, args) != nil {
+				continue
+			}
+			if err := again.parse(v, spelled(v, c.options)); err != nil || !sameOptions(again.options, c.options) {
+				t.Fatalf("%s %q: parse() makes %+v of it, and of that %+v, %v", v.name, args, c.options, again.options, err)
+			}
+		}
+	})
+}
+
+// byGo is what Go's package flag makes of arguments.
+func byGo(v verb, args []string) (o options, err error) {
+	set := goflag.NewFlagSet(v.name, goflag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	for _, f := range flagsOf(v) {
+		give := func(s string) error { return f.set(&o, s) }
+		if f.value == "" {
+			set.BoolFunc(f.name, f.does, give)
+		} else {
+			set.Func(f.name, f.does, give)
+		}
+	}
+	err = set.Parse(args)
+	o.args = set.Args()
+	return o, err
+}
+
+// spelled writes options as the arguments of v that say them all.
+func spelled(v verb, o options) (args []string) {
+	values := map[string]string{
+		"timeout": o.timeout.String(),
+		"imds":    "http://" + o.imds.host,
+		"json":    boolean(o.json),
+		"names":   boolean(o.names),
+		"n":       boolean(o.dry),
+		"restart": strings.Join(o.units, ","),
+	}
+	for _, name := range v.flags {
+		args = append(args, "-"+name+"="+values[name])
+	}
+	return append(append(args, "--"), o.args...)
 }
 
 // One line with the program's name, the toolchain and the platform, and no empty word in it.

@@ -23,10 +23,10 @@ import (
 func main() {
 	signal.Ignore(syscall.SIGPIPE) // a log line into a closed pipe must not end us in the middle of things
 	log := newLogger()
-	code, command := run(os.Args[1:], os.Stdout, log)
-	if len(command) > 0 {
-		// Comes back only if it can't be executed.
-		log.err("%v", execute(command))
+	own, next := chain(os.Args[1:], os.Getpid() == 1)
+	code := run(own, len(next) > 0, os.Stdout, log)
+	for _, command := range next {
+		log.err("%v", execute(command)) // which comes back only if it can't be executed
 		code = codeDoubt
 	}
 	os.Exit(code)
@@ -40,31 +40,28 @@ type call struct {
 	log    logger
 }
 
-// run carries out a command line. It returns the exit code and, of fix, the COMMAND after --,
-// which is to be executed whatever came out.
-func run(args []string, stdout io.Writer, log logger) (code int, command []string) {
+// run carries out a command line and returns the exit code. What is chained to it is executed whatever
+// came out, by a signal too.
+func run(args []string, chained bool, stdout io.Writer, log logger) int {
 	v, args, err := pick(args)
 	if err != nil {
 		log.err("%v", err)
 		fmt.Fprint(os.Stderr, helpText())
-		return codeUsage, nil
-	}
-	if i := slices.Index(args, "--"); i >= 0 && v.name == "fix" {
-		args, command = args[:i], args[i+1:]
+		return codeUsage
 	}
 	c := &call{verb: v.name, stdout: stdout, log: log}
 	if err := c.parse(v, args); err != nil {
-		return c.usage(v, err), command
+		return c.usage(v, err)
 	}
 	l := wholeRun(c.timeout)
-	if len(command) > 0 {
-		l.heed() // it is executed even then
+	if chained {
+		l.heed()
 	}
-	code, err = v.do(l, c)
+	code, err := v.do(l, c)
 	if err != nil {
 		log.err("%v", err)
 	}
-	return code, command
+	return code
 }
 
 // pick finds the verb. Without one, or with flags at once, it is check.
@@ -273,16 +270,6 @@ func (c *call) print(text string) (int, error) {
 		return codeDoubt, err
 	}
 	return codeRight, nil
-}
-
-// execute becomes command. It comes back only with an error.
-func execute(command []string) error {
-	path, err := lookPath(command[0])
-	if err != nil {
-		return err
-	}
-	signal.Reset(syscall.SIGPIPE) // which exec would pass on as ignored
-	return fmt.Errorf("%s: %w", path, syscall.Exec(path, command, os.Environ()))
 }
 
 // codeOf is the exit code that goes with an error.
