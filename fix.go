@@ -18,26 +18,39 @@ func (c *rtnl) observe() (w world, err error) {
 	return w, err
 }
 
-// devices names the ENIs that IMDS can be asked by: up, and with an IPv4 address. Names, because that
-// is what SO_BINDTODEVICE takes. A veth end counts only where there is no Ethernet device of its own: at
-// the other end may be a container, which must not answer for IMDS.
-func (c *rtnl) devices() ([]string, error) {
+// askable lists the ENIs that IMDS can be asked by. Ports of a bridge or bond are not. A veth end counts
+// only where there is no Ethernet device of its own: at the other end may be a container, which must
+// not answer for IMDS.
+func askable(links []link) []link {
+	own := slices.ContainsFunc(links, func(l link) bool { return l.eni() && l.kind == "" })
+	return slices.DeleteFunc(slices.Clone(links), func(l link) bool {
+		return !l.eni() || (l.kind == "") != own || l.master != 0
+	})
+}
+
+// addressed lists the ENIs that have an IPv4 address.
+func (c *rtnl) addressed() ([]link, error) {
 	links, err := c.links()
 	if err != nil {
 		return nil, err
 	}
-	addressed, err := c.addressed()
-	if err != nil {
-		return nil, err
-	}
-	own := slices.ContainsFunc(links, func(l link) bool { return l.eni() && l.kind == "" })
+	addresses, err := c.addresses()
+	return slices.DeleteFunc(askable(links), func(l link) bool {
+		return !slices.ContainsFunc(addresses, func(a address) bool { return a.index == l.index && !a.ipv6 })
+	}), err
+}
+
+// devices names the ENIs that are up and have an IPv4 address. Names, because that is what
+// SO_BINDTODEVICE takes.
+func (c *rtnl) devices() ([]string, error) {
+	enis, err := c.addressed()
 	var out []string
-	for _, l := range links {
-		if l.eni() && (l.kind == "") == own && l.up && slices.Contains(addressed, l.index) {
+	for _, l := range enis {
+		if l.up {
 			out = append(out, l.name)
 		}
 	}
-	return out, nil
+	return out, err
 }
 
 // everyENI is nl.devices for endpoint.ask, and tells people what is happening.
@@ -52,10 +65,33 @@ func (c *call) everyENI(nl *rtnl) func() []string {
 	}
 }
 
+// primaryMAC asks IMDS which ENI is the primary. Only fix borrows a network for that, and only where there
+// is none: no way to IMDS, and no ENI with an address.
+func (c *call) primaryMAC(l *limit, nl *rtnl) (hwaddr, error) {
+	if c.verb != "fix" || c.dry {
+		return c.imds.primaryMAC(l, c.everyENI(nl))
+	}
+	if err := nl.reclaim(c.log); err != nil {
+		return hwaddr{}, err
+	}
+	if c.imds.routed() {
+		return c.imds.primaryMAC(l, c.everyENI(nl))
+	}
+	if enis, err := nl.addressed(); err != nil || len(enis) > 0 {
+		return c.imds.primaryMAC(l, c.everyENI(nl))
+	}
+	l.heed() // from here on there is something to give back
+	body, err := borrower{c.imds, macQuestion(), c.log}.ask(l, nl)
+	if err != nil {
+		return hwaddr{}, err
+	}
+	return parseMAC(body)
+}
+
 // look asks IMDS for the primary ENI, observes the world, waits for that ENI if it has not been probed
 // yet, and judges. On an error the world is as much as was seen.
 func (c *call) look(l *limit, nl *rtnl) (world, verdict, error) {
-	primary, unanswered := c.imds.primaryMAC(l, c.everyENI(nl))
+	primary, unanswered := c.primaryMAC(l, nl)
 	if unanswered != nil {
 		w, err := nl.observe()
 		return w, verdict{}, errors.Join(unanswered, err)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -45,7 +46,7 @@ const (
 // An endpoint is where IMDS answers. It is IPv4: that one EC2 serves on every subnet, IPv6-only
 // ones too, while fd00:ec2::254 has to be switched on (HttpProtocolIpv6).
 type endpoint struct {
-	addr [4]byte
+	addr ip4
 	port int
 	host string // 169.254.169.254, as the Host header has it
 }
@@ -104,6 +105,18 @@ func parseMAC(s []byte) (hwaddr, error) {
 	return hwaddr{}, fmt.Errorf("%.40q is not a MAC address", t)
 }
 
+// routed reports whether the routing table has a way to e: connect(2) of a datagram socket asks just that,
+// and sends nothing.
+func (e endpoint) routed() bool {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return true // then not for want of a route
+	}
+	defer unix.Close(fd)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, imdsMark) // policy rules may go by it
+	return unix.Connect(fd, &unix.SockaddrInet4{Addr: e.addr, Port: e.port}) == nil
+}
+
 // A question is one path to ask for, and what is an answer to it.
 type question struct {
 	path  string
@@ -153,6 +166,16 @@ func (e endpoint) ask(l *limit, q question, devices func() []string) ([]byte, er
 	return e.askAll(l, q, append([]string{""}, devices()...))
 }
 
+// askAll asks by all devices at once. None of the goroutines it starts is left when it returns.
+func (e endpoint) askAll(l *limit, q question, devices []string) ([]byte, error) {
+	l, end := l.inner()
+	r := newRace(end)
+	for _, d := range devices {
+		r.run(d, func() ([]byte, error) { return e.persist(l, d, q, func() {}) })
+	}
+	return r.result()
+}
+
 // An answer is what one way to IMDS came to.
 type answer struct {
 	device string // eth1; "" is the way that the routing table says
@@ -160,42 +183,75 @@ type answer struct {
 	err    error
 }
 
-// askAll asks by all devices at once. None of the goroutines it starts is left when it returns.
-func (e endpoint) askAll(l *limit, q question, devices []string) ([]byte, error) {
-	l, end := l.inner()
-	answers := make(chan answer)
-	for _, d := range devices {
-		go func() {
-			body, err := e.persist(l, d, q, func() {})
-			answers <- answer{d, body, err}
-		}()
-	}
-	var good, bad *answer
-	for range devices {
-		a := <-answers
-		switch {
-		case good != nil: // it comes too late
-		case a.err == nil || a.device == "" && final(a.err): // who else answers may be nobody to believe
-			good = &a
-			end() // of all the others
-		case bad == nil || a.device == "": // the routing table's way speaks for all
-			bad = &a
-		}
-	}
-	end()
-	if good == nil {
-		good = bad
-	}
-	return good.body, good.err
+// A race is some ways to IMDS tried at once: the first good answer wins.
+type race struct {
+	end     func() // of all the others
+	running sync.WaitGroup
+	mu      sync.Mutex
+	good    *answer
+	table   error   // what the routing table's way came to: it speaks for all, if there is one
+	others  []error // what the others came to
+	devices int     // how many are asked by
+	finals  int     // how many of them say that IMDS will not answer
 }
 
-// persist tries one way until there is an answer, the error is final or l ends, with pauses that
-// double from 20 ms to 2 s, less up to half of each at random so that ways don't march in step. It calls
-// noWay when the routing table has none.
+// newRace is one whose ways end when end is called.
+func newRace(end func()) *race { return &race{end: end} }
+
+// run tries one way.
+func (r *race) run(device string, ask func() ([]byte, error)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if device != "" {
+		r.devices++
+	}
+	r.running.Go(func() {
+		body, err := ask()
+		r.take(answer{device, body, err})
+	})
+}
+
+// take notes what a way came to. That IMDS will not answer is believed of the routing table's way, or of all
+// the others together: one of them may be nobody to believe.
+func (r *race) take(a answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a.device != "" && final(a.err) {
+		r.finals++
+	}
+	switch {
+	case r.good != nil: // it comes too late
+	case a.err == nil, final(a.err) && (a.device == "" || r.finals == r.devices):
+		r.good = &a
+		r.end()
+	case a.device == "":
+		r.table = a.err
+	default:
+		r.others = append(r.others, a.err)
+	}
+}
+
+// result waits until no way is tried any more.
+func (r *race) result() ([]byte, error) {
+	r.running.Wait()
+	r.end()
+	switch {
+	case r.good != nil:
+		return r.good.body, r.good.err
+	case errors.Is(r.table, unix.ENETUNREACH) && r.others != nil:
+		return nil, errors.Join(r.others...)
+	}
+	return nil, r.table
+}
+
+// persist tries one way until there is an answer, the error is final or l ends. The pauses are a sixteenth
+// of the time so far, from 20 ms to 2 s, so that an IMDS which is late is not kept waiting for longer than
+// that; less up to half of each at random, so that ways don't march in step. It calls noWay when the
+// routing table has none.
 func (e endpoint) persist(l *limit, device string, q question, noWay func()) ([]byte, error) {
 	start := time.Now()
 	var last error
-	for tries, pause := 1, firstPause; ; tries, pause = tries+1, min(2*pause, maxPause) {
+	for tries := 1; ; tries++ {
 		body, err := e.try(l, device, q)
 		switch {
 		case err == nil:
@@ -208,6 +264,7 @@ func (e endpoint) persist(l *limit, device string, q question, noWay func()) ([]
 		if errors.Is(err, unix.ENETUNREACH) {
 			noWay()
 		}
+		pause := min(max(time.Since(start)/16, firstPause), maxPause)
 		if !l.sleep(pause/2 + rand.N(pause/2)) {
 			err := fmt.Errorf("imds: %w (%s in %v)", last, plural(tries, "try", "tries"), time.Since(start).Round(time.Millisecond))
 			if errors.Is(l.cause, errInterrupted) {

@@ -21,6 +21,7 @@ type limit struct {
 	deadline time.Time
 	late     error // the cause, once the deadline has passed
 	timer    *time.Timer
+	heeding  bool // signals end it
 }
 
 // newLimit is a limit that ends only when somebody ends it.
@@ -144,6 +145,10 @@ func wholeRun(d time.Duration) *limit {
 // is being changed is made whole. Before the first change nobody needs that, and it costs a tenth of a
 // run that has nothing to do.
 func (l *limit) heed() {
+	if l.heeding {
+		return
+	}
+	l.heeding = true
 	caught := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		if !signal.Ignored(s) { // nohup(1)

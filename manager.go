@@ -130,8 +130,8 @@ func await(l *limit, done func() (bool, error)) error {
 		if ok, err := done(); ok || err != nil {
 			return err
 		}
-		if err := l.expired(); err != nil {
-			return err
+		if l.over() {
+			return l.expired()
 		}
 		_, err := events.receive()
 		if err != nil && !l.over() && !errors.Is(err, unix.ENOBUFS) { // ENOBUFS: more changes than fit, so look

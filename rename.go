@@ -42,8 +42,10 @@ type link struct {
 	addr     hwaddr   // the address in use, which root may change
 	perm     hwaddr   // the address it was made with; zero where the kernel reports none (veth)
 	lower    int32    // index of the link this one is stacked on (a VLAN's parent); 0 for none
+	master   int32    // index of the bridge or bond this one is a port of; 0 for none
 	ethernet bool     // ARPHRD_ETHER
 	up       bool     // IFF_UP
+	carrier  bool     // IFF_LOWER_UP: it carries frames
 }
 
 // eni reports whether l can be an ENI: Ethernet, and a device of its own. A veth end is what

@@ -299,20 +299,44 @@ func (c *rtnl) nextHop(id uint32) ([]hop, error) {
 	return hops, nil
 }
 
-// addressed lists the indexes of the links that have an IPv4 address.
-func (c *rtnl) addressed() ([]int32, error) {
-	request := make([]byte, unix.SizeofIfAddrmsg)
-	request[0] = unix.AF_INET
-	objects, err := c.dump(unix.RTM_GETADDR, request)
+// An address is an address of a link.
+type address struct {
+	ipv6  bool
+	index int32
+	ip    string // 10.0.1.10
+	bits  byte   // 24: the length of its prefix
+	scope byte   // RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, ...
+	proto byte   // IFA_PROTO: who made it (Linux 5.18)
+	body  []byte // of the RTM_NEWADDR
+}
+
+// addresses lists the addresses of all links.
+func (c *rtnl) addresses() ([]address, error) {
+	objects, err := c.dump(unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg))
 	if err != nil {
 		return nil, err
 	}
-	return parseAll(objects, func(body []byte) (int32, error) {
-		if len(body) < unix.SizeofIfAddrmsg {
-			return 0, errShort
+	return parseAll(objects, parseAddress)
+}
+
+// parseAddress reads an RTM_NEWADDR.
+func parseAddress(body []byte) (address, error) {
+	if len(body) < unix.SizeofIfAddrmsg {
+		return address{}, errShort
+	}
+	// struct ifaddrmsg, linux/if_addr.h: family, prefixlen, flags, scope, index.
+	a := address{ipv6: body[0] == unix.AF_INET6, bits: body[1], scope: body[3], body: body}
+	a.index = int32(binary.NativeEndian.Uint32(body[4:]))
+	err := eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
+		switch {
+		case typ == unix.IFA_LOCAL, typ == unix.IFA_ADDRESS && a.ip == "": // the other end's, or the only one
+			a.ip = ipString(value)
+		case typ == ifaProto && len(value) == 1:
+			a.proto = value[0]
 		}
-		return int32(binary.NativeEndian.Uint32(body[4:])), nil
+		return nil
 	})
+	return a, err
 }
 
 // renames are the requests of a plan for links that are down, or for Linux 6.2 and newer, which
@@ -494,6 +518,7 @@ func parseLink(body []byte) (link, error) {
 		ethernet: binary.NativeEndian.Uint16(body[2:]) == unix.ARPHRD_ETHER,
 		index:    int32(binary.NativeEndian.Uint32(body[4:])),
 		up:       binary.NativeEndian.Uint32(body[8:])&unix.IFF_UP != 0,
+		carrier:  binary.NativeEndian.Uint32(body[8:])&unix.IFF_LOWER_UP != 0,
 	}
 	err := eachAttr(body[unix.SizeofIfInfomsg:], func(typ uint16, value []byte) error {
 		switch typ {
@@ -505,6 +530,8 @@ func parseLink(body []byte) (link, error) {
 			copy(l.perm[:], value)
 		case unix.IFLA_LINK:
 			l.lower = int32(uint32Of(value))
+		case unix.IFLA_MASTER:
+			l.master = int32(uint32Of(value))
 		case unix.IFLA_LINKINFO:
 			return eachAttr(value, func(typ uint16, value []byte) error {
 				if typ == unix.IFLA_INFO_KIND {

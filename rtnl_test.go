@@ -214,9 +214,9 @@ func TestDumpRequestBytes(t *testing.T) {
 		{"ip nexthop show", func(nl *rtnl) error { _, err := nl.nextHop(7); return err }, `
 			18 00 00 00 6a 00 01 03 00 10 00 00 00 00 00 00 # nlmsghdr: 24, RTM_GETNEXTHOP
 			00 00 00 00 00 00 00 00                         # nhmsg`},
-		{"ip -4 addr show", func(nl *rtnl) error { _, err := nl.addressed(); return err }, `
+		{"ip addr show", func(nl *rtnl) error { _, err := nl.addresses(); return err }, `
 			18 00 00 00 16 00 01 03 00 10 00 00 00 00 00 00 # nlmsghdr: 24, RTM_GETADDR
-			02 00 00 00 00 00 00 00                         # ifaddrmsg: AF_INET`},
+			00 00 00 00 00 00 00 00                         # ifaddrmsg: AF_UNSPEC`},
 		{"ip -6 addr show", func(nl *rtnl) error { _, err := nl.belongings(nil, nil); return err }, `
 			18 00 00 00 16 00 01 03 00 10 00 00 00 00 00 00 # nlmsghdr: 24, RTM_GETADDR
 			0a 00 00 00 00 00 00 00                         # ifaddrmsg: AF_INET6`},
@@ -380,11 +380,11 @@ func TestParseLink(t *testing.T) {
 	littleEndian(t)
 	bodies := kernelSent(t)
 	for name, want := range map[string]link{
-		"link-virtio": {index: 4, name: "eth0", addr: hwaddr{2, 0xfc, 0, 0, 0, 1}, perm: hwaddr{2, 0xfc, 0, 0, 0, 1}, ethernet: true, up: true},
+		"link-virtio": {index: 4, name: "eth0", addr: hwaddr{2, 0xfc, 0, 0, 0, 1}, perm: hwaddr{2, 0xfc, 0, 0, 0, 1}, ethernet: true, up: true, carrier: true},
 		"link-veth": {index: 6, name: "eth1", addr: hwaddr{10, 0xff, 0, 0, 0, 1}, kind: "veth", lower: 3,
-			altnames: []string{"enp0s5", "primary-eni"}, ethernet: true, up: true},
+			altnames: []string{"enp0s5", "primary-eni"}, ethernet: true, up: true, carrier: true},
 		"link-macvlan": {index: 9, name: "mv0", addr: hwaddr{10, 0xff, 0, 0, 0, 9}, kind: "macvlan", lower: 5, ethernet: true},
-		"link-lo":      {index: 1, name: "lo", up: true},
+		"link-lo":      {index: 1, name: "lo", up: true, carrier: true},
 	} {
 		if got, err := parseLink(bodies[name]); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("parseLink(%s) = %+v, %v, want %+v", name, got, err, want)
@@ -607,8 +607,8 @@ func TestRtnlNothingConfigured(t *testing.T) {
 	if routes, err := nl.defaultRoutes(); err != nil || len(routes) != 0 {
 		t.Errorf("defaultRoutes() = %v, %v, want none", routes, err)
 	}
-	if addressed, err := nl.addressed(); err != nil || len(addressed) != 0 {
-		t.Errorf("addressed() = %v, %v, want none", addressed, err)
+	if addresses, err := nl.addresses(); err != nil || len(addresses) != 0 {
+		t.Errorf("addresses() = %v, %v, want none", addresses, err)
 	}
 	if items, err := nl.belongings(links, map[int32]bool{1: true}); err != nil || len(items) != 0 {
 		t.Errorf("belongings() = %v, %v, want none", items, err)

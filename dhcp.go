@@ -1,0 +1,449 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// This file is a DHCPv4 client (RFC 2131) for a link that has no address: frames in and out of a packet
+// socket, because the kernel's UDP neither sends nor takes without one. It obtains a lease, by
+// DISCOVER, OFFER, REQUEST and ACK, and keeps nothing: no renewal, and no RELEASE, because the network
+// manager will ask for the same address seconds later. Frames are made and read by pure functions;
+// what comes is a stranger's, and whatever is wrong with it, it is passed over.
+
+// The message types, option 53: RFC 2132, 9.6.
+const (
+	dhcpDiscover = 1
+	dhcpOffer    = 2
+	dhcpRequest  = 3
+	dhcpACK      = 5
+	dhcpNAK      = 6
+)
+
+// The options that matter here: RFC 2132, and 3442 for the last.
+const (
+	optPad         = 0
+	optMask        = 1
+	optRouter      = 3
+	optRequestedIP = 50
+	optLeaseTime   = 51
+	optOverload    = 52
+	optMessageType = 53
+	optServer      = 54
+	optParameters  = 55 // what we would like to be told
+	optRoutes      = 121
+	optEnd         = 255
+)
+
+const (
+	dhcpCookie = 0x63825363 // RFC 2132, 2
+	bootpMin   = 300        // bytes; relays may drop less: RFC 1542, 2.1
+	bootpFixed = 236        // bytes before the cookie
+
+	// RFC 2131, 4.1, has 4 s doubling to 64 s. EC2 answers within milliseconds, and a boot is waiting.
+	firstWait    = 250 * time.Millisecond
+	maxWait      = 4 * time.Second
+	requestTries = 4 // then the server that made the offer has gone: start over
+)
+
+// An ip4 is an IPv4 address: a value, compared with ==.
+type ip4 [4]byte
+
+// String is 10.0.1.10.
+func (a ip4) String() string { return ipString(a[:]) }
+
+// within reports whether a is in the subnet of b and mask.
+func (a ip4) within(b, mask ip4) bool {
+	for i := range a {
+		if (a[i]^b[i])&mask[i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// host reports whether a can be a host's: not 0.0.0.0/8, 127.0.0.0/8, multicast or above (RFC 1122, 3.2.1.3).
+func (a ip4) host() bool { return a[0] != 0 && a[0] != 127 && a[0] < 224 }
+
+// A lease is a server's message, as far as it matters here.
+type lease struct {
+	kind   byte          // dhcpOffer, dhcpACK or dhcpNAK
+	addr   ip4           // 10.0.1.10
+	server ip4           // 10.0.1.1
+	mask   ip4           // 255.255.255.0; 0.0.0.0 where the server does not say
+	router ip4           // the first; 0.0.0.0 for none
+	life   time.Duration // seconds on the wire; 0 where the server does not say
+	routes []ip4Route    // option 121; where there is one the router does not count
+}
+
+// An ip4Route is a classless static route: RFC 3442.
+type ip4Route struct {
+	to, mask ip4
+	via      ip4 // 0.0.0.0: on the link
+}
+
+// gateway says by which router an address is reached with the lease; 0.0.0.0: it is on the link.
+func (l lease) gateway(to ip4) ip4 {
+	// RFC 3442: "the DHCP client MUST ignore the Router option" where there is this one.
+	if l.routes == nil && to.within(l.addr, l.mask) && l.mask != (ip4{}) {
+		return ip4{}
+	}
+	via, best := l.router, -1
+	if l.routes != nil {
+		via = ip4{}
+	}
+	for _, r := range l.routes {
+		if n := r.bits(); to.within(r.to, r.mask) && n > best {
+			via, best = r.via, n
+		}
+	}
+	return via
+}
+
+// bits is the length of r's prefix.
+func (r ip4Route) bits() int {
+	n := 0
+	for m := binary.BigEndian.Uint32(r.mask[:]); m != 0; m <<= 1 {
+		n++
+	}
+	return n
+}
+
+// A dhcpQuery is a message of ours.
+type dhcpQuery struct {
+	kind    byte // dhcpDiscover or dhcpRequest
+	client  hwaddr
+	xid     uint32
+	seconds uint16 // since the client began
+	offer   lease  // of a request: what it takes
+}
+
+// frame lays out q as an Ethernet frame for everybody on the link.
+func (q dhcpQuery) frame() []byte {
+	payload := q.message()
+	udp := binary.BigEndian.AppendUint16(nil, 68)
+	udp = binary.BigEndian.AppendUint16(udp, 67)
+	udp = binary.BigEndian.AppendUint16(udp, uint16(8+len(payload)))
+	udp = append(append(udp, 0, 0), payload...)
+	// RFC 768: the sum goes over a pseudo header too: addresses, 0, protocol, length.
+	pseudo := []byte{0, 0, 0, 0, 255, 255, 255, 255, 0, unix.IPPROTO_UDP, udp[4], udp[5]}
+	sum := checksum(append(pseudo, udp...))
+	if sum == 0 {
+		sum = 0xffff // RFC 768: 0 means none
+	}
+	binary.BigEndian.PutUint16(udp[6:], sum)
+
+	// RFC 791, 3.1: version and header length, TOS, length, id, fragment, TTL, protocol, sum, from, to.
+	ip := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 64, unix.IPPROTO_UDP, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255}
+	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)+len(udp)))
+	binary.BigEndian.PutUint16(ip[10:], checksum(ip))
+
+	frame := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	frame = append(frame, q.client[:]...)
+	frame = binary.BigEndian.AppendUint16(frame, unix.ETH_P_IP)
+	return append(append(frame, ip...), udp...)
+}
+
+// message lays out q: RFC 2131, 2. The broadcast flag stays off: a packet socket takes an answer to an
+// address that the link does not have yet.
+func (q dhcpQuery) message() []byte {
+	b := make([]byte, bootpFixed, bootpMin)
+	b[0], b[1], b[2] = 1, 1, 6 // BOOTREQUEST, Ethernet, 6 bytes
+	binary.BigEndian.PutUint32(b[4:], q.xid)
+	binary.BigEndian.PutUint16(b[8:], q.seconds)
+	copy(b[28:], q.client[:])
+	b = binary.BigEndian.AppendUint32(b, dhcpCookie)
+	b = append(b, optMessageType, 1, q.kind)
+	if q.kind == dhcpRequest { // RFC 2131, 4.3.2, SELECTING: both, and no ciaddr
+		b = append(append(b, optRequestedIP, 4), q.offer.addr[:]...)
+		b = append(append(b, optServer, 4), q.offer.server[:]...)
+	}
+	b = append(b, optParameters, 3, optMask, optRoutes, optRouter, optEnd) // RFC 3442: routes before router
+	return append(b, make([]byte, bootpMin-len(b))...)
+}
+
+// checksum is that of IP and UDP: RFC 1071.
+func checksum(b []byte) uint16 {
+	var sum uint32
+	for i, c := range b {
+		sum += uint32(c) << (8 * (1 - i%2))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
+
+// Why a frame is passed over.
+var (
+	errNotDHCP  = errors.New("dhcp: not a server's frame")
+	errNotOurs  = errors.New("dhcp: for another client or exchange")
+	errBadFrame = errors.New("dhcp: malformed")
+)
+
+// parseFrame reads a server's answer to q out of an Ethernet frame. The checksum of UDP is not looked at:
+// a frame from the same host has none yet (packet(7), TP_STATUS_CSUMNOTREADY).
+func (q dhcpQuery) parseFrame(b []byte) (lease, error) {
+	if len(b) < 14+20 || binary.BigEndian.Uint16(b[12:]) != unix.ETH_P_IP {
+		return lease{}, errNotDHCP
+	}
+	if to := hwaddr(b[:6]); to != q.client && to != (hwaddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}) {
+		return lease{}, errNotOurs
+	}
+	ip := b[14:]
+	header, total := int(ip[0]&15)*4, int(binary.BigEndian.Uint16(ip[2:]))
+	if ip[0]>>4 != 4 || header < 20 || total < header+8 || total > len(ip) || checksum(ip[:header]) != 0 {
+		return lease{}, errBadFrame
+	}
+	fragment := binary.BigEndian.Uint16(ip[6:]) & 0x3fff // more to come, or an offset
+	udp := ip[header:total]                              // Ethernet may have padded what follows
+	length := int(binary.BigEndian.Uint16(udp[4:]))
+	fromTo := binary.BigEndian.Uint32(udp)
+	if ip[9] != unix.IPPROTO_UDP || fragment != 0 || fromTo != 67<<16|68 {
+		return lease{}, errNotDHCP
+	}
+	if length < 8 || length > len(udp) {
+		return lease{}, errBadFrame
+	}
+	return q.parse(udp[8:length])
+}
+
+// parse reads a server's answer to q.
+func (q dhcpQuery) parse(b []byte) (lease, error) {
+	if len(b) < bootpFixed+4 || b[0] != 2 || binary.BigEndian.Uint32(b[bootpFixed:]) != dhcpCookie {
+		return lease{}, errNotDHCP
+	}
+	if b[1] != 1 || b[2] != 6 || binary.BigEndian.Uint32(b[4:]) != q.xid || hwaddr(b[28:34]) != q.client {
+		return lease{}, errNotOurs
+	}
+	options, err := parseOptions(b[bootpFixed+4:], b[108:bootpFixed], b[44:108])
+	if err != nil {
+		return lease{}, err
+	}
+	out, err := leaseOf(options)
+	if err != nil {
+		return lease{}, err
+	}
+	out.addr = ip4(b[16:20]) // yiaddr
+	return out, nil
+}
+
+// dhcpOptions has the values by their codes; nil: there is none.
+type dhcpOptions [256][]byte
+
+// parseOptions collects the options of a message. Overload (RFC 2132, 9.3) says whether the fields for
+// the names of a file and of a server hold some too.
+func parseOptions(field, file, sname []byte) (*dhcpOptions, error) {
+	options := new(dhcpOptions)
+	if err := options.collect(field); err != nil {
+		return nil, err
+	}
+	overload := options[optOverload]
+	if overload == nil {
+		return options, nil
+	}
+	if len(overload) != 1 || overload[0] < 1 || overload[0] > 3 {
+		return nil, errBadFrame
+	}
+	var err error
+	if overload[0]&1 != 0 {
+		err = options.collect(file)
+	}
+	if err == nil && overload[0]&2 != 0 {
+		err = options.collect(sname)
+	}
+	return options, err
+}
+
+// collect reads code, length and value until the end option, or the end of the field. An option that
+// comes in pieces is put together: RFC 3396, 7.
+func (o *dhcpOptions) collect(b []byte) error {
+	for len(b) > 0 && b[0] != optEnd {
+		if b[0] == optPad {
+			b = b[1:]
+			continue
+		}
+		if len(b) < 2 || len(b) < 2+int(b[1]) {
+			return errBadFrame
+		}
+		n := 2 + int(b[1])
+		o[b[0]] = append(o[b[0]], b[2:n]...)
+		if o[b[0]] == nil {
+			o[b[0]] = []byte{} // there, and empty
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// leaseOf reads the options that matter. The server's name for itself must be among them: RFC 2131, table 3.
+func leaseOf(options *dhcpOptions) (l lease, err error) {
+	kind, server := options[optMessageType], options[optServer]
+	mask, routers := options[optMask], options[optRouter]
+	life, routes := options[optLeaseTime], options[optRoutes]
+	switch {
+	case len(kind) != 1, len(server) != 4,
+		mask != nil && len(mask) != 4,
+		routers != nil && (len(routers) == 0 || len(routers)%4 != 0),
+		life != nil && len(life) != 4:
+		return lease{}, errBadFrame
+	}
+	l.kind, l.server = kind[0], ip4(server)
+	copy(l.mask[:], mask)
+	copy(l.router[:], routers) // the first
+	if life != nil {
+		l.life = time.Duration(binary.BigEndian.Uint32(life)) * time.Second
+	}
+	if routes != nil {
+		l.routes, err = parseRoutes(routes)
+	}
+	return l, err
+}
+
+// parseRoutes reads option 121: the length of a prefix in bits, as many of its bytes as count, the router.
+func parseRoutes(b []byte) ([]ip4Route, error) {
+	if len(b) == 0 {
+		return nil, errBadFrame
+	}
+	var out []ip4Route
+	for len(b) > 0 {
+		bits := int(b[0])
+		n := (bits + 7) / 8
+		if bits > 32 || len(b) < 1+n+4 {
+			return nil, errBadFrame
+		}
+		var r ip4Route
+		copy(r.to[:], b[1:1+n])
+		binary.BigEndian.PutUint32(r.mask[:], ^uint32(0)<<(32-bits))
+		r.via = ip4(b[1+n : 1+n+4])
+		out = append(out, r)
+		b = b[1+n+4:]
+	}
+	return out, nil
+}
+
+// good reports whether l answers q: an offer that can be taken, or the word of the server whose offer was.
+func (q dhcpQuery) good(l lease) bool {
+	switch {
+	case q.kind == dhcpDiscover:
+		return l.kind == dhcpOffer && l.addr.host() && l.server.host()
+	case l.server != q.offer.server:
+		return false // another server's, to another client
+	}
+	return l.kind == dhcpNAK || l.kind == dhcpACK && l.addr.host() && l.life > 0
+}
+
+// A wire takes Ethernet frames to and from a link, a whole one with each Write and Read.
+type wire interface {
+	io.ReadWriter
+	rouse() // ends the Read that waits, and those to come, with os.ErrDeadlineExceeded
+	rest()  // from here on they wait again
+}
+
+// A packetSocket is a wire: packet(7), for the IPv4 frames of one link.
+type packetSocket struct{ file *os.File }
+
+// dialPacket opens a packet socket on a link.
+func dialPacket(index int32) (packetSocket, error) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return packetSocket{}, os.NewSyscallError("dhcp: socket", err)
+	}
+	networkOrder := binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff})
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder, Ifindex: int(index)}); err != nil {
+		_ = unix.Close(fd)
+		return packetSocket{}, os.NewSyscallError("dhcp: bind", err)
+	}
+	return packetSocket{os.NewFile(uintptr(fd), "dhcp")}, nil
+}
+
+func (s packetSocket) close() { _ = s.file.Close() }
+func (s packetSocket) rouse() { _ = s.file.SetReadDeadline(time.Unix(1, 0)) }
+func (s packetSocket) rest()  { _ = s.file.SetReadDeadline(time.Time{}) }
+
+// Read waits for a frame.
+func (s packetSocket) Read(b []byte) (int, error) { return s.file.Read(b) }
+
+// Write sends a frame. One that meets a link which goes down, or a full queue, is lost, as any may be.
+func (s packetSocket) Write(b []byte) (int, error) {
+	n, err := s.file.Write(b)
+	if errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENOBUFS) {
+		return len(b), nil
+	}
+	return n, err
+}
+
+// errNoAnswer means that a message was sent as often as it was worth.
+var errNoAnswer = errors.New("no answer")
+
+// obtain gets a lease: the four messages, again and again until l ends. A NAK, or a server that
+// falls silent after its offer, starts over.
+func obtain(l *limit, conn wire, client hwaddr) (lease, error) {
+	start := time.Now()
+	for wait := firstWait; ; wait = min(2*wait, maxWait) {
+		// RFC 2131, 4.4.1: a request has the xid and the seconds of its discover.
+		q := dhcpQuery{kind: dhcpDiscover, client: client, xid: rand.Uint32(), seconds: uint16(min(time.Since(start)/time.Second, 0xffff))}
+		offer, err := q.ask(l, conn, 0)
+		if err != nil {
+			return lease{}, fmt.Errorf("dhcp: discover: %w in %v", err, time.Since(start).Round(time.Millisecond))
+		}
+		q.kind, q.offer = dhcpRequest, offer
+		ack, err := q.ask(l, conn, requestTries)
+		switch {
+		case err == nil && ack.kind == dhcpACK:
+			return ack, nil
+		case err == nil:
+			err = fmt.Errorf("refused by %v", ack.server)
+		case !errors.Is(err, errNoAnswer):
+			return lease{}, fmt.Errorf("dhcp: request %v: %w", offer.addr, err)
+		}
+		if !l.sleep(spread(wait)) {
+			return lease{}, fmt.Errorf("dhcp: request %v: %w", offer.addr, err)
+		}
+	}
+}
+
+// ask sends q until a good answer comes: at most so many times, unless that is 0, and until l ends.
+func (q dhcpQuery) ask(l *limit, conn wire, tries int) (lease, error) {
+	frame := q.frame()
+	for n, wait := 1, firstWait; ; n, wait = n+1, min(2*wait, maxWait) {
+		if _, err := conn.Write(frame); err != nil {
+			return lease{}, patience(err)
+		}
+		answer, err := q.listen(l, conn, spread(wait))
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return answer, patience(err)
+		}
+		if n == tries || l.over() {
+			return lease{}, errNoAnswer
+		}
+	}
+}
+
+// listen waits for a good answer to q.
+func (q dhcpQuery) listen(l *limit, conn wire, wait time.Duration) (lease, error) {
+	l, end := l.within(wait, nil)
+	defer end()
+	conn.rest()
+	defer l.then(conn.rouse)()
+	frame := make([]byte, 1<<14) // more than EC2's MTU of 9001
+	for {
+		n, err := conn.Read(frame)
+		if err != nil {
+			return lease{}, err
+		}
+		if answer, err := q.parseFrame(frame[:n]); err == nil && q.good(answer) {
+			return answer, nil
+		}
+	}
+}
+
+// spread is d, give or take a tenth: RFC 2131, 4.1, has clients not march in step.
+func spread(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5) }

@@ -1,0 +1,320 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// This file is how IMDS is asked before the network is configured: each ENI borrows a network. The link
+// goes up, DHCP says what address it has, one route leads to IMDS; and when that has answered, or never
+// will, everything is given back, last change first. What an accident keeps from being given back the
+// kernel takes back after two minutes, and the next fix at once.
+
+const (
+	loanLife    = 2 * time.Minute        // of a borrowed address; the kernel takes it back then, with its route
+	othersAfter = 250 * time.Millisecond // eth0 is asked by first, and the others after that
+	retryAfter  = time.Second            // a loan that came to nothing
+
+	// What marks addresses (IFA_PROTO, Linux 5.18) and routes as borrowed; others use it for what they
+	// please, but not on a /32. The second says that the link was down.
+	loanProto     = 0xe0
+	loanProtoDown = 0xe1
+)
+
+// A borrower asks IMDS over borrowed networks.
+type borrower struct {
+	imds endpoint
+	q    question
+	log  logger
+}
+
+// ask asks by every ENI, those too that are probed meanwhile, and by the routing table's way, should
+// somebody configure the network after all. It goes on until an answer, until an error that is
+// final by every ENI, or until l ends. Then all is given back, and no goroutine is left.
+func (b borrower) ask(l *limit, nl *rtnl) ([]byte, error) {
+	start := time.Now()
+	l, end := l.inner()
+	r := newRace(end)
+	r.run("", func() ([]byte, error) { return b.imds.persist(l, "", b.q, func() {}) })
+	begun := map[int32]bool{}
+	err := await(l, func() (bool, error) {
+		links, err := nl.links()
+		enis := askable(links)
+		first, hasFirst := byName(enis, primaryName)
+		for _, e := range enis {
+			if begun[e.index] {
+				continue
+			}
+			begun[e.index] = true
+			delay := othersAfter - time.Since(start)
+			if !hasFirst || e.index == first.index {
+				delay = 0
+			}
+			r.run(e.name, func() ([]byte, error) {
+				if delay > 0 && !l.sleep(delay) {
+					return nil, errors.New("imds: no answer yet")
+				}
+				return b.by(l, e.index)
+			})
+		}
+		return false, err
+	})
+	end()
+	body, unanswered := r.result()
+	if unanswered != nil && len(begun) == 0 {
+		err = errors.Join(err, errors.New("there is no ENI to borrow a network by"))
+	}
+	if unanswered != nil {
+		return nil, errors.Join(unanswered, err)
+	}
+	return body, nil
+}
+
+// errGone means that a link is not there any more.
+var errGone = errors.New("link is gone")
+
+// by asks by one ENI until there is an answer, an error that is final, or no such ENI; and until l ends.
+func (b borrower) by(l *limit, index int32) ([]byte, error) {
+	for {
+		body, err := b.once(l, index)
+		if err == nil || final(err) || errors.Is(err, errGone) || !l.sleep(retryAfter) {
+			return body, err
+		}
+		b.log.warn("%v; trying again", err)
+	}
+}
+
+// once borrows a network, asks over it while it lasts, and gives it back.
+func (b borrower) once(l *limit, index int32) ([]byte, error) {
+	nl, err := dialRtnl()
+	if err != nil {
+		return nil, err
+	}
+	defer nl.close()
+	n := &loan{nl: nl, log: b.log}
+	defer n.giveBack()
+	defer n.closing.Wait()
+	e, err := n.takeUp(l, index)
+	if err != nil {
+		return nil, fmt.Errorf("index %d: %w", index, refused(err))
+	}
+	got, err := n.obtain(l, e)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e, refused(err))
+	}
+	if err := n.install(e, got, b.imds.addr); err != nil {
+		return nil, fmt.Errorf("%s: %w", e, refused(err))
+	}
+	l, end := l.within(got.life-got.life/8, errors.New("the loan is over"))
+	defer end()
+	return b.imds.persist(l, e.name, b.q, func() {})
+}
+
+// refused makes the kernel's EPERM final, and says what people can do about it.
+func refused(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return finalError{fmt.Errorf("%w: borrowing a network takes root, or CAP_NET_ADMIN and CAP_NET_RAW", err)}
+	}
+	return err
+}
+
+// A loan is what was changed to have a network by one link, and how that is undone.
+type loan struct {
+	nl   *rtnl
+	log  logger
+	on   string    // eth0 (0a:ff:00:00:00:02, index 2)
+	undo []message // in the order of the changes
+	down bool      // the link was down
+	// A packet socket takes milliseconds to close, for an RCU grace period (packet_release of
+	// net/packet/af_packet.c): IMDS is asked meanwhile.
+	closing sync.WaitGroup
+}
+
+// change does something, and notes the undo when that has worked. What is there already is not ours.
+func (n *loan) change(do, undo message) error {
+	err := n.nl.carryOut([]message{do})
+	if err == nil {
+		n.undo = append(n.undo, undo)
+	}
+	return unless(err, unix.EEXIST)
+}
+
+// takeUp takes the link up, if it is down, and waits until it carries frames.
+func (n *loan) takeUp(l *limit, index int32) (link, error) {
+	e, err := n.link(index)
+	if err != nil {
+		return e, err
+	}
+	n.on, n.down = e.String(), !e.up
+	if n.down {
+		err = n.change(setLink(index, "", unix.IFF_UP, unix.IFF_UP), setLink(index, "", 0, unix.IFF_UP))
+		if err != nil {
+			return e, err
+		}
+		n.log.info("%s: up, to ask IMDS by", n.on)
+		e, err = n.link(index)
+	}
+	if err != nil || e.carrier {
+		return e, err
+	}
+	over := await(l, func() (bool, error) {
+		e, err = n.link(index)
+		return e.carrier, err
+	})
+	if over != nil {
+		err = fmt.Errorf("no carrier: %w", over)
+	}
+	return e, err
+}
+
+// link looks at a link again.
+func (n *loan) link(index int32) (link, error) {
+	links, err := n.nl.links()
+	if err != nil {
+		return link{}, err
+	}
+	e, ok := byIndex(links, index)
+	if !ok {
+		return link{}, errGone
+	}
+	return e, nil
+}
+
+// obtain gets a lease for the link.
+func (n *loan) obtain(l *limit, e link) (lease, error) {
+	socket, err := dialPacket(e.index)
+	if err != nil {
+		return lease{}, err
+	}
+	got, err := obtain(l, socket, e.addr)
+	n.closing.Go(socket.close)
+	got.life = min(got.life, loanLife)
+	return got, err
+}
+
+// install gives the link its address and the route to IMDS.
+func (n *loan) install(e link, got lease, imds ip4) error {
+	proto := byte(loanProto)
+	if n.down {
+		proto = loanProtoDown
+	}
+	a := loanAddress(e.index, got, proto)
+	if err := n.change(create(unix.RTM_NEWADDR, unix.NLM_F_EXCL, a), message{typ: unix.RTM_DELADDR, body: a}); err != nil {
+		return fmt.Errorf("address %v: %w", got.addr, err)
+	}
+	r := loanRoute(e.index, got, imds)
+	if err := n.change(create(unix.RTM_NEWROUTE, unix.NLM_F_EXCL, r), message{typ: unix.RTM_DELROUTE, body: r}); err != nil {
+		return fmt.Errorf("route to %v: %w", imds, err)
+	}
+	n.log.info("%s: borrowed %v of %v, and a route to %v", n.on, got.addr, got.server, imds)
+	return nil
+}
+
+// loanAddress is the body of an RTM_NEWADDR: the address as /32, which brings no other route along, with
+// a lifetime.
+func loanAddress(index int32, got lease, proto byte) []byte {
+	seconds := uint32(got.life / time.Second)
+	// struct ifaddrmsg, linux/if_addr.h: family, prefixlen, flags, scope, index.
+	b := binary.NativeEndian.AppendUint32([]byte{unix.AF_INET, 32, 0, unix.RT_SCOPE_UNIVERSE}, uint32(index))
+	b = appendAttr(b, unix.IFA_LOCAL, got.addr[:])
+	b = appendAttr(b, unix.IFA_ADDRESS, got.addr[:])
+	// struct ifa_cacheinfo, linux/if_addr.h: preferred and valid seconds, and two times of the kernel's.
+	life := binary.NativeEndian.AppendUint32(nil, seconds)
+	life = append(binary.NativeEndian.AppendUint32(life, seconds), make([]byte, 8)...)
+	b = appendAttr(b, unix.IFA_CACHEINFO, life)
+	return appendAttr(b, ifaProto, []byte{proto})
+}
+
+// loanRoute is the body of an RTM_NEWROUTE: to IMDS alone, from the borrowed address, with which it goes.
+// The metric tells the ENIs' routes apart.
+func loanRoute(index int32, got lease, to ip4) []byte {
+	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table, protocol, scope, type, flags.
+	b := []byte{unix.AF_INET, 32, 0, 0, unix.RT_TABLE_MAIN, loanProto, unix.RT_SCOPE_LINK, unix.RTN_UNICAST}
+	via := got.gateway(to)
+	if via != (ip4{}) {
+		b[6] = unix.RT_SCOPE_UNIVERSE
+		b = binary.NativeEndian.AppendUint32(b, unix.RTNH_F_ONLINK) // beyond a /32 no router is
+		b = appendAttr(b, unix.RTA_GATEWAY, via[:])
+	} else {
+		b = binary.NativeEndian.AppendUint32(b, 0)
+	}
+	b = appendAttr(b, unix.RTA_DST, to[:])
+	b = appendAttr(b, unix.RTA_PREFSRC, got.addr[:])
+	b = appendUint32(b, unix.RTA_PRIORITY, uint32(index))
+	return appendUint32(b, unix.RTA_OIF, uint32(index))
+}
+
+// giveBack undoes what was changed, last first. What has gone by itself needs no undoing.
+func (n *loan) giveBack() {
+	if len(n.undo) == 0 {
+		return
+	}
+	var errs []error
+	for _, undo := range slices.Backward(n.undo) {
+		if undo.typ == unix.RTM_SETLINK && n.inUse(undo) {
+			continue
+		}
+		err := n.nl.carryOut([]message{undo})
+		for tries := 1; err != nil && !gone(err) && tries < attempts; tries++ {
+			err = n.nl.carryOut([]message{undo})
+		}
+		if err != nil && !gone(err) {
+			errs = append(errs, err)
+		}
+	}
+	n.undo = nil
+	if err := errors.Join(errs...); err != nil {
+		n.log.err("%s: not all that was borrowed could be given back: %v", n.on, err)
+		return
+	}
+	n.log.info("%s: gave back what was borrowed", n.on)
+}
+
+// gone reports whether err means that there is nothing to undo: the link was pulled out, the address
+// taken back by the kernel, and the route with it.
+func gone(err error) bool {
+	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ESRCH)
+}
+
+// inUse reports whether somebody else has come to use the link that undo would take down: it has an address
+// that is not one of those which IPv6 gives by itself.
+func (n *loan) inUse(undo message) bool {
+	addresses, err := n.nl.addresses()
+	used := slices.ContainsFunc(addresses, func(a address) bool {
+		return a.index == indexOf(undo) && a.scope != unix.RT_SCOPE_LINK && a.proto != ifaProtoRA
+	})
+	if err != nil || used {
+		n.log.warn("%s: stays up: somebody else has given it an address", n.on)
+	}
+	return err != nil || used
+}
+
+// indexOf is the link that a request about a link or an address is about.
+func indexOf(m message) int32 { return int32(binary.NativeEndian.Uint32(m.body[4:])) }
+
+// reclaim gives back what an eni0 that was killed had borrowed.
+func (c *rtnl) reclaim(log logger) error {
+	addresses, err := c.addresses()
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		if a.bits != 32 || a.proto != loanProto && a.proto != loanProtoDown {
+			continue // somebody else's
+		}
+		n := &loan{nl: c, log: log, on: fmt.Sprintf("index %d", a.index)}
+		if a.proto == loanProtoDown {
+			n.undo = append(n.undo, setLink(a.index, "", 0, unix.IFF_UP))
+		}
+		n.undo = append(n.undo, message{typ: unix.RTM_DELADDR, body: a.body})
+		log.warn("%s: an eni0 that was killed has left the address %v", n.on, a.ip)
+		n.giveBack()
+	}
+	return nil
+}
