@@ -76,7 +76,8 @@ func runInside(t *testing.T) {
 	ec2.Isolate(cmd)
 	cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWNS // for systemd
 	if os.Geteuid() == 0 {
-		cmd.SysProcAttr.UidMappings = append(cmd.SysProcAttr.UidMappings, syscall.SysProcIDMap{ContainerID: 1, HostID: 65534, Size: 1})
+		// A user of the system's and an ordinary one.
+		cmd.SysProcAttr.UidMappings = append(cmd.SysProcAttr.UidMappings, syscall.SysProcIDMap{ContainerID: 999, HostID: 65533, Size: 2})
 	}
 	out, err := cmd.CombinedOutput()
 	if why := ec2.Refused(err); why != "" {
@@ -614,7 +615,8 @@ func TestKernelRuleWarning(t *testing.T) {
 	}
 }
 
-// An abstract socket knows no permissions, so root must not wait for one that another user holds.
+// An abstract socket knows no permissions, so root must not wait for one that an ordinary user holds. A
+// system's user may be the one that systemd/eni0.service runs as.
 func TestKernelLockOfAStranger(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can have a second user in its namespace")
@@ -623,18 +625,29 @@ func TestKernelLockOfAStranger(t *testing.T) {
 	if l == nil {
 		return
 	}
-	stranger := exec.Command("/proc/self/exe")
-	stranger.Env = append(l.env, "ENI0_HOLDS_LOCK=1")
-	stranger.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1, NoSetGroups: true}}
-	out, err := stranger.StdoutPipe()
-	l.must(err, stranger.Start())
-	defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
+	release := l.locked(999)
+	l.unchanged(func() {
+		l.says(l.run(codeDoubt, "fix", "-timeout", "300ms").stderr, "(uid 999) has held it all the time")
+	})
+	release()
+	defer l.locked(1000)()
+	l.says(l.run(codeRight, "fix", "-timeout", "10s").stderr, "(uid 1000): an ordinary user's: going on without")
+	l.wantNames("eth0", "eth1")
+}
+
+// locked has the lock held by a process of that user's until release is called.
+func (l *lab) locked(uid uint32) (release func()) {
+	l.Helper()
+	holder := exec.Command("/proc/self/exe")
+	holder.Env = append(l.env, "ENI0_HOLDS_LOCK=1")
+	holder.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, NoSetGroups: true}}
+	out, err := holder.StdoutPipe()
+	l.must(err, holder.Start())
 	b := make([]byte, 100)
 	if n, err := out.Read(b); err != nil || string(b[:n]) != "<nil>\n" {
-		t.Fatalf("the stranger's lock: %q, %v", b[:n], err)
+		l.Fatalf("the lock of user %d: %q, %v", uid, b[:n], err)
 	}
-	l.says(l.run(codeRight, "fix", "-timeout", "10s").stderr, "(uid 1): not root's: going on without")
-	l.wantNames("eth0", "eth1")
+	return func() { _ = holder.Process.Kill(); _ = holder.Wait() }
 }
 
 // Who holds the name without listening can't be waited for, but the deadline holds.

@@ -14,8 +14,8 @@ import (
 const lockName = "@eni0"
 
 // lock waits until no other eni0 works on this network namespace, and keeps others waiting
-// until unlock is called or the process ends. Abstract sockets know no permissions: a holder of another
-// user's can't be an eni0 at work, and root does not wait for it.
+// until unlock is called or the process ends. Abstract sockets know no permissions: a holder that is an
+// ordinary user's can't be an eni0 at work, and root does not wait for it.
 func lock(l *limit, log logger) (unlock func(), err error) {
 	for {
 		if err := l.expired(); err != nil {
@@ -48,7 +48,11 @@ func lock(l *limit, log logger) (unlock func(), err error) {
 }
 
 // errStranger means that the lock is held by somebody who can't need it.
-var errStranger = errors.New("not root's")
+var errStranger = errors.New("an ordinary user's")
+
+// ordinaryUsers begin here: below are root and the system's (useradd(8), SYS_UID_MAX; systemd has the
+// same), of which one has the capabilities in systemd/eni0.service.
+const ordinaryUsers = 1000
 
 // waitForHolder returns nil when the holder of the lock has gone. It connects to the holder's
 // socket, which never answers: the connection lasts as long as that.
@@ -73,7 +77,7 @@ func waitForHolder(l *limit, f *os.File, log logger) error {
 		return nil
 	case verdict != nil:
 		return os.NewSyscallError("connect", verdict)
-	case os.Geteuid() == 0 && holder.Uid != 0:
+	case os.Geteuid() == 0 && holder.Uid >= ordinaryUsers:
 		return fmt.Errorf("held by process %d (uid %d): %w", holder.Pid, holder.Uid, errStranger)
 	}
 	log.info("lock: waiting for process %d (uid %d)", holder.Pid, holder.Uid)
