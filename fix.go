@@ -71,7 +71,7 @@ func (c *call) primaryMAC(l *limit, nl *rtnl) (hwaddr, error) {
 	if c.verb != "fix" || c.dry {
 		return c.imds.primaryMAC(l, c.everyENI(nl))
 	}
-	if err := nl.reclaim(c.log); err != nil {
+	if err := nl.reclaim(l, c.log); err != nil {
 		return hwaddr{}, err
 	}
 	if c.imds.routed() {

@@ -299,7 +299,7 @@ func (n *loan) inUse(undo message) bool {
 func indexOf(m message) int32 { return int32(binary.NativeEndian.Uint32(m.body[4:])) }
 
 // reclaim gives back what an eni0 that was killed had borrowed.
-func (c *rtnl) reclaim(log logger) error {
+func (c *rtnl) reclaim(l *limit, log logger) error {
 	addresses, err := c.addresses()
 	if err != nil {
 		return err
@@ -308,6 +308,7 @@ func (c *rtnl) reclaim(log logger) error {
 		if a.bits != 32 || a.proto != loanProto && a.proto != loanProtoDown {
 			continue // somebody else's
 		}
+		l.heed() // all of it, or none
 		n := &loan{nl: c, log: log, on: fmt.Sprintf("index %d", a.index)}
 		if a.proto == loanProtoDown {
 			n.undo = append(n.undo, setLink(a.index, "", 0, unix.IFF_UP))
