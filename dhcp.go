@@ -91,15 +91,16 @@ type ip4Route struct {
 
 // gateway says by which router an address is reached with the lease; 0.0.0.0: it is on the link.
 func (l lease) gateway(to ip4) ip4 {
-	// RFC 3442: "the DHCP client MUST ignore the Router option" where there is this one.
-	if l.routes == nil && to.within(l.addr, l.mask) && l.mask != (ip4{}) {
-		return ip4{}
+	routes := l.routes
+	if routes == nil { // RFC 3442: "the DHCP client MUST ignore the Router option" where there is the other
+		routes = []ip4Route{{via: l.router}}
 	}
-	via, best := l.router, -1
-	if l.routes != nil {
-		via = ip4{}
+	if l.mask != (ip4{}) {
+		routes = append([]ip4Route{{to: l.addr, mask: l.mask}}, routes...)
 	}
-	for _, r := range l.routes {
+	var via ip4
+	best := -1
+	for _, r := range routes {
 		if n := r.bits(); to.within(r.to, r.mask) && n > best {
 			via, best = r.via, n
 		}
@@ -121,8 +122,9 @@ type dhcpQuery struct {
 	kind    byte // dhcpDiscover or dhcpRequest
 	client  hwaddr
 	xid     uint32
-	seconds uint16 // since the client began
-	offer   lease  // of a request: what it takes
+	began   time.Time // when the client did
+	seconds uint16    // since then, as of the last discover
+	offer   lease     // of a request: what it takes
 }
 
 // frame lays out q as an Ethernet frame for everybody on the link.
@@ -188,8 +190,7 @@ var (
 	errBadFrame = errors.New("dhcp: malformed")
 )
 
-// parseFrame reads a server's answer to q out of an Ethernet frame. The checksum of UDP is not looked at:
-// a frame from the same host has none yet (packet(7), TP_STATUS_CSUMNOTREADY).
+// parseFrame reads a server's answer to q out of an Ethernet frame.
 func (q dhcpQuery) parseFrame(b []byte) (lease, error) {
 	if len(b) < 14+20 || binary.BigEndian.Uint16(b[12:]) != unix.ETH_P_IP {
 		return lease{}, errNotDHCP
@@ -209,10 +210,18 @@ func (q dhcpQuery) parseFrame(b []byte) (lease, error) {
 	if ip[9] != unix.IPPROTO_UDP || fragment != 0 || fromTo != 67<<16|68 {
 		return lease{}, errNotDHCP
 	}
-	if length < 8 || length > len(udp) {
+	if length < 8 || length > len(udp) || !summed(ip[12:20], udp[:length]) {
 		return lease{}, errBadFrame
 	}
 	return q.parse(udp[8:length])
+}
+
+// summed reports whether the checksum of UDP is right, or none. A frame that a virtual link brings from the
+// same host has only that of its pseudo header yet (packet(7), TP_STATUS_CSUMNOTREADY).
+func summed(addresses, udp []byte) bool {
+	sum := binary.BigEndian.Uint16(udp[6:])
+	pseudo := append(append([]byte(nil), addresses...), 0, unix.IPPROTO_UDP, udp[4], udp[5])
+	return sum == 0 || sum == ^checksum(pseudo) || checksum(append(pseudo, udp...)) == 0
 }
 
 // parse reads a server's answer to q.
@@ -386,13 +395,12 @@ var errNoAnswer = errors.New("no answer")
 // obtain gets a lease: the four messages, again and again until l ends. A NAK, or a server that
 // falls silent after its offer, starts over.
 func obtain(l *limit, conn wire, client hwaddr) (lease, error) {
-	start := time.Now()
+	began := time.Now()
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
-		// RFC 2131, 4.4.1: a request has the xid and the seconds of its discover.
-		q := dhcpQuery{kind: dhcpDiscover, client: client, xid: rand.Uint32(), seconds: uint16(min(time.Since(start)/time.Second, 0xffff))}
+		q := dhcpQuery{kind: dhcpDiscover, client: client, xid: rand.Uint32(), began: began}
 		offer, err := q.ask(l, conn, 0)
 		if err != nil {
-			return lease{}, fmt.Errorf("dhcp: discover: %w in %v", err, time.Since(start).Round(time.Millisecond))
+			return lease{}, fmt.Errorf("dhcp: discover: %w in %v", err, time.Since(began).Round(time.Millisecond))
 		}
 		q.kind, q.offer = dhcpRequest, offer
 		ack, err := q.ask(l, conn, requestTries)
@@ -411,10 +419,12 @@ func obtain(l *limit, conn wire, client hwaddr) (lease, error) {
 }
 
 // ask sends q until a good answer comes: at most so many times, unless that is 0, and until l ends.
-func (q dhcpQuery) ask(l *limit, conn wire, tries int) (lease, error) {
-	frame := q.frame()
+func (q *dhcpQuery) ask(l *limit, conn wire, tries int) (lease, error) {
 	for n, wait := 1, firstWait; ; n, wait = n+1, min(2*wait, maxWait) {
-		if _, err := conn.Write(frame); err != nil {
+		if q.kind == dhcpDiscover { // RFC 2131, 4.4.1: a request has the xid and the seconds of its discover
+			q.seconds = uint16(min(time.Since(q.began)/time.Second, 0xffff))
+		}
+		if _, err := conn.Write(q.frame()); err != nil {
 			return lease{}, patience(err)
 		}
 		answer, err := q.listen(l, conn, spread(wait))

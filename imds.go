@@ -189,7 +189,7 @@ type race struct {
 	running sync.WaitGroup
 	mu      sync.Mutex
 	good    *answer
-	table   error   // what the routing table's way came to: it speaks for all, if there is one
+	table   error   // what the routing table's way came to, if that was tried: it speaks for all, if there is one
 	others  []error // what the others came to
 	devices int     // how many are asked by
 	finals  int     // how many of them say that IMDS will not answer
@@ -238,7 +238,7 @@ func (r *race) result() ([]byte, error) {
 	switch {
 	case r.good != nil:
 		return r.good.body, r.good.err
-	case errors.Is(r.table, unix.ENETUNREACH) && r.others != nil:
+	case r.table == nil || errors.Is(r.table, unix.ENETUNREACH) && r.others != nil:
 		return nil, errors.Join(r.others...)
 	}
 	return nil, r.table

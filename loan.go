@@ -34,14 +34,12 @@ type borrower struct {
 	log  logger
 }
 
-// ask asks by every ENI, those too that are probed meanwhile, and by the routing table's way, should
-// somebody configure the network after all. It goes on until an answer, until an error that is
-// final by every ENI, or until l ends. Then all is given back, and no goroutine is left.
-func (b borrower) ask(l *limit, nl *rtnl) ([]byte, error) {
+// ask asks by every ENI, those too that are probed meanwhile. It goes on until an answer, until an error
+// that is final by every ENI, or until whole ends. Then all is given back, and no goroutine is left.
+func (b borrower) ask(whole *limit, nl *rtnl) ([]byte, error) {
 	start := time.Now()
-	l, end := l.inner()
+	l, end := whole.inner()
 	r := newRace(end)
-	r.run("", func() ([]byte, error) { return b.imds.persist(l, "", b.q, func() {}) })
 	begun := map[int32]bool{}
 	err := await(l, func() (bool, error) {
 		links, err := nl.links()
@@ -67,8 +65,8 @@ func (b borrower) ask(l *limit, nl *rtnl) ([]byte, error) {
 	})
 	end()
 	body, unanswered := r.result()
-	if unanswered != nil && len(begun) == 0 {
-		err = errors.Join(err, errors.New("there is no ENI to borrow a network by"))
+	if len(begun) == 0 {
+		unanswered = errors.New("imds: there is no ENI to borrow a network by")
 	}
 	if unanswered != nil {
 		return nil, errors.Join(unanswered, err)
@@ -282,17 +280,20 @@ func gone(err error) bool {
 	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ESRCH)
 }
 
-// inUse reports whether somebody else has come to use the link that undo would take down: it has an address
-// that is not one of those which IPv6 gives by itself.
+// inUse reports whether somebody else has come to use the link that undo would take down: it is a port of
+// another, or has an address that is not one of those which IPv6 gives by itself.
 func (n *loan) inUse(undo message) bool {
+	e, gone := n.link(indexOf(undo))
 	addresses, err := n.nl.addresses()
 	used := slices.ContainsFunc(addresses, func(a address) bool {
-		return a.index == indexOf(undo) && a.scope != unix.RT_SCOPE_LINK && a.proto != ifaProtoRA
+		automatic := a.ipv6 && (a.scope == unix.RT_SCOPE_LINK || a.proto == ifaProtoRA)
+		return a.index == indexOf(undo) && !automatic
 	})
-	if err != nil || used {
-		n.log.warn("%s: stays up: somebody else has given it an address", n.on)
+	used = used || err != nil || gone == nil && e.master != 0
+	if used {
+		n.log.warn("%s: stays up: somebody else has come to use it", n.on)
 	}
-	return err != nil || used
+	return used
 }
 
 // indexOf is the link that a request about a link or an address is about.
