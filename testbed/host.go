@@ -43,9 +43,9 @@ func host(ctx context.Context, args []string) int {
 		return launches(ctx, o)
 	case o.shell:
 		dropInterrupts()
-		return enter(ctx, "shell", order)
+		return enter(ctx, "shell", order, o.stage())
 	default:
-		return enter(ctx, "show", order)
+		return enter(ctx, "show", order, o.stage())
 	}
 }
 

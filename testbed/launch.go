@@ -23,9 +23,9 @@ func tryLaunch(ctx context.Context, seed, enis string) int {
 		log.Print(err)
 		return 1
 	}
-	order, dice := draw(s, n)
+	order, stage, dice := draw(s, n)
 	var out bytes.Buffer
-	return onInstance(formatOrder(order), &out, func(t *trial) (bool, error) {
+	return onInstance(formatOrder(order), stage, &out, func(t *trial) (bool, error) {
 		if err := t.clutter(dice); err != nil {
 			return false, err
 		}
@@ -41,20 +41,30 @@ func tryLaunch(ctx context.Context, seed, enis string) int {
 	})
 }
 
-// draw picks the order of a launch's ENIs, and returns the dice for what is on its links. enis 0 is
-// any number of them.
-func draw(seed uint64, enis int) ([]int, *rand.Rand) {
-	dice := rand.New(rand.NewPCG(seed, 0))
+// draw picks the order of a launch's ENIs, and how far it has got, and returns the dice for what is on
+// its links. enis 0 is any number of them.
+func draw(seed uint64, enis int) (order []int, stage string, dice *rand.Rand) {
+	dice = rand.New(rand.NewPCG(seed, 0))
 	if enis == 0 {
 		enis = fewest + dice.IntN(most-fewest+1)
 	}
-	return dice.Perm(enis), dice
+	order, stage = dice.Perm(enis), late
+	if dice.IntN(2) == 0 {
+		stage = early
+	}
+	return order, stage, dice
 }
 
-// clutter puts on each link some of what people put on links.
+// clutter puts on each link some of what people put on links or, early in a boot, makes some of the
+// trouble that there is then.
 func (t *trial) clutter(dice *rand.Rand) error {
+	choose := t.things
+	if t.early() {
+		choose = t.troubles
+		t.Metadata().Refuse(dice.IntN(3))
+	}
 	for at, device := range t.order {
-		for _, thing := range t.things(fmt.Sprintf("eth%d", at), device) {
+		for _, thing := range choose(fmt.Sprintf("eth%d", at), device) {
 			if dice.IntN(2) == 0 {
 				continue // not on this one
 			}
@@ -102,4 +112,20 @@ func (t *trial) things(name string, device int) []func() error {
 			ec2.AddRoute(ec2.Route{Dev: name, Dst: net6(1).Masked(), Via: net6(0).Addr().Next()}),
 			ec2.AddNeighbour(name, net6(0).Addr().Next(), [6]byte{0x0a, 1, 1, 1, 1, d}))
 	})
+}
+
+// troubles are what there may be early in a boot: each of them makes one.
+func (t *trial) troubles(name string, device int) []func() error {
+	server := t.DHCP(device)
+	own := netip.PrefixFrom(t.Addr(device), 32)
+	do := func(f func()) func() error { return func() error { f(); return nil } }
+	return []func() error{
+		func() error { return ec2.AddAltname(name, fmt.Sprintf("eni-%017x", device+1)) },
+		func() error { return ec2.SetUp(name, true) },
+		func() error { return ec2.AddRule(ec2.Rule{From: own, Table: 10000, Priority: 10000 + uint32(device)}) },
+		do(func() { server.Give(t.LinkLocalLease(device)) }), // a subnet without IPv4
+		do(func() { server.Garbage(true) }),
+		do(func() { server.Silent(1) }),
+		do(func() { server.Refuse(1) }),
+	}
 }

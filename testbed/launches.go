@@ -15,6 +15,7 @@ import (
 type result struct {
 	seed  uint64 // launches it again
 	order []int  // 2,0,1
+	stage string // early
 	said  string // what it said, if it failed
 	err   error  // how it ended: nil if all came out right
 }
@@ -79,15 +80,16 @@ func results(ctx context.Context, o options) <-chan result {
 
 // launch tries one launch, in namespaces of its own.
 func launch(ctx context.Context, seed uint64, enis int) result {
-	order, _ := draw(seed, enis)
+	order, stage, _ := draw(seed, enis)
 	said, err := isolated(ctx, "launch", strconv.FormatUint(seed, 10), strconv.Itoa(enis)).CombinedOutput()
-	return result{seed, order, string(said), err}
+	return result{seed, order, stage, string(said), err}
 }
 
 // A tally counts launches.
 type tally struct {
 	want     int // how many there are to be
 	done     int
+	early    int // of done, how many were early in their boot
 	wrong    int // of done, how many came up in the wrong order
 	fixed    int // of wrong, how many were put right
 	verified int // of done, how many came out right
@@ -98,6 +100,9 @@ type tally struct {
 // add counts one launch, and shows how far we are.
 func (s *tally) add(r result) {
 	s.done++
+	if r.stage == early {
+		s.early++
+	}
 	wrong := r.order[0] != 0
 	if wrong {
 		s.wrong++
@@ -127,8 +132,8 @@ func (s *tally) clear() {
 // report says what went wrong with a launch, and how to see it again.
 func (s *tally) report(r result, o options) {
 	s.clear()
-	fmt.Printf("This launch, in the order %s, did not come out right:\n%s\nSee it again: go run ./testbed -launches 1 -seed %d",
-		formatOrder(r.order), r.said, r.seed)
+	fmt.Printf("This launch, in the order %s, %s, did not come out right:\n%s\n"+
+		"See it again: go run ./testbed -launches 1 -seed %d", formatOrder(r.order), r.stage, r.said, r.seed)
 	if o.enis != 0 {
 		fmt.Printf(" -enis %d", o.enis)
 	}
@@ -141,8 +146,8 @@ func (s *tally) conclude(o options) int {
 		return 1 // and somebody has said why
 	}
 	s.clear()
-	fmt.Printf("%d launches: %d wrong at launch, %d fixed, %d verified, %.1f s, seed %d\n",
-		s.done, s.wrong, s.fixed, s.verified, time.Since(s.begin).Seconds(), o.seed)
+	fmt.Printf("%d launches: %d early in the boot, %d wrong at launch, %d fixed, %d verified, %.1f s, seed %d\n",
+		s.done, s.early, s.wrong, s.fixed, s.verified, time.Since(s.begin).Seconds(), o.seed)
 	if s.verified < s.want {
 		return 1
 	}

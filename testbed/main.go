@@ -1,7 +1,7 @@
 // Testbed is a pocket EC2 to try eni0 in: namespaces, wires and servers, made in milliseconds and gone
 // with the program. It needs Go and nothing else; root only where user namespaces are for root only.
 //
-//	go run ./testbed [-enis N] [-order 2,0,1] [-sh]
+//	go run ./testbed [-enis N] [-order 2,0,1] [-boot] [-sh]
 //	go run ./testbed -launches N [-enis N] [-seed S]
 //
 // The first form launches an instance whose primary ENI came up as eth1, so that default traffic
@@ -10,11 +10,14 @@
 //
 //	-enis N      an instance with N ENIs (2 to 15)
 //	-order LIST  the device index of eth0, eth1, ...: 2,0,1 makes the primary ENI (0) eth1
+//	-boot        early in the boot: no network manager has run yet, every link is down, and fix has to
+//	             borrow a network by DHCP to ask IMDS
 //	-sh          runs nothing: leaves you inside with a shell, and eni0 on the PATH
 //
 // The second form launches N instances, each with its ENIs in random order and with routes, rules,
 // neighbours and next hops at random, and verifies each of them: only the names that had to change
-// have changed, and nothing but the default route with them.
+// have changed, and nothing but the default route with them. About half of them are early in their
+// boot, with what DHCP servers and IMDS do then at random: there nothing but names may have changed.
 //
 //	-seed S      the launches of the run that printed seed S
 //
@@ -55,9 +58,9 @@ func run(ctx context.Context, name string, args []string) int {
 	case name == inside && args[0] == "launch":
 		return tryLaunch(ctx, args[1], args[2])
 	case name == inside && args[0] == "shell":
-		return shell(ctx, args[1])
+		return shell(ctx, args[1], args[2])
 	case name == inside:
-		return show(ctx, args[1])
+		return show(ctx, args[1], args[2])
 	}
 	return host(ctx, args)
 }

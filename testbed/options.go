@@ -20,7 +20,22 @@ type options struct {
 	order    []int  // -order 2,0,1
 	launches int    // -launches 1000; 0 is one, to be shown
 	seed     uint64 // -seed 1: of the first launch; each has the next
+	boot     bool   // -boot
 	shell    bool   // -sh
+}
+
+// How far an instance has got.
+const (
+	early = "early" // nothing is configured
+	late  = "late"  // a network manager is at work
+)
+
+// stage is how far the instance is to have got.
+func (o options) stage() string {
+	if o.boot {
+		return early
+	}
+	return late
 }
 
 // parse reads the command line. An error of it is one line.
@@ -35,6 +50,7 @@ func parse(args []string) (options, error) {
 	})
 	f.IntVar(&o.launches, "launches", 0, "`N` launches in random order, each verified")
 	f.Uint64Var(&o.seed, "seed", rand.Uint64N(1e9), "the launches of the run that printed seed `S`")
+	f.BoolVar(&o.boot, "boot", false, "early in the boot, with no network yet")
 	f.BoolVar(&o.shell, "sh", false, "leave me inside with a shell")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -58,8 +74,8 @@ func (o *options) check(given map[string]bool, rest []string) error {
 		return fmt.Errorf("-order names %d ENIs, but -enis %d", len(o.order), o.enis)
 	case given["launches"] && o.launches < 1:
 		return fmt.Errorf("-launches %d: want at least 1", o.launches)
-	case given["launches"] && (given["sh"] || given["order"]):
-		return errors.New("-launches goes with neither -sh nor -order: its launches are random")
+	case given["launches"] && (given["sh"] || given["order"] || given["boot"]):
+		return errors.New("-launches goes with none of -sh, -order and -boot: its launches are random")
 	case given["seed"] && !given["launches"]:
 		return errors.New("-seed goes with -launches")
 	}
@@ -110,7 +126,7 @@ func formatOrder(order []int) string {
 
 // printUsage is the answer to -h.
 func printUsage(f *flag.FlagSet) {
-	fmt.Println("usage: go run ./testbed [-enis N] [-order 2,0,1] [-sh]\n" +
+	fmt.Println("usage: go run ./testbed [-enis N] [-order 2,0,1] [-boot] [-sh]\n" +
 		"       go run ./testbed -launches N [-enis N] [-seed S]")
 	f.VisitAll(func(f *flag.Flag) {
 		name, usage := flag.UnquoteUsage(f)

@@ -10,16 +10,20 @@ import (
 )
 
 // shell leaves the user on an instance, with eni0 on the PATH. What the shell ends with is not judged.
-func shell(ctx context.Context, order string) int {
+func shell(ctx context.Context, order, stage string) int {
 	dropInterrupts()
-	return onInstance(order, os.Stdout, func(t *trial) (bool, error) {
+	return onInstance(order, stage, os.Stdout, func(t *trial) (bool, error) {
 		before, err := look()
 		if err != nil {
 			return false, err
 		}
-		fmt.Printf("You are root on an EC2 instance: its primary ENI, %s, is called %s, and default traffic leaves by %s.\n"+
+		world := "no network is configured yet"
+		if stage == late {
+			world = fmt.Sprintf("default traffic leaves by %s", before.leaves)
+		}
+		fmt.Printf("You are root on an EC2 instance: its primary ENI, %s, is called %s, and %s.\n"+
 			"Try: eni0 check, eni0 fix, eni0 check, eni0 help. The end of this shell is the end of the instance.\n",
-			t.Addr(0), t.nameOf(before, 0), before.leaves)
+			t.hex(0), t.nameOf(before, 0), world)
 		cmd := command(ctx, cmp.Or(os.Getenv("SHELL"), "sh"))
 		cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGHUP) } // bash(1): SIGTERM is ignored
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -11,8 +12,8 @@ import (
 
 // show runs check, fix and check on one instance, and shows it before and after. It returns the exit
 // code of the program.
-func show(ctx context.Context, order string) int {
-	return onInstance(order, os.Stdout, func(t *trial) (bool, error) { return t.demonstrate(ctx) })
+func show(ctx context.Context, order, stage string) int {
+	return onInstance(order, stage, os.Stdout, func(t *trial) (bool, error) { return t.demonstrate(ctx) })
 }
 
 // demonstrate is the show itself. It tells whether all came out right.
@@ -29,14 +30,18 @@ func (t *trial) demonstrate(ctx context.Context) (bool, error) {
 	}
 	fmt.Print("\nNow:\n\n")
 	t.draw(after, before)
-	conclude(faults, len(after.state))
+	t.conclude(faults, len(after.state))
 	return len(faults) == 0, nil
 }
 
 // story says what the instance is an example of.
 func (t *trial) story() string {
-	if !t.wrong() {
+	switch {
+	case !t.wrong():
 		return "They came up in the right order: there is nothing to do."
+	case t.early():
+		return "As in one launch of 10,000 they came up in the wrong order.\n" +
+			"No network is configured yet: every link is down, and whatever is called eth0 would be given the default route."
 	}
 	return "As in one launch of 10,000 they came up in the wrong order,\n" +
 		"and whatever is called eth0 was given the default route:"
@@ -61,9 +66,17 @@ func (t *trial) draw(now, before snapshot) {
 		if device == 0 {
 			role = "PRIMARY"
 		}
-		line := fmt.Sprintf("  %-10s %-19s %-11s %-11s%s", name, t.hex(device), t.Addr(device), role, t.notes(now, before, device))
+		line := fmt.Sprintf("  %-10s %-19s %-11s %-11s%s", name, t.hex(device), t.ipv4(device), role, t.notes(now, before, device))
 		fmt.Println(strings.TrimRight(line, " "))
 	}
+}
+
+// ipv4 is the address of an ENI, in words.
+func (t *trial) ipv4(device int) string {
+	if t.early() {
+		return "none"
+	}
+	return t.Addr(device).String()
 }
 
 // notes says of an ENI what is not in its columns: its name before, and that default traffic leaves by it.
@@ -72,7 +85,7 @@ func (t *trial) notes(now, before snapshot, device int) string {
 	if name := t.nameOf(before, device); name != t.nameOf(now, device) {
 		was = "was " + name
 	}
-	if now.leaves != t.Addr(device) {
+	if now.leaves != t.Addr(device) || t.early() {
 		return was
 	}
 	colour := red
@@ -102,13 +115,21 @@ func meaning(code int) string {
 }
 
 // conclude says how it came out.
-func conclude(faults []string, things int) {
-	if len(faults) == 0 {
-		fmt.Printf("\n%s eth0 is the primary ENI, and default traffic leaves by it. Nothing else has changed:\n"+
-			"%d addresses, routes, neighbours and rules were compared.\n", paint(green, "It came out right:"), things)
+func (t *trial) conclude(faults []string, things int) {
+	if len(faults) > 0 {
+		fmt.Printf("\n%s\n  %s\n", paint(red, "It did NOT come out right:"), strings.Join(faults, "\n  "))
 		return
 	}
-	fmt.Printf("\n%s\n  %s\n", paint(red, "It did NOT come out right:"), strings.Join(faults, "\n  "))
+	now := "and default traffic leaves by it"
+	if t.early() {
+		now = "and no link is up"
+		for device, types := range t.served() {
+			fmt.Printf("\nDHCP at %s saw: %s", t.hex(device), cmp.Or(strings.Join(types, ", "), "nothing"))
+		}
+		fmt.Println()
+	}
+	fmt.Printf("\n%s eth0 is the primary ENI, %s. Nothing else has changed:\n"+
+		"%d links, addresses, routes, neighbours and rules were compared.\n", paint(green, "It came out right:"), now, things)
 }
 
 // The colours of a terminal: ECMA-48, SGR.

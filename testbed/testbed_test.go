@@ -30,8 +30,10 @@ func TestParse(t *testing.T) {
 		{"-order 1,eth0", options{}, `"eth0" is no device index`},
 		{"-order 1,0 -enis 3", options{}, "-order names 2 ENIs, but -enis 3"},
 		{"-launches 0", options{}, "at least 1"},
-		{"-launches 2 -sh", options{}, "goes with neither"},
-		{"-launches 2 -order 1,0", options{}, "goes with neither"},
+		{"-boot", options{order: []int{1, 0}, boot: true}, ""},
+		{"-launches 2 -sh", options{}, "goes with none of"},
+		{"-launches 2 -order 1,0", options{}, "goes with none of"},
+		{"-launches 2 -boot", options{}, "goes with none of"},
 		{"-seed 1", options{}, "goes with -launches"},
 		{"-x", options{}, "not defined: -x"},
 		{"eth0", options{}, `unexpected argument "eth0"`},
@@ -53,12 +55,17 @@ func TestParse(t *testing.T) {
 }
 
 func TestDraw(t *testing.T) {
+	stages := make(map[string]int)
 	for seed := range uint64(100) {
-		order, _ := draw(seed, 0)
-		again, _ := draw(seed, 0)
-		if _, err := parseOrder(formatOrder(order)); err != nil || !slices.Equal(order, again) {
-			t.Errorf("draw(%d, 0) = %v, then %v, %v", seed, order, again, err)
+		order, stage, _ := draw(seed, 0)
+		again, stageAgain, _ := draw(seed, 0)
+		if _, err := parseOrder(formatOrder(order)); err != nil || !slices.Equal(order, again) || stage != stageAgain {
+			t.Errorf("draw(%d, 0) = %v, %s, then %v, %s, %v", seed, order, stage, again, stageAgain, err)
 		}
+		stages[stage]++
+	}
+	if stages[early] < 25 || stages[late] < 25 {
+		t.Errorf("of 100 launches %v, want about half of each", stages)
 	}
 }
 
@@ -91,6 +98,48 @@ func TestJudge(t *testing.T) {
 	} {
 		if got := tr.judge(before, c.after); len(got) != c.want {
 			t.Errorf("%s: judge() = %q, want %d faults", c.world, got, c.want)
+		}
+	}
+}
+
+func TestJudgeEarly(t *testing.T) {
+	const mac0, mac1 = "0a:ff:00:00:00:01", "0a:ff:00:00:00:02"
+	tr := &trial{Instance: new(ec2.Instance), order: []int{1, 0}}
+	names := func(eth0, eth1 string) map[string]string {
+		return map[string]string{"": "lo", eth0: "eth0", eth1: "eth1"}
+	}
+	before := snapshot{names: names(mac1, mac0), state: []string{"link 2/" + mac1 + " down", "rule"}}
+	borrowed := netip.MustParseAddr("10.0.1.10")
+	for _, c := range []struct {
+		world string
+		after snapshot
+		want  int // faults
+	}{
+		{"as it should be", snapshot{names(mac0, mac1), netip.Addr{}, before.state}, 0},
+		{"nothing done", before, 2},
+		{"a link left up", snapshot{names(mac0, mac1), netip.Addr{}, []string{"link 2/" + mac1 + " up", "rule"}}, 2},
+		{"a network left behind", snapshot{names(mac0, mac1), borrowed, append([]string{"route default"}, before.state...)}, 2},
+	} {
+		if got := tr.judge(before, c.after); len(got) != c.want {
+			t.Errorf("%s: judge() = %q, want %d faults", c.world, got, c.want)
+		}
+	}
+}
+
+func TestReleased(t *testing.T) {
+	for _, c := range []struct {
+		world  string
+		served [][]string
+		want   int // faults
+	}{
+		{"one was asked", [][]string{{"DISCOVER", "DISCOVER", "REQUEST"}, nil}, 0},
+		{"nobody was", [][]string{nil, nil}, 1},
+		{"no answer was taken", [][]string{{"DISCOVER"}, {"DISCOVER"}}, 1},
+		{"an address was released", [][]string{nil, {"DISCOVER", "REQUEST", "RELEASE"}}, 1},
+		{"not DHCP at all", [][]string{{"NOTHING", "DISCOVER", "REQUEST"}}, 1},
+	} {
+		if got := released(c.served); len(got) != c.want {
+			t.Errorf("%s: released() = %q, want %d faults", c.world, got, c.want)
 		}
 	}
 }

@@ -10,29 +10,33 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"eni0/testbed/ec2"
 )
 
-// A trial is an instance with a network manager, and eni0 at work in it.
+// A trial is an instance, with a network manager or before there is one, and eni0 at work in it.
 type trial struct {
 	*ec2.Instance
-	manager *ec2.Manager
-	order   []int     // the device index of eth0, eth1, ...
-	out     io.Writer // for what eni0 says
+	manager *ec2.Manager // nil early in the boot
+	order   []int        // the device index of eth0, eth1, ...
+	out     io.Writer    // for what eni0 says
 }
 
 // onInstance launches an instance in this process's namespace, has fn tell whether all is right in
 // it, and returns the program's exit code.
-func onInstance(order string, out io.Writer, fn func(*trial) (bool, error)) int {
-	t, err := newTrial(order, out)
+func onInstance(order, stage string, out io.Writer, fn func(*trial) (bool, error)) int {
+	t, err := newTrial(order, stage, out)
 	if err != nil {
 		complain(err)
 		return 1
 	}
 	right, err := fn(t)
 	// The instance ends with this process, and sooner than it could be closed.
-	if err := errors.Join(err, t.manager.Close()); err != nil {
+	if !t.early() {
+		err = errors.Join(err, t.manager.Close())
+	}
+	if err != nil {
 		log.Print(err)
 		return 1
 	}
@@ -42,8 +46,8 @@ func onInstance(order string, out io.Writer, fn func(*trial) (bool, error)) int 
 	return 0
 }
 
-// newTrial launches the instance, and starts its network manager.
-func newTrial(order string, out io.Writer) (*trial, error) {
+// newTrial launches the instance, and starts its network manager if it is to have got that far.
+func newTrial(order, stage string, out io.Writer) (*trial, error) {
 	devices, err := parseOrder(order)
 	if err != nil {
 		return nil, err
@@ -52,24 +56,33 @@ func newTrial(order string, out io.Writer) (*trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := i.Manage()
-	if err != nil {
+	t := &trial{Instance: i, order: devices, out: out}
+	if stage == early {
+		return t, nil
+	}
+	if t.manager, err = i.Manage(); err != nil {
 		return nil, errors.Join(err, i.Close())
 	}
-	return &trial{i, m, devices, out}, nil
+	return t, nil
 }
+
+// early tells whether there is no network manager yet.
+func (t *trial) early() bool { return t.manager == nil }
 
 // wrong tells whether the ENIs came up in the wrong order.
 func (t *trial) wrong() bool { return t.order[0] != 0 }
 
 // A step is one command of a trial, and the exit code that is right for it.
 type step struct {
-	verb string // check
-	want int    // 10
+	args string // fix -names -timeout 10s
+	want int    // 0
 }
 
 // steps are the commands of a trial.
 func (t *trial) steps() []step {
+	if t.early() { // where nobody but fix makes a network to ask by
+		return []step{{"check -timeout 100ms", 1}, {"fix -names -timeout 10s", 0}, {"fix -names -timeout 10s", 0}}
+	}
 	before := 0
 	if t.wrong() {
 		before = 10 // names are wrong
@@ -80,30 +93,34 @@ func (t *trial) steps() []step {
 // carryOut runs the steps, and returns what they have made of before, and what is wrong with that.
 func (t *trial) carryOut(ctx context.Context, before snapshot) (after snapshot, faults []string, err error) {
 	for _, s := range t.steps() {
-		fmt.Fprintln(t.out, "\n"+paint(bold, "$ eni0 "+s.verb))
-		code, err := t.eni0(ctx, s.verb)
+		fmt.Fprintln(t.out, "\n"+paint(bold, "$ eni0 "+s.args))
+		code, err := t.eni0(ctx, s.args)
 		if err != nil {
 			return after, nil, err
 		}
 		fmt.Fprintln(t.out, paint(dim, fmt.Sprintf("[exit code %d: %s]", code, meaning(code))))
 		if code != s.want {
-			faults = append(faults, fmt.Sprintf("eni0 %s: exit code %d, want %d", s.verb, code, s.want))
+			faults = append(faults, fmt.Sprintf("eni0 %s: exit code %d, want %d", s.args, code, s.want))
 		}
 	}
-	t.manager.Hold() // now it is not in the middle of something
+	if t.early() {
+		faults = append(faults, released(t.served())...)
+	} else {
+		t.manager.Hold() // now it is not in the middle of something
+	}
 	after, err = look()
 	return after, append(faults, t.judge(before, after)...), err
 }
 
 // eni0 runs eni0, and returns its exit code.
-func (t *trial) eni0(ctx context.Context, verb string) (int, error) {
-	cmd := command(ctx, "eni0", verb)
+func (t *trial) eni0(ctx context.Context, args string) (int, error) {
+	cmd := command(ctx, "eni0", strings.Fields(args)...)
 	cmd.Stdout, cmd.Stderr = t.out, t.out
 	err := cmd.Run()
 	if code, ended := exitCode(err); ended {
 		return code, nil
 	}
-	return 0, fmt.Errorf("eni0 %s: %w", verb, err)
+	return 0, fmt.Errorf("eni0 %s: %w", args, err)
 }
 
 // A snapshot is the instance as the kernel has it.
@@ -148,7 +165,7 @@ func (t *trial) hex(device int) string {
 }
 
 // judge returns what is not as it should be after the last step, in words. Only two links may have
-// another name, and only the manager's default route may have moved.
+// another name, and only the manager's default route may have moved, if there is a manager.
 func (t *trial) judge(before, after snapshot) []string {
 	var faults []string
 	want := maps.Clone(before.names)
@@ -159,16 +176,56 @@ func (t *trial) judge(before, after snapshot) []string {
 			faults = append(faults, fmt.Sprintf("%s is called %q, want %q", mac, got, name))
 		}
 	}
-	if after.leaves != t.Addr(0) {
-		faults = append(faults, fmt.Sprintf("default traffic leaves by %s, want %s", after.leaves, t.Addr(0)))
+	if want := t.exit(); after.leaves != want {
+		faults = append(faults, fmt.Sprintf("default traffic leaves by %s, want %s", after.leaves, want))
 	}
 	for _, line := range difference(before.state, after.state) {
 		// Where the names were right nothing at all may change.
-		if !t.wrong() || !t.manager.Owns(line[len("- "):]) {
+		if t.early() || !t.wrong() || !t.manager.Owns(line[len("- "):]) {
 			faults = append(faults, line)
 		}
 	}
 	slices.Sort(faults)
+	return faults
+}
+
+// exit is the address that default traffic is to leave by: none where there is no network.
+func (t *trial) exit() netip.Addr {
+	if t.early() {
+		return netip.Addr{}
+	}
+	return t.Addr(0)
+}
+
+// served is what the DHCP servers have seen, by device index.
+func (t *trial) served() [][]string {
+	var all [][]string
+	for device := range t.order {
+		var types []string
+		for _, m := range t.DHCP(device).Seen() {
+			types = append(types, m.Type)
+		}
+		all = append(all, types)
+	}
+	return all
+}
+
+// released finds what is wrong with what the DHCP servers have seen: each asks for an address, and whoever
+// comes next at the boot gets the same, so it is never released.
+func released(served [][]string) []string {
+	var faults []string
+	asked := false
+	for device, types := range served {
+		asked = asked || slices.Contains(types, "REQUEST")
+		for _, typ := range types {
+			if typ != "DISCOVER" && typ != "REQUEST" {
+				faults = append(faults, fmt.Sprintf("device %d: DHCP saw %s", device, typ))
+			}
+		}
+	}
+	if !asked {
+		faults = append(faults, "no DHCP server has seen a REQUEST")
+	}
 	return faults
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -174,6 +175,9 @@ func TestServe(t *testing.T) {
 		{"metadata", i.Metadata(), hex(0)},
 		{"nothing", nil, "connection refused"},
 		{"metadata again", i.Metadata(), hex(0)},
+		{"when it was accepted", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, time.Since(Accepted(r)) < time.Minute)
+		}), "true"},
 		{"something else", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "huh") }), "huh"},
 		{"metadata at last", i.Metadata(), hex(0)},
 	} {
@@ -242,6 +246,10 @@ func TestState(t *testing.T) {
 		t.Errorf("State() = \n%s\nwant\n%s", got, want)
 	}
 	must(t, SetUp("eth0", false)) // device 1 by now
+	const link = "link 3/0a:ff:00:00:00:02 "
+	if got := state(t); !strings.Contains(before, link+"up ") || !strings.Contains(got, link+"down ") {
+		t.Errorf("a link that goes down makes\n%s\nof\n%s", got, before)
+	}
 	for line := range strings.SplitSeq(state(t), "\n") {
 		if strings.HasPrefix(line, "nexthop 12 ") {
 			t.Errorf("%q is there without its link", line)

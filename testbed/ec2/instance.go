@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os/exec"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +24,7 @@ const imds = "169.254.169.254"
 // the VPC with the router's address.
 type Instance struct {
 	enis     int          // their device indexes are 0 up to here
+	dhcp     []*DHCP      // by device index
 	vpc      *vpc         // nil when closed
 	metadata *Metadata    // whether it is served or not
 	server   *http.Server // nil while nothing listens
@@ -42,7 +46,10 @@ func Launch(order []int) (*Instance, error) {
 		return nil, err
 	}
 	i := &Instance{enis: len(order), vpc: v, metadata: NewMetadata(len(order))}
-	if err := errors.Join(i.plug(order), i.Do(i.route), i.Serve(i.metadata)); err != nil {
+	for device := range i.enis {
+		i.dhcp = append(i.dhcp, &DHCP{i: i, device: device, lease: i.Lease(device)})
+	}
+	if err := errors.Join(i.Do(i.route), i.plug(order), i.Serve(i.metadata)); err != nil {
 		return nil, errors.Join(err, i.Close())
 	}
 	return i, nil
@@ -62,51 +69,61 @@ func permutation(order []int) error {
 	return nil
 }
 
-// plug makes the ENIs, in the order of their names.
+// plug plugs in the ENIs, in the order of their names.
 func (i *Instance) plug(order []int) error {
 	for at, device := range order {
-		err := AddVeth(fmt.Sprintf("eth%d", at), i.MAC(device), wire(device), int(i.vpc.netns.Fd()))
-		if err != nil {
+		if err := i.Plug(device, fmt.Sprintf("eth%d", at)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// route makes the VPC's side: the routers, and the address that metadata answers at. That is on lo: it
-// is the same by every wire, and each router answers for it.
+// route makes metadata's address. It is on lo: it is the same by every wire, and each router answers
+// for it.
 func (i *Instance) route() error {
-	if err := AddAddr("lo", netip.PrefixFrom(netip.MustParseAddr(imds), 32)); err != nil {
-		return err
-	}
-	for device := range i.enis {
-		err := errors.Join(noIPv6(wire(device)), SetUp(wire(device), true),
-			AddAddr(wire(device), netip.PrefixFrom(i.Router(device), 24)))
-		if err != nil {
-			return err
-		}
-	}
-	return SetUp("lo", true)
+	return errors.Join(AddAddr("lo", netip.PrefixFrom(netip.MustParseAddr(imds), 32)), SetUp("lo", true))
 }
 
-// Close ends what serves and takes the VPC away, and with it every ENI. A second Close does nothing.
+// Plug plugs an ENI in that is not there, for it was unplugged. The kernel gives it that name, and an
+// index that no link has had.
+func (i *Instance) Plug(device int, name string) error {
+	if err := AddVeth(name, i.MAC(device), wire(device), int(i.vpc.netns.Fd())); err != nil {
+		return err
+	}
+	err := i.Do(func() error { return i.wire(device) })
+	return errors.Join(err, i.DHCP(device).Serve(true))
+}
+
+// wire makes the VPC's side of an ENI: the router, also for what has a link-local address, and the way
+// back to that.
+func (i *Instance) wire(device int) error {
+	name := wire(device)
+	return errors.Join(noIPv6(name), SetUp(name, true),
+		AddAddr(name, netip.PrefixFrom(i.Router(device), 24)),
+		AddAddr(name, netip.PrefixFrom(linkLocalServer, 32)),
+		AddRoute(Route{Dev: name, Dst: netip.PrefixFrom(linkLocal(device), 32)}))
+}
+
+// Unplug pulls an ENI out. With it go its addresses and routes.
+func (i *Instance) Unplug(device int) error {
+	return errors.Join(i.DHCP(device).Serve(false), i.Do(func() error { return Delete(wire(device)) }))
+}
+
+// Close ends what serves and takes the VPC away, and with it every ENI: at once, where the end of their
+// namespace would do so at some time. A second Close does nothing.
 func (i *Instance) Close() error {
 	if i.vpc == nil {
 		return nil
 	}
-	err := errors.Join(i.Serve(nil), i.Do(i.unplug), i.vpc.close())
-	i.vpc = nil
-	return err
-}
-
-// unplug deletes the ENIs at once, where the end of their namespace would do so at some time.
-func (i *Instance) unplug() error {
-	var errs []error
+	errs := []error{i.Serve(nil)}
 	for device := range i.enis {
-		if err := Delete(wire(device)); !errors.Is(err, unix.ENODEV) {
+		if err := i.Unplug(device); !errors.Is(err, unix.ENODEV) { // it was out already
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, i.vpc.close())
+	i.vpc = nil
 	return errors.Join(errs...)
 }
 
@@ -136,6 +153,10 @@ func (i *Instance) Metadata() *Metadata { return i.metadata }
 // no other goroutines, no t.Fatal, and no further Do.
 func (i *Instance) Do(fn func() error) error { return i.vpc.do(fn) }
 
+// Start starts a command in the VPC, behind all wires. Another DHCP server would be one: dnsmasq runs there
+// with -d --no-ping --port=0 --bind-interfaces --interface=wire0, once the own one does not serve there.
+func (i *Instance) Start(cmd *exec.Cmd) error { return i.Do(cmd.Start) }
+
 // Serve makes h answer at http://169.254.169.254 in place of what did; with nil nothing listens
 // there, and connections are refused.
 func (i *Instance) Serve(h http.Handler) error {
@@ -155,10 +176,24 @@ func (i *Instance) Serve(h http.Handler) error {
 	if err != nil {
 		return err
 	}
-	// A client that goes away, or a fault that a test makes, is nothing to log.
-	i.server = &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
+	i.server = &http.Server{
+		Handler:  h,
+		ErrorLog: log.New(io.Discard, "", 0), // a client that goes away, or a fault that a test makes, is nothing to log
+		ConnContext: func(c context.Context, _ net.Conn) context.Context {
+			return context.WithValue(c, accepted{}, time.Now())
+		},
+	}
 	go i.server.Serve(i.listener) // until it is closed
 	return nil
+}
+
+// accepted is the key to when a request's connection was accepted.
+type accepted struct{}
+
+// Accepted is when a request to what Serve serves began to be work for the server.
+func Accepted(r *http.Request) time.Time {
+	at, _ := r.Context().Value(accepted{}).(time.Time)
+	return at
 }
 
 // Settle waits until every ENI whose near end is up carries frames: for the other end of a veth pair

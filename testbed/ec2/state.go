@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// State returns every address, route, permanent neighbour, policy rule and next-hop object of the
+// State returns every link, address, route, permanent neighbour, policy rule and next-hop object of the
 // calling thread's namespace, in all tables and both families, one line each, sorted. Links are named
 // by index and address, never by name; a rule's iif and oif are names and stay so. What changes by
 // itself is left out: lifetimes, carrier, duplicate address detection, multicast; and so are labels
@@ -29,6 +29,7 @@ func State() ([]string, error) {
 		line func(header []byte, a map[uint16][]byte) string
 		size int // of the header
 	}{
+		{unix.RTM_GETLINK, w.state, unix.SizeofIfInfomsg},
 		{unix.RTM_GETADDR, w.address, unix.SizeofIfAddrmsg},
 		{unix.RTM_GETROUTE, w.route, unix.SizeofRtMsg},
 		{unix.RTM_GETNEIGH, w.neighbour, unix.SizeofNdMsg},
@@ -105,6 +106,17 @@ func lookAtLinks() (world, error) {
 // link names a link: "3/0a:ff:00:00:00:01".
 func (w world) link(index uint64) string {
 	return fmt.Sprintf("%d/%s", index, w[int(index)])
+}
+
+// state is the line of a struct ifinfomsg: family, a pad, type, index, flags, change.
+func (w world) state(h []byte, a map[uint16][]byte) string {
+	const byUser = unix.IFF_PROMISC | unix.IFF_ALLMULTI | unix.IFF_NOARP
+	state := "down"
+	if number(h[8:12])&unix.IFF_UP != 0 {
+		state = "up"
+	}
+	return fmt.Sprintf("link %s %s flags %x mtu %d", w.link(number(h[4:8])), state,
+		number(h[8:12])&byUser, number(a[unix.IFLA_MTU]))
 }
 
 // address is the line of a struct ifaddrmsg: family, prefix length, flags, scope, index.

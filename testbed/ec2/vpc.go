@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 // that thread are in it for good, whoever uses them.
 type vpc struct {
 	netns *os.File          // to send links there
+	out   int               // a packet socket for all wires: to close one takes the kernel milliseconds
 	found chan struct{}     // closed when the thread is found
 	jobs  chan func() error // closed to end the thread
 	done  chan error        // what a job came to; the first is the namespace itself
@@ -19,7 +21,7 @@ type vpc struct {
 
 // newVPC makes a namespace beside the one that the process is in.
 func newVPC() (*vpc, error) {
-	v := &vpc{found: make(chan struct{}), jobs: make(chan func() error), done: make(chan error)}
+	v := &vpc{out: -1, found: make(chan struct{}), jobs: make(chan func() error), done: make(chan error)}
 	go v.run()
 	if err := <-v.done; err != nil {
 		close(v.jobs)
@@ -53,8 +55,11 @@ func (v *vpc) unshare() error {
 		return os.NewSyscallError("unshare", err)
 	}
 	var err error
-	v.netns, err = os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()))
-	return err
+	if v.netns, err = os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())); err != nil {
+		return err
+	}
+	v.out, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0) // of no protocol: it receives nothing
+	return os.NewSyscallError("socket", err)
 }
 
 // do has the thread run one job.
@@ -66,5 +71,5 @@ func (v *vpc) do(job func() error) error {
 // close ends the thread.
 func (v *vpc) close() error {
 	close(v.jobs)
-	return v.netns.Close()
+	return errors.Join(os.NewSyscallError("close", unix.Close(v.out)), v.netns.Close())
 }
