@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -23,6 +25,10 @@ func TestMain(m *testing.M) {
 		eaten = touched(32 << 20)
 	case os.Args[2] == "fail":
 		os.Exit(3)
+	case os.Args[2] == "leave a link up":
+		if err := ec2.SetUp("eth0", true); err != nil {
+			os.Exit(1)
+		}
 	}
 	fmt.Println(strings.Join(os.Args[2:], " "))
 }
@@ -125,7 +131,7 @@ func TestCompare(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
-	w, err := newWorld(t.TempDir())
+	w, err := newWorld(t.TempDir(), 0, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,6 +150,78 @@ func TestCompare(t *testing.T) {
 		err := w.compare(3, contest{[]side{ours, test.theirs}, []pair{{"ours", "theirs", atMost(1, "")}}})
 		if got := fmt.Sprint(err); got != test.want {
 			t.Errorf("%s: compare() = %v, want %v", test.what, got, test.want)
+		}
+	}
+}
+
+func TestOnceWantsAllAsBefore(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	w, err := newWorld(t.TempDir(), 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ does, want string }{
+		{"nothing", "<nil>"},
+		{"leave a link up", "/0a:ff:00:00:00:01 down"},
+	} {
+		s := side{commands: func(names) [][]string { return [][]string{self(t, test.does)} }}
+		_, err := w.once(s)
+		if got := fmt.Sprint(err); !strings.Contains(got, test.want) {
+			t.Errorf("%s: once() = %v, want %q", test.does, got, test.want)
+		}
+	}
+}
+
+func TestDissect(t *testing.T) {
+	begin := time.Now()
+	at := func(n time.Duration) time.Time { return begin.Add(n) }
+	moments := []moment{{"DISCOVER", at(3), at(4)}, {"REQUEST", at(5), at(6)}, {"PUT", at(8), at(9)},
+		{"PUT", at(9), at(10)}, {"GET", at(10), at(12)}, {"GET", at(19), at(21)}}
+	first, err := firsts(moments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := dissection{[len(parts)]time.Duration{3, 1, 2, 1, 8}, 15, 5}
+	if got := dissect(begin, at(20), first); got != want {
+		t.Errorf("dissect() = %v, want %v", got, want)
+	}
+	if _, err := firsts(moments[:4]); err == nil {
+		t.Error("firsts() of moments without a GET = nil, want an error")
+	}
+}
+
+func TestMiddle(t *testing.T) {
+	var runs []dissection
+	for _, own := range []time.Duration{1000, 12, 1, 22} {
+		runs = append(runs, dissection{[len(parts)]time.Duration{own / 2, own / 2}, own, 2 * own})
+	}
+	want := dissection{[len(parts)]time.Duration{8, 8}, 17, 34}
+	if got := middle(runs); got != want {
+		t.Errorf("middle() = %v, want %v", got, want)
+	}
+}
+
+func TestGate(t *testing.T) {
+	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for _, test := range []struct{ status, put, get int }{{401, 200, 401}, {503, 503, 503}} {
+		g := &gate{Handler: ok, unready: unready{get: test.status}}
+		for _, ready := range []bool{false, true} {
+			g.open.Store(ready)
+			if ready {
+				test.put, test.get = 200, 200
+			}
+			for method, want := range map[string]int{"PUT": test.put, "GET": test.get} {
+				w := httptest.NewRecorder()
+				g.ServeHTTP(w, httptest.NewRequest(method, "/", nil))
+				if w.Code != want {
+					t.Errorf("%d, ready %v: %s = %d, want %d", test.status, ready, method, w.Code, want)
+				}
+			}
+			if at := g.answered.Load(); (at != nil) != ready {
+				t.Errorf("%d, ready %v: answered at %v, want a time when it is ready", test.status, ready, at)
+			}
 		}
 	}
 }

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// checkScript is the other side of `eni0 check`.
+// scripts are the other sides.
 //
-//go:embed check.sh
-var checkScript []byte
+//go:embed *.sh
+var scripts embed.FS
 
 // binaries builds eni0 into dir, and shows what comes of it. The last one built is for this machine.
 func binaries(ctx context.Context, dir string) error {
@@ -77,5 +77,18 @@ func furnish(dir string) error {
 	if err := os.Symlink(no, filepath.Join(dir, "systemctl")); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "check.sh"), checkScript, 0o755)
+	files, err := scripts.ReadDir(".")
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		b, err := scripts.ReadFile(f.Name())
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, f.Name()), b, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"eni0/testbed/ec2"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -137,7 +139,7 @@ func (w *world) compare(rounds int, c contest) error {
 // against is l with the other side of it, and the ratio judged.
 func (l line) against(p pair, ours, theirs time.Duration) line {
 	ratio := float64(ours) / float64(theirs)
-	l.other = fmt.Sprintf("%-18s%10s", p.theirs, milliseconds(theirs))
+	l.other = beside(p.theirs, theirs)
 	l.ratio = fmt.Sprintf("%.2f", ratio)
 	return l.judged(p.want, ratio)
 }
@@ -170,7 +172,8 @@ func median(times []time.Duration) time.Duration {
 // once runs a side once, times it and verifies what it has done.
 func (w *world) once(s side) (time.Duration, error) {
 	want, err := w.look()
-	if err != nil {
+	state, err2 := ec2.State()
+	if err := errors.Join(err, err2); err != nil {
 		return 0, err
 	}
 	took, err := s.run(want)
@@ -184,7 +187,19 @@ func (w *world) once(s side) (time.Duration, error) {
 	if err == nil && got != want {
 		err = fmt.Errorf("%s: the ENIs are called %v, want %v", s.name, got, want)
 	}
-	return took, err
+	return took, errors.Join(err, w.unchanged(s, state))
+}
+
+// unchanged tells whether all but names is as it was. Where there is a manager it may not be.
+func (w *world) unchanged(s side, before []string) error {
+	if w.manager != nil {
+		return nil
+	}
+	after, err := ec2.State()
+	if err == nil && !slices.Equal(before, after) {
+		err = fmt.Errorf("%s: left\n%s\nwant\n%s", s.name, strings.Join(after, "\n"), strings.Join(before, "\n"))
+	}
+	return err
 }
 
 // run runs the commands of s and times them. They must come out as they should.

@@ -57,6 +57,11 @@ func met(yes bool) string {
 	return "MISSED"
 }
 
+// beside is what stands beside ours: a name and a time.
+func beside(name string, d time.Duration) string {
+	return fmt.Sprintf("%-18s%10s", name, milliseconds(d))
+}
+
 // milliseconds is a time in the report.
 func milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))

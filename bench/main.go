@@ -3,9 +3,9 @@
 //	go run ./bench [-rounds N]
 //
 // It builds eni0 as it is shipped (static, stripped), launches a pocket EC2 (eni0/testbed/ec2) with two
-// ENIs and a network manager, and prints a line for each figure: ours, the other side's, the ratio, what
-// is wanted, and whether that is met. It changes nothing outside of its own namespaces, and asks nobody
-// outside for anything.
+// ENIs, once with a network manager and once with none, and prints a line for each figure: ours, the
+// other side's, the ratio, what is wanted, and whether that is met. It changes nothing outside of its
+// own namespaces, and asks nobody outside for anything.
 //
 //	binary       the size for linux/amd64 and linux/arm64, and whether Go's net is among its packages
 //	check, fix   with nothing to do, against check.sh: curl twice, ip, grep, head, cut, cat
@@ -13,16 +13,23 @@
 //	             the largest of 20 runs
 //	swap         of eth0 and eth1, which are up, against `ifrename -t` and three `ip link set`; once with
 //	             no unit to restart, and once as typed: then `false` is there in the place of systemctl
+//	fix, borrowed network
+//	             with nothing to do, no network configured and DHCP at the wires, against borrow.sh: busybox
+//	             udhcpc, curl twice, ip. Below it where our time goes, by what the servers saw when: means of
+//	             the middle half of the runs
+//	late         how long after IMDS is ready such a fix has its answer, where IMDS was not ready for the
+//	             first so many milliseconds: connections refused, or every fresh token (401), or everything (503)
 //
 // A time is that of whole processes, from before the fork until they have been waited for. The sides of
 // a comparison take turns, N of them each (200), in another order each time; what is shown is the median,
 // and the ratio of medians. So what else the machine does is the same for both sides; all the same a busy
 // machine is a poor judge, and the first line tells its load. Every run is verified: check, fix and the
-// script must have found all right, and after a swap the kernel must have the names exchanged. Before
-// that, check and the script must have told a wrong world from a right one.
+// scripts must have found all right, after a swap the kernel must have the names exchanged, and after a
+// borrowed network every link, address and route must be as before. Before that, check, fix and the scripts
+// must have told a wrong world from a right one.
 //
 // It needs Linux 6.2 (before that neither ifrename nor ip can rename a link that is up), and the packages
-// curl, iproute2 and ifrename: lines that can't be measured say so.
+// busybox, curl, iproute2 and ifrename: lines that can't be measured say so.
 //
 // The exit code is 0 whatever the figures are, 1 if one could not be measured, and 2 for usage.
 package main

@@ -14,12 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A world is an instance with two ENIs and a network manager, in this process's namespaces.
+// A world is an instance with two ENIs, in this process's namespaces.
 type world struct {
 	*ec2.Instance
-	manager *ec2.Manager
-	dir     string // where the files of the other sides are
-	noSys   error  // why /sys does not show the links of this namespace
+	manager *ec2.Manager // nil: no network is configured
+	dir     string       // where the files of the other sides are
+	noSys   error        // why /sys does not show the links of this namespace
 }
 
 // names are what the ENIs are called, by device index: {"eth0", "eth1"} is right.
@@ -34,44 +34,76 @@ func measure(dir, rounds string) error {
 	if err != nil {
 		return err
 	}
-	w, err := newWorld(dir)
+	return errors.Join(managed(dir, n), bare(dir, n))
+}
+
+// managed prints the figures of an instance whose network is configured.
+func managed(dir string, n int) error {
+	w, err := newWorld(dir, 0, 1)
 	if err != nil {
 		return err
 	}
-	var left error
-	for _, figures := range []func() error{
-		w.tellApart, // which are none
+	if w.manager, err = w.Manage(); err != nil {
+		return err
+	}
+	err = all(
+		w.tellApart, // which prints nothing
 		func() error { return w.compare(n, w.checks()) },
 		w.weigh,
 		func() error { return w.compare(n, w.swaps()) },
-	} {
-		switch err := figures(); {
+	)
+	return errors.Join(err, w.manager.Close(), w.Close())
+}
+
+// bare prints the figures of an instance whose network nobody has configured yet.
+func bare(dir string, n int) error {
+	w, err := newWorld(dir, 1, 0)
+	if err != nil {
+		return err
+	}
+	err = all(
+		w.putRight, // which prints nothing
+		func() error { return w.compare(n, w.borrowers()) },
+		func() error { return w.anatomy(n) },
+		func() error { return w.lateness(max(n/20, 3)) },
+	)
+	return errors.Join(err, w.Close())
+}
+
+// all prints figures until one of them fails. What was left out is told at the end.
+func all(figures ...func() error) error {
+	var left error
+	for _, show := range figures {
+		switch err := show(); {
 		case errors.Is(err, errLeftOut):
 			left = err
 		case err != nil:
 			return err
 		}
 	}
-	return left // what was launched ends with this process, and sooner than it could be closed
+	return left
 }
 
-// newWorld launches the instance, in the right order, and starts its network manager.
-func newWorld(dir string) (*world, error) {
-	i, err := ec2.Launch([]int{0, 1})
+// newWorld launches the instance, its ENIs in that order.
+func newWorld(dir string, order ...int) (*world, error) {
+	i, err := ec2.Launch(order)
 	if err != nil {
 		return nil, err
 	}
-	m, err := i.Manage()
-	if err != nil {
-		return nil, err
-	}
-	w := &world{Instance: i, manager: m, dir: dir}
-	// A sysfs shows the links of the namespace that it was mounted in. The mount stays in ours: what
-	// a user namespace mounts does not propagate (mount_namespaces(7)).
-	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	w.noSys = os.NewSyscallError("mount /sys", unix.Mount("sysfs", "/sys", "sysfs", flags, ""))
+	w := &world{Instance: i, dir: dir, noSys: mountSys()}
 	right := names{"eth0", "eth1"}
 	return w, errors.Join(w.writeMap(right), w.writeMap(right.swapped()))
+}
+
+// mountSys makes /sys show the links of this namespace: a sysfs has those of where it was mounted. The
+// mount stays in ours: what a user namespace mounts does not propagate (mount_namespaces(7)).
+func mountSys() error {
+	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	err := unix.Mount("sysfs", "/sys", "sysfs", flags, "")
+	if err == unix.EBUSY {
+		return nil // mount(2): it is there already, from the world before
+	}
+	return os.NewSyscallError("mount /sys", err)
 }
 
 // writeMap writes a map for ifrename: iftab(5).
