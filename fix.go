@@ -60,7 +60,11 @@ func (c *call) everyENI(nl *rtnl) func() []string {
 		if err != nil {
 			c.log.err("%v", err)
 		}
-		c.log.info("imds: no answer yet; asking on, by each of %d ENIs", len(devices))
+		if len(devices) == 0 {
+			c.log.info("imds: no answer yet, and no ENI that is up has an address to ask by")
+			return nil
+		}
+		c.log.info("imds: no answer yet; asking on, by each of %s", plural(len(devices), "ENI", "ENIs"))
 		return devices
 	}
 }

@@ -3,7 +3,8 @@
 // manual in short, README.md and man/eni0.8 are the long ones.
 //
 // To read it: this file, then rename.go (what is decided), fix.go (the order of things), rtnl.go
-// and imds.go (the two who are asked), apply.go and keep.go (what is done, and undone).
+// and imds.go (the two who are asked), apply.go and keep.go (what is done, and undone), loan.go and
+// dhcp.go (how IMDS is asked before there is a network), chain.go (process 1).
 package main
 
 import (
