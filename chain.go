@@ -11,24 +11,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is the chain: `fix ... -- COMMAND` always ends in COMMAND. In front of process 1 there is
-// nobody to start anything else: the kernel panics where that ends.
+// This file is the chain: `fix ... -- COMMAND` always ends in COMMAND, and the kernel's first process never
+// just ends: there would be nobody to start anything else, and the kernel panics.
 
-// lastInit is what the kernel starts where nothing is said: init/main.c, kernel_init.
+// lastInit is what the kernel looks for first where nothing is said: init/main.c, kernel_init.
 const lastInit = "/sbin/init"
+
+// first reports whether we are the kernel's first process: process 1, and beside it kthreadd, which is in
+// process group 0 and which a container does not have (init/main.c, rest_init).
+func first() bool {
+	group, err := unix.Getpgid(2)
+	return os.Getpid() == 1 && err == nil && group == 0
+}
 
 // chain takes a command line apart: what is eni0's, and the commands of which the first that can be is
 // executed afterwards. On the kernel's command line a COMMAND begins with / and has no -- before it: the
 // kernel cuts that line at a second one (kernel/params.c, parse_args: "Stop at --").
 func chain(args []string, first bool) (own []string, next [][]string) {
-	if first {
+	if _, _, err := pick(args); first && err != nil {
 		// What the kernel does not know it puts before: init/main.c, unknown_bootoption.
 		args = args[max(0, slices.Index(args, "fix")):]
 	}
 	own = args
-	isFix := len(args) > 0 && args[0] == "fix"
 	i := slices.IndexFunc(args, func(a string) bool { return a == "--" || first && strings.HasPrefix(a, "/") })
-	if isFix && i >= 0 {
+	if i >= 0 && args[0] == "fix" {
 		var command []string
 		own, command = args[:i], args[i:]
 		if command[0] == "--" {
@@ -38,8 +44,7 @@ func chain(args []string, first bool) (own []string, next [][]string) {
 			next = append(next, command)
 		}
 	}
-	_, _, err := pick(own)
-	if first && (isFix || err != nil) && os.Args[0] != lastInit && unix.Access(lastInit, unix.X_OK) == nil {
+	if first && os.Args[0] != lastInit && unix.Access(lastInit, unix.X_OK) == nil {
 		next = append(next, []string{lastInit})
 	}
 	return own, next

@@ -62,14 +62,15 @@ func TestKernelFirst(t *testing.T) {
 		{"no such COMMAND", "/sbin/init", "fix -timeout 100ms -- /bin/next", 7, []string{"/bin/next: no such file", "/sbin/init is process 1"}},
 		{"a COMMAND without a path", "/sbin/init", "fix -timeout 100ms -- next", 7, []string{"next: not on $PATH", "/sbin/init is process 1"}},
 		{"no COMMAND", "/sbin/init", "fix -timeout 100ms", 7, []string{"imds: ", "/sbin/init is process 1"}},
-		{"no COMMAND and no init: a container", "", "fix -timeout 100ms", 1, []string{"imds: "}},
+		{"no COMMAND and no init", "", "fix -timeout 100ms", 1, []string{"imds: "}},
 		{"a flag that is wrong", "/sbin/init /bin/next", "fix -names=7 -- /bin/next", 7, []string{"names", "/bin/next is process 1"}},
 		{"a verb that is wrong", "/sbin/init", "fxi -names", 7, []string{"no such verb", "/sbin/init is process 1"}},
-		{"another verb", "/sbin/init", "version", 0, []string{"eni0 "}},
+		{"another verb", "/sbin/init", "help fix", 7, []string{"usage: eni0 fix", "/sbin/init is process 1"}},
+		{"no verb", "/sbin/init", "-timeout 100ms", 7, []string{"imds: ", "/sbin/init is process 1"}},
 		{"neither COMMAND nor init", "", "fix -timeout 100ms -- /bin/next", 1, []string{"/bin/next: no such file"}},
 		{"it is the init itself", "", "/sbin/init", 1, []string{"imds: "}},
 	} {
-		cmd := first(t, eni0, next, strings.Fields(c.programs), strings.Fields(c.args))
+		cmd := firstProcess(t, eni0, next, strings.Fields(c.programs), strings.Fields(c.args))
 		out, err := cmd.CombinedOutput()
 		if why := ec2.Refused(err); why != "" {
 			t.Skip(why)
@@ -80,8 +81,25 @@ func TestKernelFirst(t *testing.T) {
 	}
 }
 
-// first is eni0 as process 1 in a root with those programs, all of which are testdata/next.
-func first(t *testing.T, eni0, next string, programs, args []string) *exec.Cmd {
+// In a container process 1 is a process like any other: nothing follows that was not asked for.
+func TestKernelContainer(t *testing.T) {
+	eni0, next := build(t, "."), build(t, "./testdata/next")
+	for args, code := range map[string]int{"fix -timeout 100ms": 1, "help fix": 0, "fxi": 2, "fix -timeout 100ms -- /sbin/init": 7} {
+		cmd := firstProcess(t, eni0, next, []string{"/sbin/init"}, strings.Fields(args))
+		cmd.SysProcAttr.Setsid = true // as runc(8) does
+		out, err := cmd.CombinedOutput()
+		if why := ec2.Refused(err); why != "" {
+			t.Skip(why)
+		}
+		if got := cmd.ProcessState.ExitCode(); got != code {
+			t.Errorf("eni0 %s: code %d, want %d\n%s", args, got, code, out)
+		}
+	}
+}
+
+// firstProcess is eni0 as process 1 in a root with those programs, all of which are testdata/next. What it
+// takes for kthreadd is its own second thread: the process group is this test's, which reads 0 in there.
+func firstProcess(t *testing.T, eni0, next string, programs, args []string) *exec.Cmd {
 	t.Helper()
 	root, self := t.TempDir(), "/eni0"
 	if args[0] == lastInit {

@@ -15,7 +15,7 @@ import (
 // This file is a DHCPv4 client (RFC 2131) for a link that has no address: frames in and out of a packet
 // socket, because the kernel's UDP neither sends nor takes without one. It obtains a lease, by
 // DISCOVER, OFFER, REQUEST and ACK, and keeps nothing: no renewal, and no RELEASE, because the network
-// manager will ask for the same address seconds later. Frames are made and read by pure functions;
+// manager will ask for an address seconds later, and EC2 has one for each ENI. Frames are made and read by pure functions;
 // what comes is a stranger's, and whatever is wrong with it, it is passed over.
 
 // The message types, option 53: RFC 2132, 9.6.
@@ -183,7 +183,7 @@ func checksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// Why a frame is passed over.
+// Why a frame is passed over: nobody asks but tests.
 var (
 	errNotDHCP  = errors.New("dhcp: not a server's frame")
 	errNotOurs  = errors.New("dhcp: for another client or exchange")
@@ -349,7 +349,8 @@ func (q dhcpQuery) good(l lease) bool {
 	return l.kind == dhcpNAK || l.kind == dhcpACK && l.addr.host() && l.life > 0
 }
 
-// A wire takes Ethernet frames to and from a link, a whole one with each Write and Read.
+// A wire takes Ethernet frames to and from a link, a whole one with each Write and Read. It has no
+// SetReadDeadline: a time.Time in an interface brings 60 kB of calendar along.
 type wire interface {
 	io.ReadWriter
 	rouse() // ends the Read that waits, and those to come, with os.ErrDeadlineExceeded
@@ -359,13 +360,15 @@ type wire interface {
 // A packetSocket is a wire: packet(7), for the IPv4 frames of one link.
 type packetSocket struct{ file *os.File }
 
-// dialPacket opens a packet socket on a link.
+// dialPacket opens a packet socket on a link. It has no filter: nothing else is on a link that is up for
+// milliseconds.
 func dialPacket(index int32) (packetSocket, error) {
+	// No protocol before bind, or frames of every link come in between: packet(7).
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return packetSocket{}, os.NewSyscallError("dhcp: socket", err)
 	}
-	networkOrder := binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff})
+	networkOrder := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_IP)) // htons(3)
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder, Ifindex: int(index)}); err != nil {
 		_ = unix.Close(fd)
 		return packetSocket{}, os.NewSyscallError("dhcp: bind", err)
@@ -393,7 +396,8 @@ func (s packetSocket) Write(b []byte) (int, error) {
 var errNoAnswer = errors.New("no answer")
 
 // obtain gets a lease: the four messages, again and again until l ends. A NAK, or a server that
-// falls silent after its offer, starts over.
+// falls silent after its offer, starts over. RFC 2131, 4.4.1, would have it ask by ARP whether the address
+// is free: for a /32 of two minutes, on links where EC2 answers for all addresses, that is not worth the wait.
 func obtain(l *limit, conn wire, client hwaddr) (lease, error) {
 	began := time.Now()
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {

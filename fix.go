@@ -28,25 +28,17 @@ func askable(links []link) []link {
 	})
 }
 
-// addressed lists the ENIs that have an IPv4 address.
-func (c *rtnl) addressed() ([]link, error) {
+// devices names the ENIs that are up and have an IPv4 address. Names, because that is what
+// SO_BINDTODEVICE takes.
+func (c *rtnl) devices() ([]string, error) {
 	links, err := c.links()
 	if err != nil {
 		return nil, err
 	}
 	addresses, err := c.addresses()
-	return slices.DeleteFunc(askable(links), func(l link) bool {
-		return !slices.ContainsFunc(addresses, func(a address) bool { return a.index == l.index && !a.ipv6 })
-	}), err
-}
-
-// devices names the ENIs that are up and have an IPv4 address. Names, because that is what
-// SO_BINDTODEVICE takes.
-func (c *rtnl) devices() ([]string, error) {
-	enis, err := c.addressed()
 	var out []string
-	for _, l := range enis {
-		if l.up {
+	for _, l := range askable(links) {
+		if l.up && slices.ContainsFunc(addresses, func(a address) bool { return a.index == l.index && !a.ipv6 }) {
 			out = append(out, l.name)
 		}
 	}
@@ -69,19 +61,26 @@ func (c *call) everyENI(nl *rtnl) func() []string {
 	}
 }
 
-// primaryMAC asks IMDS which ENI is the primary. Only fix borrows a network for that, and only where there
-// is none: no way to IMDS, and no ENI with an address.
-func (c *call) primaryMAC(l *limit, nl *rtnl) (hwaddr, error) {
+// bare reports whether a network has to be borrowed to ask IMDS: there is no way to it, and no ENI that is up
+// with an address. Only fix does that.
+func (c *call) bare(l *limit, nl *rtnl) (bool, error) {
 	if c.verb != "fix" || c.dry {
-		return c.imds.primaryMAC(l, c.everyENI(nl))
+		return false, nil
 	}
-	if err := nl.reclaim(l, c.log); err != nil {
+	if err := nl.reclaim(l, c.log); err != nil || c.imds.routed() {
+		return false, err
+	}
+	devices, err := nl.devices()
+	return len(devices) == 0, err
+}
+
+// primaryMAC asks IMDS which ENI is the primary.
+func (c *call) primaryMAC(l *limit, nl *rtnl) (hwaddr, error) {
+	bare, err := c.bare(l, nl)
+	if err != nil {
 		return hwaddr{}, err
 	}
-	if c.imds.routed() {
-		return c.imds.primaryMAC(l, c.everyENI(nl))
-	}
-	if enis, err := nl.addressed(); err != nil || len(enis) > 0 {
+	if !bare {
 		return c.imds.primaryMAC(l, c.everyENI(nl))
 	}
 	l.heed() // from here on there is something to give back

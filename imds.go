@@ -256,7 +256,7 @@ func (e endpoint) persist(l *limit, device string, q question, noWay func()) ([]
 		switch {
 		case err == nil:
 			return body, nil
-		case final(err):
+		case final(err), device != "" && errors.Is(err, unix.ENODEV): // it is gone, or has another name now
 			return nil, fmt.Errorf("imds: %w", err)
 		case last == nil || !l.over():
 			last = err // but a try that l cut off says nothing

@@ -92,7 +92,6 @@ func withUppers(links []link, set map[int32]bool) map[int32]bool {
 // Constants that x/sys lacks.
 const (
 	ifaProto    = 11 // IFA_PROTO, linux/if_addr.h: who made the address (Linux 5.18)
-	ifaProtoRA  = 2  // IFAPROT_KERNEL_RA, linux/if_addr.h
 	ndaProtocol = 12 // NDA_PROTOCOL, linux/neighbour.h
 )
 

@@ -13,16 +13,17 @@ import (
 
 // This file is how IMDS is asked before the network is configured: each ENI borrows a network. The link
 // goes up, DHCP says what address it has, one route leads to IMDS; and when that has answered, or never
-// will, everything is given back, last change first. What an accident keeps from being given back the
-// kernel takes back after two minutes, and the next fix at once.
+// will, everything is given back, last change first. Where SIGKILL keeps it from that, the kernel takes the
+// address and its route back after two minutes; the next fix does so at once, and has the link down again.
+// Only a link that has no address yet then stays up.
 
 const (
 	loanLife    = 2 * time.Minute        // of a borrowed address; the kernel takes it back then, with its route
 	othersAfter = 250 * time.Millisecond // eth0 is asked by first, and the others after that
 	retryAfter  = time.Second            // a loan that came to nothing
 
-	// What marks addresses (IFA_PROTO, Linux 5.18) and routes as borrowed; others use it for what they
-	// please, but not on a /32. The second says that the link was down.
+	// What marks addresses (IFA_PROTO, Linux 5.18) and routes as borrowed: a /32 with it is taken for
+	// ours. The second says that the link was down.
 	loanProto     = 0xe0
 	loanProtoDown = 0xe1
 )
@@ -44,22 +45,17 @@ func (b borrower) ask(whole *limit, nl *rtnl) ([]byte, error) {
 	err := await(l, func() (bool, error) {
 		links, err := nl.links()
 		enis := askable(links)
-		first, hasFirst := byName(enis, primaryName)
+		_, hasFirst := byName(enis, primaryName)
 		for _, e := range enis {
 			if begun[e.index] {
 				continue
 			}
 			begun[e.index] = true
 			delay := othersAfter - time.Since(start)
-			if !hasFirst || e.index == first.index {
+			if e.name == primaryName || !hasFirst {
 				delay = 0
 			}
-			r.run(e.name, func() ([]byte, error) {
-				if delay > 0 && !l.sleep(delay) {
-					return nil, errors.New("imds: no answer yet")
-				}
-				return b.by(l, e.index)
-			})
+			r.run(e.name, func() ([]byte, error) { return b.askBy(l, e.index, delay) })
 		}
 		return false, err
 	})
@@ -77,8 +73,12 @@ func (b borrower) ask(whole *limit, nl *rtnl) ([]byte, error) {
 // errGone means that a link is not there any more.
 var errGone = errors.New("link is gone")
 
-// by asks by one ENI until there is an answer, an error that is final, or no such ENI; and until l ends.
-func (b borrower) by(l *limit, index int32) ([]byte, error) {
+// askBy asks by one ENI, after a delay, until there is an answer, an error that is final, or no such ENI;
+// and until l ends.
+func (b borrower) askBy(l *limit, index int32, delay time.Duration) ([]byte, error) {
+	if delay > 0 && !l.sleep(delay) {
+		return nil, errors.New("imds: no answer yet")
+	}
 	for {
 		body, err := b.once(l, index)
 		if err == nil || final(err) || errors.Is(err, errGone) || !l.sleep(retryAfter) {
@@ -95,12 +95,12 @@ func (b borrower) once(l *limit, index int32) ([]byte, error) {
 		return nil, err
 	}
 	defer nl.close()
-	n := &loan{nl: nl, log: b.log}
+	n := &loan{nl: nl, log: b.log, on: fmt.Sprintf("index %d", index)}
 	defer n.giveBack()
 	defer n.closing.Wait()
 	e, err := n.takeUp(l, index)
 	if err != nil {
-		return nil, fmt.Errorf("index %d: %w", index, refused(err))
+		return nil, fmt.Errorf("%s: %w", n.on, refused(err))
 	}
 	got, err := n.obtain(l, e)
 	if err != nil {
@@ -256,7 +256,7 @@ func (n *loan) giveBack() {
 	var errs []error
 	for _, undo := range slices.Backward(n.undo) {
 		if undo.typ == unix.RTM_SETLINK && n.inUse(undo) {
-			continue
+			continue // the link is not ours any more
 		}
 		err := n.nl.carryOut([]message{undo})
 		for tries := 1; err != nil && !gone(err) && tries < attempts; tries++ {
@@ -283,17 +283,24 @@ func gone(err error) bool {
 // inUse reports whether somebody else has come to use the link that undo would take down: it is a port of
 // another, or has an address that is not one of those which IPv6 gives by itself.
 func (n *loan) inUse(undo message) bool {
-	e, gone := n.link(indexOf(undo))
-	addresses, err := n.nl.addresses()
-	used := slices.ContainsFunc(addresses, func(a address) bool {
-		automatic := a.ipv6 && (a.scope == unix.RT_SCOPE_LINK || a.proto == ifaProtoRA)
-		return a.index == indexOf(undo) && !automatic
-	})
-	used = used || err != nil || gone == nil && e.master != 0
+	index := indexOf(undo)
+	e, err := n.link(index)
+	if errors.Is(err, errGone) {
+		return false
+	}
+	addresses, addressErr := n.nl.addresses()
+	used := slices.ContainsFunc(addresses, func(a address) bool { return a.index == index && !a.automatic() })
+	used = used || e.master != 0 || err != nil || addressErr != nil
 	if used {
 		n.log.warn("%s: stays up: somebody else has come to use it", n.on)
 	}
 	return used
+}
+
+// automatic reports whether a comes and goes by itself with its link: IPv6's of scope link, or by router
+// advertisements (RFC 4862, 8981).
+func (a address) automatic() bool {
+	return a.ipv6 && (a.scope == unix.RT_SCOPE_LINK || a.flags&(unix.IFA_F_MANAGETEMPADDR|unix.IFA_F_TEMPORARY) != 0)
 }
 
 // indexOf is the link that a request about a link or an address is about.

@@ -88,7 +88,7 @@ func borrowing(t *testing.T, order ...int) *lab {
 	if l != nil {
 		nl := l.dial()
 		defer nl.close()
-		enis, err := nl.addressed()
+		enis, err := nl.devices()
 		if l.must(err); len(enis) > 0 {
 			l.Fatalf("there are addresses: %v", enis)
 		}
@@ -657,6 +657,34 @@ func (l *lab) deleteAddr(name string, p netip.Prefix) {
 	nl := l.dial()
 	defer nl.close()
 	l.must(nl.carryOut([]message{{typ: unix.RTM_DELADDR, body: l.anAddress(name, p, 0)}}))
+}
+
+// A link that gets another name meanwhile is asked by that, and not by who has its former one.
+func TestKernelBorrowRenamed(t *testing.T) {
+	l := borrowing(t, 0, 1)
+	if l == nil {
+		return
+	}
+	l.DHCP(1).Serve(false)
+	eth0, err := net.InterfaceByName("eth0")
+	l.must(err)
+	r := l.meanwhile(func(*os.Process) { l.must(l.dial().carryOut([]message{setLink(int32(eth0.Index), "ens5", 0, 0)})) })
+	if r.code != codeRight {
+		t.Errorf("code %d, want %d: %s", r.code, codeRight, r.stderr)
+	}
+	if left := l.borrowed(); len(left) > 0 {
+		t.Errorf("left are %+v, want none", left)
+	}
+}
+
+// Nobody can be asked by an ENI that is down, even if it has an address.
+func TestKernelBorrowBesideAnAddressThatIsDown(t *testing.T) {
+	l := borrowing(t, 0, 1)
+	if l == nil {
+		return
+	}
+	l.must(ec2.AddAddr("eth1", netip.MustParsePrefix("10.9.9.9/32")))
+	l.unchanged(func() { l.run(codeRight, "fix", "-timeout", "10s") })
 }
 
 // An ENI that is pulled out takes its loan along; the answer comes by another.

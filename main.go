@@ -24,7 +24,7 @@ import (
 func main() {
 	signal.Ignore(syscall.SIGPIPE) // a log line into a closed pipe must not end us in the middle of things
 	log := newLogger()
-	own, next := chain(os.Args[1:], os.Getpid() == 1)
+	own, next := chain(os.Args[1:], first())
 	code := run(own, len(next) > 0, os.Stdout, log)
 	for _, command := range next {
 		log.err("%v", execute(command)) // which comes back only if it can't be executed

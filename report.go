@@ -252,14 +252,31 @@ type logger struct {
 	kept     *[]string // of a held one; nil: lines are written at once
 }
 
-// newLogger logs to stderr; as PID 1 or with no stderr to /dev/kmsg, if that can be opened.
+// newLogger logs to stderr; as the kernel's first process or with no stderr to /dev/kmsg, if that can be
+// opened.
 func newLogger() logger {
-	if os.Getpid() == 1 || noStderr() {
-		if f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0); err == nil {
-			return logger{to: f, priority: true} // printk takes the same prefixes
+	if first() || noStderr() {
+		if _, err := kmsg(kmsgPath).Write(nil); err == nil {
+			return logger{to: kmsg(kmsgPath), priority: true} // printk takes the same prefixes
 		}
 	}
 	return logger{to: os.Stderr, priority: toJournal(os.Getenv("JOURNAL_STREAM"))}
+}
+
+const kmsgPath = "/dev/kmsg"
+
+// kmsg is the kernel's log. It is opened for each line: it takes ten from one opening and drops the
+// rest, until systemd has it otherwise (kernel/printk/printk.c, devkmsg_write: a ratelimit for each open file).
+type kmsg string
+
+// Write writes one record; nothing only proves that it could.
+func (path kmsg) Write(line []byte) (int, error) {
+	f, err := os.OpenFile(string(path), os.O_WRONLY, 0)
+	if err != nil || len(line) == 0 {
+		return 0, err
+	}
+	defer f.Close()
+	return f.Write(line)
 }
 
 // noStderr reports whether there was none: then Go's runtime has put /dev/null there, open for

@@ -306,6 +306,7 @@ type address struct {
 	ip    string // 10.0.1.10
 	bits  byte   // 24: the length of its prefix
 	scope byte   // RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, ...
+	flags uint32 // IFA_F_TEMPORARY, ...
 	proto byte   // IFA_PROTO: who made it (Linux 5.18)
 	body  []byte // of the RTM_NEWADDR
 }
@@ -331,6 +332,8 @@ func parseAddress(body []byte) (address, error) {
 		switch {
 		case typ == unix.IFA_LOCAL, typ == unix.IFA_ADDRESS && a.ip == "": // the other end's, or the only one
 			a.ip = ipString(value)
+		case typ == unix.IFA_FLAGS:
+			a.flags = uint32Of(value)
 		case typ == ifaProto && len(value) == 1:
 			a.proto = value[0]
 		}
