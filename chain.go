@@ -17,11 +17,12 @@ import (
 // lastInit is what the kernel looks for first where nothing is said: init/main.c, kernel_init.
 const lastInit = "/sbin/init"
 
-// first reports whether we are the kernel's first process: process 1, and beside it kthreadd, which is in
-// process group 0 and which a container does not have (init/main.c, rest_init).
+// first reports whether we are the kernel's first process: process 1, beside which process 2 is kthreadd, in
+// process group 0 (init/main.c, rest_init). In another PID namespace that is nobody, a thread of
+// ours, or a process of a group inside: to start an init there would be to start it on the host's files.
 func first() bool {
 	group, err := unix.Getpgid(2)
-	return os.Getpid() == 1 && err == nil && group == 0
+	return os.Getpid() == 1 && err == nil && group == 0 && unix.Tgkill(1, 2, 0) == unix.ESRCH
 }
 
 // chain takes a command line apart: what is eni0's, and the commands of which the first that can be is
@@ -44,7 +45,7 @@ func chain(args []string, first bool) (own []string, next [][]string) {
 			next = append(next, command)
 		}
 	}
-	if first && os.Args[0] != lastInit && unix.Access(lastInit, unix.X_OK) == nil {
+	if first && os.Args[0] != lastInit { // or it would go round and round
 		next = append(next, []string{lastInit})
 	}
 	return own, next
