@@ -57,6 +57,7 @@ func execute(command []string) error {
 	if err != nil {
 		return err
 	}
-	signal.Reset(syscall.SIGPIPE) // which exec would pass on as ignored
+	// Exec passes on what is ignored, and resets what is caught; Reset does not undo Ignore.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return fmt.Errorf("%s: %w", path, syscall.Exec(path, command, os.Environ()))
 }

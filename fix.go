@@ -61,27 +61,23 @@ func (c *call) everyENI(nl *rtnl) func() []string {
 	}
 }
 
-// bare reports whether a network has to be borrowed to ask IMDS: there is no way to it, and no ENI that is up
-// with an address. Only fix does that.
-func (c *call) bare(l *limit, nl *rtnl) (bool, error) {
-	if c.verb != "fix" || c.dry {
-		return false, nil
-	}
-	if err := nl.reclaim(l, c.log); err != nil || c.imds.routed() {
-		return false, err
-	}
-	devices, err := nl.devices()
-	return len(devices) == 0, err
-}
-
-// primaryMAC asks IMDS which ENI is the primary.
+// primaryMAC asks IMDS which ENI is the primary. Where no ENI that is up has an address, fix borrows a network
+// for that: at once if there is no way to IMDS, else if nothing has answered that way for a second.
 func (c *call) primaryMAC(l *limit, nl *rtnl) (hwaddr, error) {
-	bare, err := c.bare(l, nl)
+	borrows, err := c.borrows(l, nl)
 	if err != nil {
 		return hwaddr{}, err
 	}
-	if !bare {
+	if !borrows {
 		return c.imds.primaryMAC(l, c.everyENI(nl))
+	}
+	if c.imds.routed() {
+		soon, end := l.within(widenAfter, nil)
+		defer end()
+		mac, err := c.imds.primaryMAC(soon, nil)
+		if err == nil || final(err) || l.over() {
+			return mac, err
+		}
 	}
 	l.heed() // from here on there is something to give back
 	body, err := borrower{c.imds, macQuestion(), c.log}.ask(l, nl)
@@ -89,6 +85,18 @@ func (c *call) primaryMAC(l *limit, nl *rtnl) (hwaddr, error) {
 		return hwaddr{}, err
 	}
 	return parseMAC(body)
+}
+
+// borrows reports whether this is a fix that may borrow a network, and none is there.
+func (c *call) borrows(l *limit, nl *rtnl) (bool, error) {
+	if c.verb != "fix" || c.dry {
+		return false, nil
+	}
+	if err := nl.reclaim(l, c.log); err != nil {
+		return false, err
+	}
+	devices, err := nl.devices()
+	return len(devices) == 0, err
 }
 
 // look asks IMDS for the primary ENI, observes the world, waits for that ENI if it has not been probed

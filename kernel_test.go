@@ -876,6 +876,9 @@ func TestKernelCommand(t *testing.T) {
 	l.wantNames("eth0", "eth1")
 	l.says(l.run(codeRight, "fix", "-no-such-flag", "--", self, "version").stdout, "eni0 ")
 	l.says(l.run(codeDoubt, "fix", "--", "/no/such/program").stderr, "eni0: /no/such/program: no such file or directory")
+	if r := l.finish(l.command("fix", "--", "/bin/sh", "-c", "kill -PIPE $$; echo not killed")); strings.Contains(r.stdout, "not killed") {
+		t.Errorf("COMMAND has SIGPIPE ignored, which is our own affair: %s", r.stdout)
+	}
 }
 
 // Dumps are complete while links come and go.

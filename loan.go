@@ -15,7 +15,7 @@ import (
 // goes up, DHCP says what address it has, one route leads to IMDS; and when that has answered, or never
 // will, everything is given back, last change first. Where SIGKILL keeps it from that, the kernel takes the
 // address and its route back after two minutes; the next fix does so at once, and has the link down again.
-// Only a link that has no address yet then stays up.
+// Only a link that has no address then, yet or any more, stays up.
 
 const (
 	loanLife    = 2 * time.Minute        // of a borrowed address; the kernel takes it back then, with its route
@@ -102,7 +102,7 @@ func (b borrower) once(l *limit, index int32) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", n.on, refused(err))
 	}
-	got, err := n.obtain(l, e)
+	got, err := n.obtain(l, e, b.imds.addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e, refused(err))
 	}
@@ -134,10 +134,11 @@ type loan struct {
 	closing sync.WaitGroup
 }
 
-// change does something, and notes the undo when that has worked. What is there already is not ours.
+// change does something, and notes the undo unless the kernel has refused: where the socket fails, who
+// knows. What is there already is not ours.
 func (n *loan) change(do, undo message) error {
 	err := n.nl.carryOut([]message{do})
-	if err == nil {
+	if _, refused := errors.AsType[kernelError](err); !refused {
 		n.undo = append(n.undo, undo)
 	}
 	return unless(err, unix.EEXIST)
@@ -185,7 +186,7 @@ func (n *loan) link(index int32) (link, error) {
 }
 
 // obtain gets a lease for the link.
-func (n *loan) obtain(l *limit, e link) (lease, error) {
+func (n *loan) obtain(l *limit, e link, imds ip4) (lease, error) {
 	socket, err := dialPacket(e.index)
 	if err != nil {
 		return lease{}, err
@@ -193,6 +194,9 @@ func (n *loan) obtain(l *limit, e link) (lease, error) {
 	got, err := obtain(l, socket, e.addr)
 	n.closing.Go(socket.close)
 	got.life = min(got.life, loanLife)
+	if err == nil && got.addr == imds {
+		err = fmt.Errorf("dhcp: %v gives us the address of IMDS", got.server) // which would cut off every ENI
+	}
 	return got, err
 }
 
@@ -248,53 +252,71 @@ func loanRoute(index int32, got lease, to ip4) []byte {
 	return appendUint32(b, unix.RTA_OIF, uint32(index))
 }
 
-// giveBack undoes what was changed, last first. What has gone by itself needs no undoing.
+// giveBack undoes what was changed, last first.
 func (n *loan) giveBack() {
 	if len(n.undo) == 0 {
 		return
 	}
 	var errs []error
 	for _, undo := range slices.Backward(n.undo) {
-		if undo.typ == unix.RTM_SETLINK && n.inUse(undo) {
-			continue // the link is not ours any more
+		err := n.takeBack(undo)
+		for tries := 1; err != nil && tries < attempts; tries++ {
+			err = n.takeBack(undo)
 		}
-		err := n.nl.carryOut([]message{undo})
-		for tries := 1; err != nil && !gone(err) && tries < attempts; tries++ {
-			err = n.nl.carryOut([]message{undo})
-		}
-		if err != nil && !gone(err) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, err)
 	}
 	n.undo = nil
 	if err := errors.Join(errs...); err != nil {
-		n.log.err("%s: not all that was borrowed could be given back: %v", n.on, err)
+		n.log.err("%s: %v", n.on, err)
 		return
 	}
 	n.log.info("%s: gave back what was borrowed", n.on)
 }
 
-// gone reports whether err means that there is nothing to undo: the link was pulled out, the address
-// taken back by the kernel, and the route with it.
-func gone(err error) bool {
-	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ESRCH)
+// errInUse means that a link is not ours any more.
+var errInUse = errors.New("stays up: somebody else has come to use it")
+
+// takeBack undoes one change. What has gone by itself needs no undoing.
+func (n *loan) takeBack(undo message) error {
+	if undo.typ == unix.RTM_SETLINK {
+		if err := n.unused(indexOf(undo)); err != nil {
+			return unless(err, errGone)
+		}
+	}
+	err := n.nl.carryOut([]message{undo})
+	if gone(err) {
+		return nil
+	}
+	return err
 }
 
-// inUse reports whether somebody else has come to use the link that undo would take down: it is a port of
-// another, or has an address that is not one of those which IPv6 gives by itself.
-func (n *loan) inUse(undo message) bool {
-	index := indexOf(undo)
+// gone reports whether err is the kernel's word that there is nothing to undo: the link was pulled out, the
+// address taken back, and the route with it.
+func gone(err error) bool {
+	_, verdict := errors.AsType[kernelError](err)
+	return verdict && (errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ESRCH))
+}
+
+// unused is errInUse where somebody else has come to use the link: it is a port of another, or has an address
+// that is neither ours nor one of those which IPv6 gives by itself.
+func (n *loan) unused(index int32) error {
 	e, err := n.link(index)
-	if errors.Is(err, errGone) {
-		return false
+	if err != nil {
+		return err
 	}
-	addresses, addressErr := n.nl.addresses()
-	used := slices.ContainsFunc(addresses, func(a address) bool { return a.index == index && !a.automatic() })
-	used = used || e.master != 0 || err != nil || addressErr != nil
-	if used {
-		n.log.warn("%s: stays up: somebody else has come to use it", n.on)
+	addresses, err := n.nl.addresses()
+	if err != nil {
+		return err
 	}
-	return used
+	if e.master != 0 || slices.ContainsFunc(addresses, func(a address) bool { return a.index == index && !a.automatic() && !a.borrowed() }) {
+		return errInUse
+	}
+	return nil
+}
+
+// borrowed reports whether an eni0 has made a.
+func (a address) borrowed() bool {
+	return !a.ipv6 && a.bits == 32 && (a.proto == loanProto || a.proto == loanProtoDown)
 }
 
 // automatic reports whether a comes and goes by itself with its link: IPv6's of scope link, or by router
@@ -313,7 +335,7 @@ func (c *rtnl) reclaim(l *limit, log logger) error {
 		return err
 	}
 	for _, a := range addresses {
-		if a.bits != 32 || a.proto != loanProto && a.proto != loanProtoDown {
+		if !a.borrowed() {
 			continue // somebody else's
 		}
 		l.heed() // all of it, or none

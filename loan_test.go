@@ -67,10 +67,11 @@ func TestLoanGone(t *testing.T) {
 		err   error
 		want  bool
 	}{
-		{"the link was pulled out", unix.ENODEV, true},
+		{"the link was pulled out", kernelError{errno: unix.ENODEV}, true},
 		{"the address was taken back", kernelError{errno: unix.EADDRNOTAVAIL}, true},
 		{"and the route with it", kernelError{errno: unix.ESRCH}, true},
-		{"not allowed", unix.EPERM, false},
+		{"not allowed", kernelError{errno: unix.EPERM}, false},
+		{"a socket's own", os.NewSyscallError("sendto", unix.ENODEV), false},
 		{"a socket that fails", os.NewSyscallError("recvfrom", unix.ENOBUFS), false},
 	} {
 		if got := gone(c.err); got != c.want {
@@ -455,6 +456,7 @@ func TestKernelBorrowByTheOther(t *testing.T) {
 		{"no carrier", func() { wire(false) }, func() { wire(true) }},
 		{"no DHCP", func() { l.DHCP(1).Silent(1000) }, func() {}},
 		{"NAKs", func() { l.DHCP(1).Refuse(1000) }, func() {}},
+		{"DHCP gives it IMDS's own address", func() { l.DHCP(1).Give(l.liar(1)) }, func() {}},
 		{"IMDS is not ready by the first", func() { l.must(l.Serve(only(l.Addr(0), l.Metadata(), always(503)))) }, func() {}},
 	} {
 		c.arrange()
@@ -657,6 +659,24 @@ func (l *lab) deleteAddr(name string, p netip.Prefix) {
 	nl := l.dial()
 	defer nl.close()
 	l.must(nl.carryOut([]message{{typ: unix.RTM_DELADDR, body: l.anAddress(name, p, 0)}}))
+}
+
+// liar is a lease that would make an ENI IMDS for all of us.
+func (l *lab) liar(device int) ec2.Lease {
+	lease := l.Lease(device)
+	lease.Addr = netip.MustParsePrefix("169.254.169.254/24")
+	return lease
+}
+
+// A route that leads to no IMDS is no reason not to borrow.
+func TestKernelBorrowBesideARoute(t *testing.T) {
+	l := borrowing(t, 1, 0)
+	if l == nil {
+		return
+	}
+	l.must(ec2.AddBridge("br0", [6]byte{2, 0, 0, 0, 0, 9}), ec2.SetUp("br0", true), ec2.AddAddr("br0", netip.MustParsePrefix("169.254.0.1/16")))
+	l.unchanged(func() { l.run(codeRight, "fix", "-names", "-timeout", "10s") })
+	l.wantNames("eth0", "eth1")
 }
 
 // A link that gets another name meanwhile is asked by that, and not by who has its former one.
