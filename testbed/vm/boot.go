@@ -1,0 +1,104 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"eni0/testbed/vm/witness"
+)
+
+// A boot is one start of a virtual machine: what it starts with, and what the world around it does.
+type boot struct {
+	Kernel string // the file
+	Initrd string // the file
+	Disk   string // the file with the root, "" for none
+	Keep   bool   // what is written on the disk is for the next boot
+	Append string // the kernel's command line
+	Order  []int  // the device index of each NIC, in the order in which the kernel finds them
+	Late   bool   // the last of them is plugged in some time after IMDS has named the primary
+	IMDS   string // how it answers: atOnce, late, never
+	Dir    string // where the logs go
+}
+
+// How IMDS answers.
+const (
+	atOnce = "at once"
+	late   = "late"  // for some time nothing listens; then tokens are refused, then it answers
+	never  = "never" // nobody has its address
+)
+
+// An outcome is what came of a boot, seen from outside and from inside.
+type outcome struct {
+	Requests []request // to IMDS, in the order in which they came
+	Plugged  bool      // the late NIC, some time after the others
+	Asked    int       // how often the machine turned to IMDS before that listened
+	Report   witness.Report
+}
+
+// A request is one to IMDS, and the status it was answered with.
+type request struct {
+	Method, Path string
+	Status       int
+}
+
+// The files in a boot's folder: the first serial line, the second, and the socket of QEMU's monitor.
+func (b *boot) console() string { return filepath.Join(b.Dir, "console") }
+func (b *boot) report() string  { return filepath.Join(b.Dir, "report") }
+func (b *boot) control() string { return filepath.Join(b.Dir, "qmp") }
+
+// capture is the file with all that goes through a NIC.
+func (b *boot) capture(device int) string {
+	return filepath.Join(b.Dir, fmt.Sprintf("nic%d.pcap", device))
+}
+
+// mac is the address of the NIC with a device index, as package ec2 has it.
+func mac(device int) string {
+	return net.HardwareAddr{0x0a, 0xff, 0, 0, 0, byte(device + 1)}.String()
+}
+
+// qemu is the command line of the machine. It is emulated, not virtualized: /dev/kvm is there in few
+// places that run checks, and does not always work where it is. QEMU's user network answers DHCP and
+// is the router, x.2. The kernel finds the NICs in the order in which they stand here.
+func (b *boot) qemu() []string {
+	args := strings.Fields("-accel tcg,thread=multi -smp 1 -m 768 -cpu max -nodefaults -no-user-config -display none -no-reboot")
+	args = append(args, "-kernel", b.Kernel, "-initrd", b.Initrd, "-append", b.Append,
+		"-serial", "file:"+b.console(), "-serial", "file:"+b.report(),
+		"-qmp", "unix:"+b.control()+",server=on,wait=off")
+	if b.Disk != "" {
+		snapshot := map[bool]string{true: "off", false: "on"}[b.Keep]
+		args = append(args, "-drive", "if=virtio,format=raw,cache=unsafe,snapshot="+snapshot+",file="+b.Disk)
+	}
+	for at, device := range b.Order {
+		args = append(args, "-netdev", fmt.Sprintf("user,id=net%d,net=10.0.%d.0/24,ipv6=off", device, device+1),
+			"-object", fmt.Sprintf("filter-dump,id=dump%d,netdev=net%d,file=%s", device, device, b.capture(device)))
+		if b.Late && at == len(b.Order)-1 {
+			continue
+		}
+		var nic []string
+		for _, o := range nicOptions(device) {
+			nic = append(nic, o[0]+"="+o[1])
+		}
+		args = append(args, "-device", "virtio-net-pci,"+strings.Join(nic, ","))
+	}
+	return args
+}
+
+// nicOptions are those of one NIC: without a boot ROM, for nothing is booted from it.
+func nicOptions(device int) [][2]string {
+	at := strconv.Itoa(device)
+	return [][2]string{{"id", "nic" + at}, {"netdev", "net" + at}, {"mac", mac(device)}, {"romfile", ""}}
+}
+
+// plug is the command that plugs in the late NIC, in the words of QEMU's machine protocol.
+func (b *boot) plug() string {
+	arguments := map[string]string{"driver": "virtio-net-pci"}
+	for _, o := range nicOptions(b.Order[len(b.Order)-1]) {
+		arguments[o[0]] = o[1]
+	}
+	command, _ := json.Marshal(map[string]any{"execute": "device_add", "arguments": arguments}) // strings only
+	return string(command)
+}

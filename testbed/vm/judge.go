@@ -1,0 +1,157 @@
+package main
+
+import "strings"
+
+// This file says of each case what it must come to. The facts are the guest's own reading of its links
+// and routes, the kernel's log of renames, and what systemd and networkd say of their units and links;
+// eni0's word is only quoted. Times are the guest's: all in one are by one clock.
+
+// judgeRight judges a start in the right order.
+func judgeRight(s []*scene) *verdict {
+	v := new(verdict)
+	v.healthy(s[0])
+	v.untouched(s[0])
+	v.note("nothing renamed")
+	v.times(s[0])
+	return v
+}
+
+// judgeEarly judges a start in the wrong order with the early unit.
+func judgeEarly(s []*scene) *verdict {
+	v := new(verdict)
+	v.healthy(s[0])
+	v.renamedInTime(s[0], s[0].units["eni0.service"].starting)
+	v.times(s[0])
+	return v
+}
+
+// judgeInitrd judges a start in the wrong order with eni0 in the initramfs only.
+func judgeInitrd(s []*scene) *verdict {
+	v := new(verdict)
+	v.healthy(s[0])
+	v.renamedInTime(s[0], 0)
+	// PID 1's last words in the initramfs. The early unit is masked: it can't have done it.
+	left, found := s[0].said("init.scope", "Switching root")
+	v.want(found, "the journal does not say when the root was switched")
+	for _, r := range s[0].renames() {
+		v.want(r.at < left.at, "renamed after the root was switched, at %s: %s", millis(left.at), r.text)
+	}
+	starting, _ := s[0].said("eni0-initrd.service", "Starting ")
+	finished, found := s[0].said("eni0-initrd.service", "Finished ")
+	v.want(found, "eni0-initrd.service did not finish")
+	if found {
+		v.note("in the initramfs, which waited %s for it", millis(finished.at-starting.at))
+	}
+	return v
+}
+
+// judgeInFront judges a start in the wrong order with eni0 in front of systemd.
+func judgeInFront(s []*scene) *verdict {
+	v := new(verdict)
+	v.healthy(s[0])
+	left, found := s[0].said("init.scope", "Switching root")
+	v.want(found, "the journal does not say when the root was switched")
+	v.renamedInTime(s[0], left.at)
+	_, logged := s[0].said("eni0", "->")
+	v.want(logged, "eni0 left nothing in the kernel's log")
+	v.want(s[0].Report.Args[0] == "/usr/lib/systemd/systemd", "PID 1 is %q", s[0].Report.Args)
+	return v
+}
+
+// judgeFirst judges eni0 as the first process, with a COMMAND. There is no systemd, and so no journal.
+func judgeFirst(s []*scene) *verdict { return judgeChain(s[0], guestPath, "eth0") }
+
+// judgeFirstInVain judges eni0 as the first process where it can't find out anything.
+func judgeFirstInVain(s []*scene) *verdict { return judgeChain(s[0], guestPath, "eth1") }
+
+// judgeNowhere judges eni0 as the first process, with a COMMAND that does not exist.
+func judgeNowhere(s []*scene) *verdict { return judgeChain(s[0], "/sbin/init", "eth0") }
+
+// judgeChain judges eni0 as the first process: who came after it, and under which name it found the primary,
+// with nothing else done to the links.
+func judgeChain(s *scene, next, name string) *verdict {
+	v := new(verdict)
+	now := s.Report.Settled
+	v.want(s.Report.Teller == next, "%s was executed, want %s", s.Report.Teller, next)
+	v.want(s.Report.Bare, "something had mounted /proc")
+	v.want(primary(now) == name, "the primary is %q", primary(now))
+	v.clean(now)
+	v.note("PID 1 went on as %s, the primary is %s", next, primary(now))
+	return v
+}
+
+// judgeLive judges a fix on a running system.
+func judgeLive(s []*scene) *verdict {
+	v := new(verdict)
+	r := s[0].Report
+	v.want(primary(r.Settled) == "eth1" && r.Settled.Leaves() == "eth0",
+		"it did not start wrong: the primary is %s, traffic leaves by %s", primary(r.Settled), r.Settled.Leaves())
+	v.want(r.Fix.Code == 0, "code %d: %s", r.Fix.Code, strings.TrimSpace(r.Fix.Output))
+	v.want(r.Fix.Traffic >= 0 && r.Fix.Traffic < 10_000, "default traffic took %d ms to follow", r.Fix.Traffic) // -1: never
+	v.manager(s[0])
+	v.state(r.After)
+	v.note("code %d in %d ms with systemd-run, traffic by the primary after %d ms", r.Fix.Code, r.Fix.Took, r.Fix.Traffic)
+	return v
+}
+
+// judgeLate judges a start where the primary is plugged in late.
+func judgeLate(s []*scene) *verdict {
+	v := new(verdict)
+	v.want(s[0].Plugged, "the primary was never plugged in: IMDS was not asked for it")
+	v.healthy(s[0])
+	v.renamedInTime(s[0], s[0].units["eni0.service"].starting)
+	v.times(s[0])
+	return v
+}
+
+// judgeNoIMDS judges a start in the wrong order where nobody answers: the boot goes on after the budget with
+// the names as they were, however wrong, and the unit says why.
+func judgeNoIMDS(s []*scene) *verdict {
+	v := new(verdict)
+	r, u := s[0].Report, s[0].units["eni0.service"]
+	v.untouched(s[0])
+	v.before(s[0], "eth1")
+	v.want(primary(r.Settled) == "eth1", "the primary is %s", primary(r.Settled))
+	v.want(r.Settled.Leaves() == "eth0", "the network was not configured: traffic leaves by %q", r.Settled.Leaves())
+	failed := r.Commands["failed"] // a line for each: "eni0.service loaded failed failed ..."
+	v.want(strings.HasPrefix(failed, "eni0.service ") && strings.Count(failed, "\n") == 1, "failed: %q", failed)
+	last := s[0].last("eni0.service")
+	v.want(last != "", "the unit left nothing in the journal")
+	v.note("the boot went on after %s: %q", millis(u.took()), last)
+	return v
+}
+
+// judgeSlowIMDS judges a start in the wrong order where IMDS is not ready. That it was asked in vain is seen
+// on the wire and by the server.
+func judgeSlowIMDS(s []*scene) *verdict {
+	v := judgeEarly(s)
+	refused := 0
+	for _, r := range s[0].Requests {
+		if r.Status == 401 {
+			refused++
+		}
+	}
+	v.want(s[0].Asked > 1, "IMDS was asked %d times before it listened", s[0].Asked)
+	v.want(refused == refusedTokens, "%d tokens were refused, want %d", refused, refusedTokens)
+	v.note("refused %d connections, then %d tokens", s[0].Asked, refused)
+	return v
+}
+
+// judgeTwice judges two starts of one disk: what the first has done, the second leaves alone.
+func judgeTwice(s []*scene) *verdict {
+	v := judgeEarly(s[:1])
+	for _, file := range strings.Fields(s[0].Report.Commands["changed"]) {
+		v.want(!leftBehind(file), "the first boot left %s", file)
+	}
+	second := judgeRight(s[1:])
+	v.note("then: %s", strings.Join(second.notes, ", "))
+	for _, f := range second.faults {
+		v.want(false, "second boot: %s", f)
+	}
+	return v
+}
+
+// leftBehind tells whether a file could have to do with names of links.
+func leftBehind(file string) bool {
+	return strings.Contains(file, "eni0") || strings.Contains(file, "/udev/") || strings.Contains(file, "/network/")
+}

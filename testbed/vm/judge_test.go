@@ -1,0 +1,217 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"eni0/testbed/vm/witness"
+)
+
+// links is a state with ENIs by these names, by device index; up ones have an address.
+func links(up bool, names ...string) *witness.State {
+	s := new(witness.State)
+	for device, name := range names {
+		l := witness.Link{Index: device + 2, Name: name, MAC: mac(device), Up: up}
+		if up {
+			l.Addrs = []string{"10.0.1.15/24"}
+		}
+		s.Links = append(s.Links, l)
+	}
+	return s
+}
+
+// leaving is a state with a default route by a link.
+func leaving(s *witness.State, dev string) *witness.State {
+	s.Routes = append(s.Routes, witness.Route{Dev: dev, To: netip.MustParsePrefix("0.0.0.0/0")})
+	return s
+}
+
+// rename is the kernel's line about one.
+func rename(at time.Duration, text string) entry { return entry{at, "kernel", false, text} }
+
+// ms is a time since the kernel started.
+func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// fixed is a scene that came out right: names were wrong, and the early unit put them right.
+func fixed() *scene {
+	s := &scene{outcome: new(outcome)}
+	s.Report = witness.Report{
+		Args:     []string{"/usr/lib/systemd/systemd"},
+		Before:   links(false, "eth0", "eth1"),
+		Settled:  leaving(links(true, "eth0", "eth1"), "eth0"),
+		Commands: map[string]string{"failed": "", "changed": "/var/lib/systemd/random-seed\n"},
+	}
+	s.managed = map[string]string{"eth0": "configured", "eth1": "configured"}
+	s.units = map[string]unit{
+		"eni0.service":             {"active", ms(1000), ms(2000), ms(1001), ms(1999), ms(300)},
+		"systemd-networkd.service": {"active", ms(3000), ms(4000), ms(3001), 0, 0},
+	}
+	s.journal = []entry{
+		{ms(1000), "eni0.service", true, "Starting eni0.service..."},
+		rename(ms(1500), "virtio_net virtio0 eni0-eth1: renamed from eth0"),
+		rename(ms(1501), "virtio_net virtio1 eth0: renamed from eth1"),
+		rename(ms(1502), "virtio_net virtio0 eth1: renamed from eni0-eth1"),
+		{ms(1900), "eni0.service", false, "eth0 is the primary ENI"},
+		{ms(2000), "eni0.service", true, "Finished eni0.service."},
+	}
+	return s
+}
+
+// right is a scene in which there was nothing to do.
+func right() *scene {
+	s := fixed()
+	s.journal = slices.DeleteFunc(s.journal, func(e entry) bool { return e.unit == "kernel" })
+	return s
+}
+
+// initrd is a scene in which the names were put right in the initramfs.
+func initrd() *scene {
+	s := fixed()
+	s.units["eni0.service"] = unit{state: "inactive"}
+	for at := range s.journal {
+		s.journal[at].unit = strings.Replace(s.journal[at].unit, "eni0.service", "eni0-initrd.service", 1)
+	}
+	s.journal = append(s.journal, entry{ms(2100), "init.scope", false, "Switching root."})
+	return s
+}
+
+// inFrontOf is a scene in which the names were put right between initramfs and systemd.
+func inFrontOf() *scene {
+	s := fixed()
+	s.journal = append(s.journal, entry{ms(1100), "init.scope", false, "Switching root."}, entry{ms(1502), "eni0", false, "0a:ff:00:00:00:01 (index 3): eth1 -> eth0"})
+	return s
+}
+
+// chain is a scene with nothing but eni0 and a reporter.
+func chain(teller string) *scene {
+	return &scene{outcome: &outcome{Report: witness.Report{Teller: teller, Bare: true, Settled: links(false, "eth0", "eth1")}}}
+}
+
+// chainInVain is a scene with nothing but eni0, which has learnt nothing, and a reporter.
+func chainInVain() *scene {
+	s := chain(guestPath)
+	s.Report.Settled = links(false, "eth1", "eth0")
+	return s
+}
+
+// live is a scene with a fix on a running system.
+func live() *scene {
+	s := fixed()
+	s.Report.Settled = leaving(links(true, "eth1", "eth0"), "eth0")
+	s.Report.After = leaving(links(true, "eth0", "eth1"), "eth0")
+	s.Report.Fix = &witness.Fix{Code: 0, Took: 2000, Traffic: 1500}
+	return s
+}
+
+// lateNIC is a scene in which the primary was plugged in late.
+func lateNIC() *scene {
+	s := fixed()
+	s.Plugged = true
+	return s
+}
+
+// noIMDS is a scene in which nobody answered.
+func noIMDS() *scene {
+	s := right()
+	s.Report.Before = links(false, "eth1", "eth0")
+	s.Report.Settled = leaving(links(true, "eth1", "eth0"), "eth0")
+	s.Report.Commands["failed"] = "eni0.service loaded failed failed Give the primary ENI the name eth0\n"
+	s.units["eni0.service"] = unit{state: "failed", execed: ms(1000), exited: ms(31000)}
+	return s
+}
+
+// slowIMDS is a scene in which IMDS took its time.
+func slowIMDS() *scene {
+	s := fixed()
+	s.Asked = 7
+	for _, status := range []int{200, 401, 200, 401, 200, 401, 200, 200} {
+		s.Requests = append(s.Requests, request{"GET", "/latest", status})
+	}
+	return s
+}
+
+func TestJudgeRightWorlds(t *testing.T) {
+	for name, scenes := range map[string][]*scene{
+		"a": {right()}, "b": {fixed()}, "c": {initrd()}, "d": {inFrontOf()},
+		"d2": {chain(guestPath)}, "d3": {chain("/sbin/init")}, "d4": {chain("/sbin/init")}, "d5": {chainInVain()},
+		"e": {live()}, "f": {lateNIC()}, "g": {noIMDS()}, "h": {slowIMDS()}, "i": {fixed(), right()},
+	} {
+		at := slices.IndexFunc(cases(), func(c *testCase) bool { return c.name == name })
+		if v := cases()[at].judge(scenes); len(v.faults) > 0 || len(v.notes) == 0 {
+			t.Errorf("case %s: faults %q, notes %q, want none and some", name, v.faults, v.notes)
+		}
+	}
+}
+
+// wrongWorlds are scenes with one thing wrong each.
+var wrongWorlds = []struct {
+	world string
+	judge func([]*scene) *verdict
+	scene *scene
+	spoil func(*scene)
+	want  string // in a fault
+}{
+	{"a: a link was renamed and back", judgeRight, fixed(), nil, "renamed at 1500 ms"},
+	{"a: an address was left", judgeRight, right(), func(s *scene) { s.Report.Before.Links[1].Addrs = []string{"10.0.2.15/32"} }, "left behind on eth1"},
+	{"a: a route was left", judgeRight, right(), func(s *scene) { leaving(s.Report.Before, "eth1") }, "left behind: routes"},
+	{"a: a link was left up", judgeRight, right(), func(s *scene) { s.Report.Before.Links[0].Up = true }, "left behind on eth0"},
+	{"a: the unit failed", judgeRight, right(), func(s *scene) { s.units["eni0.service"] = unit{state: "failed"} }, "eni0.service is failed"},
+	{"b: nothing was wrong", judgeEarly, right(), nil, "it did not start wrong"},
+	{"b: nothing was fixed", judgeEarly, fixed(), func(s *scene) { s.Report.Settled = leaving(links(true, "eth1", "eth0"), "eth0") }, "the primary is eth1"},
+	{"b: fixed after networkd started", judgeEarly, fixed(), func(s *scene) { s.journal[1].at = ms(3500) }, "renamed at 3500 ms"},
+	{"b: not yet when networkd started", judgeEarly, fixed(), func(s *scene) { s.Report.Before = links(false, "eth1", "eth0") }, "before the network was configured"},
+	{"b: nobody looked", judgeEarly, fixed(), func(s *scene) { s.Report.Before = nil }, "nobody looked"},
+	{"b: traffic leaves by the secondary", judgeEarly, fixed(), func(s *scene) { s.Report.Settled.Routes[0].Dev = "eth1" }, `leaves by "eth1"`},
+	{"b: no traffic", judgeEarly, fixed(), func(s *scene) { s.Report.Settled.Routes = nil }, `leaves by ""`},
+	{"b: networkd lost a link", judgeEarly, fixed(), func(s *scene) { s.managed["eth1"] = "failed" }, "networkd: eth1 is failed"},
+	{"b: networkd does not know a link", judgeEarly, fixed(), func(s *scene) { delete(s.managed, "eth1") }, "knows 1 links of 2"},
+	{"b: a unit failed", judgeEarly, fixed(), func(s *scene) { s.Report.Commands["failed"] = "x.service loaded failed" }, "failed: x.service"},
+	{"b: half a swap", judgeEarly, fixed(), func(s *scene) { s.Report.Settled.Links[1].Name = "eni0-eth1" }, "still called eni0-eth1"},
+	{"c: renamed by the root's systemd", judgeInitrd, initrd(), func(s *scene) { s.journal[1].at = ms(2500) }, "after the root was switched"},
+	{"c: the unit did not finish", judgeInitrd, initrd(), func(s *scene) { s.journal[5].text = "Failed" }, "did not finish"},
+	{"d: renamed in the initramfs", judgeInFront, inFrontOf(), func(s *scene) { s.journal[1].at = ms(900) }, "renamed at 900 ms"},
+	{"d: eni0 stayed PID 1", judgeInFront, inFrontOf(), func(s *scene) { s.Report.Args[0] = eni0Path }, "PID 1 is"},
+	{"d: nothing in the kernel's log", judgeInFront, inFrontOf(), func(s *scene) { s.journal[len(s.journal)-1].unit = "init" }, "kernel's log"},
+	{"d2: another command", judgeFirst, chain("/sbin/init"), nil, "/sbin/init was executed"},
+	{"d2: something was mounted", judgeFirst, chain(guestPath), func(s *scene) { s.Report.Bare = false }, "mounted"},
+	{"d3: names are wrong", judgeNowhere, chain("/sbin/init"), func(s *scene) { s.Report.Settled = links(false, "eth1", "eth0") }, `the primary is "eth1"`},
+	{"e: it started right", judgeLive, live(), func(s *scene) { s.Report.Settled = s.Report.After }, "did not start wrong"},
+	{"e: code 11", judgeLive, live(), func(s *scene) { s.Report.Fix.Code = 11 }, "code 11"},
+	{"e: traffic never followed", judgeLive, live(), func(s *scene) { s.Report.Fix.Traffic = -1 }, "took -1 ms"},
+	{"e: it did not stay right", judgeLive, live(), func(s *scene) { s.Report.After.Routes[0].Dev = "eth1" }, `leaves by "eth1"`},
+	{"f: never plugged in", judgeLate, lateNIC(), func(s *scene) { s.Plugged = false }, "never plugged in"},
+	{"g: an address was left", judgeNoIMDS, noIMDS(), func(s *scene) { s.Report.Before.Links[0].Addrs = []string{"10.0.1.15/32"} }, "left behind on eth1"},
+	{"g: renamed all the same", judgeNoIMDS, noIMDS(), func(s *scene) { s.journal = fixed().journal }, "renamed at"},
+	{"g: the unit did not fail", judgeNoIMDS, noIMDS(), func(s *scene) { s.Report.Commands["failed"] = "" }, `failed: ""`},
+	{"g: another unit failed too", judgeNoIMDS, noIMDS(), func(s *scene) { s.Report.Commands["failed"] += "x.service\n" }, "x.service"},
+	{"g: nothing in the journal", judgeNoIMDS, noIMDS(), func(s *scene) { s.journal = nil }, "nothing in the journal"},
+	{"g: the network was not configured", judgeNoIMDS, noIMDS(), func(s *scene) { s.Report.Settled.Routes = nil }, "not configured"},
+	{"h: not asked before it listened", judgeSlowIMDS, slowIMDS(), func(s *scene) { s.Asked = 0 }, "asked 0 times"},
+	{"h: no token was refused", judgeSlowIMDS, slowIMDS(), func(s *scene) { s.Requests = nil }, "0 tokens were refused"},
+}
+
+func TestJudgeWrongWorlds(t *testing.T) {
+	for _, c := range wrongWorlds {
+		if c.spoil != nil {
+			c.spoil(c.scene)
+		}
+		if got := fmt.Sprint(c.judge([]*scene{c.scene}).faults); !strings.Contains(got, c.want) {
+			t.Errorf("%s: faults %s, want %q", c.world, got, c.want)
+		}
+	}
+}
+
+func TestJudgeTwice(t *testing.T) {
+	if got := fmt.Sprint(judgeTwice([]*scene{fixed(), fixed()}).faults); !strings.Contains(got, "second boot: renamed") {
+		t.Errorf("the second boot renames: faults %s", got)
+	}
+	left := fixed()
+	left.Report.Commands["changed"] += "/etc/udev/rules.d/70-persistent-net.rules\n"
+	if got := fmt.Sprint(judgeTwice([]*scene{left, right()}).faults); !strings.Contains(got, "70-persistent-net") {
+		t.Errorf("a file was left: faults %s", got)
+	}
+}

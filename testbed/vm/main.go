@@ -1,0 +1,84 @@
+// Vm boots real kernels with a real systemd in virtual machines, and sees whether eni0 does there what
+// it is for. It prints a table as it goes, one row a case and kernel.
+//
+//	go run ./testbed/vm [-kernel 6.12] [-case a,b] [-cache DIR] [-v]
+//
+//	-kernel V    only that kernel: 6.1 (renames only links that are down) or 6.12
+//	-case LIST   only those cases
+//	-cache DIR   where the root and the kernels are kept, which are made at the first run
+//	-v           the consoles too
+//
+// The machines are QEMU's, emulated, with two or three virtio NICs, Debian 12's systemd 252 and
+// systemd-networkd, which gives the default route to whatever is called eth0. IMDS is at
+// 169.254.169.254 in a network namespace around each machine; DHCP is QEMU's. The first run makes the
+// root with mmdebstrap and takes a minute longer. It wants root, for that, and reaches nothing but
+// Debian's packages.
+//
+//	a   the right order, early unit: nothing is renamed; what that cost
+//	b   the wrong order, early unit: eth0 is the primary before networkd starts
+//	c   the same from a dracut image, before it switches to the root on the disk
+//	d   the same in front of systemd, which is started whatever came out
+//	d2  eni0 as the first process of all, with nothing mounted; it ends in COMMAND,
+//	d3  or in /sbin/init where COMMAND does not exist,
+//	d4  or where the kernel has cut its command line at a second "--";
+//	d5  and in COMMAND too where there is no IMDS
+//	e   live: a system that booted wrong, systemd-run --wait --pipe --collect eni0 fix
+//	f   the primary is plugged in seconds after IMDS has named it
+//	g   no IMDS: the boot goes on after the budget, names as they were, nothing left behind
+//	h   IMDS refuses connections, then tokens, then answers
+//	i   two boots of one disk with three NICs, in the wrong order, then in the right one: the
+//	    second does nothing
+//
+// What a case came to is judged by what a reporter in the machine read from the kernel, by the
+// kernel's log and systemd's, and never by eni0's own word.
+//
+// The exit code is 0 if all went right, 1 if not or if it could not be tried, and 2 for usage and
+// where a program is missing.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"log"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("vm: ")
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	code := run(ctx, os.Args)
+	stop()
+	os.Exit(code)
+}
+
+// run does what the program was started for, by the name it was started under.
+func run(ctx context.Context, args []string) int {
+	if args[0] == inside {
+		return exitCode(world(), 1)
+	}
+	o, err := parse(args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err == nil {
+		err = lacking()
+	}
+	if err != nil {
+		return exitCode(err, 2)
+	}
+	return exitCode(o.boot(ctx), 1)
+}
+
+// exitCode logs an error and returns the code for it, or 0 where there is none.
+func exitCode(err error, code int) int {
+	if err == nil {
+		return 0
+	}
+	log.Print(err)
+	return code
+}

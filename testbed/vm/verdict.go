@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"eni0/testbed/vm/witness"
+)
+
+// A verdict is what is to be said of a case, and what is wrong with it.
+type verdict struct {
+	notes  []string
+	faults []string
+}
+
+// note adds something to be told.
+func (v *verdict) note(format string, args ...any) {
+	v.notes = append(v.notes, fmt.Sprintf(format, args...))
+}
+
+// want adds a fault unless all is as it should be.
+func (v *verdict) want(right bool, format string, args ...any) {
+	if !right {
+		v.faults = append(v.faults, fmt.Sprintf(format, args...))
+	}
+}
+
+// healthy wants what every good start ends in.
+func (v *verdict) healthy(s *scene) {
+	v.manager(s)
+	v.state(s.Report.Settled)
+	v.before(s, "eth0")
+}
+
+// before wants the primary to have had that name when the network was about to be configured, and
+// nothing left of what eni0 had borrowed.
+func (v *verdict) before(s *scene, name string) {
+	b := s.Report.Before
+	if b == nil {
+		v.want(false, "nobody looked before the network was configured")
+		return
+	}
+	v.want(primary(b) == name, "before the network was configured the primary was %s", primary(b))
+	v.clean(b)
+}
+
+// state wants the names and the default route right.
+func (v *verdict) state(now *witness.State) {
+	v.want(primary(now) == "eth0", "the primary is %s", primary(now))
+	v.want(now.Leaves() == "eth0", "default traffic leaves by %q", now.Leaves())
+}
+
+// manager wants every link configured, and no unit failed. A networkd up to 257 can lose a link that was
+// renamed under it, which is then "failed".
+func (v *verdict) manager(s *scene) {
+	for _, name := range slices.Sorted(maps.Keys(s.managed)) {
+		v.want(s.managed[name] == "configured", "networkd: %s is %s", name, s.managed[name])
+	}
+	links, failed := s.Report.Settled.Links, strings.TrimSpace(s.Report.Commands["failed"])
+	v.want(len(s.managed) == len(links), "networkd knows %d links of %d", len(s.managed), len(links))
+	v.want(failed == "", "failed: %s", failed)
+	for _, l := range links {
+		v.want(!strings.HasPrefix(l.Name, "eni0-"), "%s is still called %s", l.MAC, l.Name)
+	}
+}
+
+// clean wants links as the kernel made them: down, and with nothing on them.
+func (v *verdict) clean(now *witness.State) {
+	for _, l := range now.Links {
+		v.want(!l.Up && len(l.Addrs) == 0, "left behind on %s: up %v, addresses %v", l.Name, l.Up, l.Addrs)
+	}
+	v.want(len(now.Routes) == 0, "left behind: routes %v", now.Routes)
+}
+
+// untouched wants no link to have had another name, ever.
+func (v *verdict) untouched(s *scene) {
+	for _, r := range s.renames() {
+		v.want(false, "renamed at %s: %s", millis(r.at), r.text)
+	}
+}
+
+// renamedInTime wants renames, all of them after one time and before networkd started.
+func (v *verdict) renamedInTime(s *scene, after time.Duration) {
+	renames, manager := s.renames(), s.units["systemd-networkd.service"].starting
+	v.want(len(renames) > 0, "nothing was renamed: it did not start wrong")
+	for _, r := range renames {
+		v.want(r.at > after && r.at < manager,
+			"renamed at %s, want between %s and %s: %s", millis(r.at), millis(after), millis(manager), r.text)
+	}
+	if n := len(renames); n > 0 && renames[n-1].at < manager {
+		v.note("renamed %s before networkd started", millis(manager-renames[n-1].at))
+	}
+}
+
+// times tells what the early unit cost: by the times that PID 1 keeps of its units, and by the journal's.
+// While it runs so does udev, and there is one processor: so the processor time of the unit too, with
+// systemd's making of the sandbox; and how long it was from eni0's first word.
+func (v *verdict) times(s *scene) {
+	u := s.units["eni0.service"]
+	v.want(u.state == "active", "eni0.service is %s", u.state)
+	starting, _ := s.said("eni0.service", "Starting ")
+	finished, found := s.said("eni0.service", "Finished ")
+	if !found {
+		v.want(false, "the journal does not say that eni0.service finished")
+		return
+	}
+	v.note("the unit held the boot %s (by the journal %s), %s from eni0's first word, %s of processor",
+		millis(u.held()), millis(finished.at-starting.at), millis(finished.at-s.first("eni0.service").at), millis(u.cpu))
+}
+
+// millis writes a time as people read it here.
+func millis(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }
