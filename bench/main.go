@@ -19,6 +19,8 @@
 //	             the middle half of the runs
 //	late         how long after IMDS is ready such a fix has its answer, where IMDS was not ready for the
 //	             first so many milliseconds: connections refused, or every fresh token (401), or everything (503)
+//	boot         how long systemd/eni0.service holds a boot in the right order, on two kernels: that is case a
+//	             of testbed/vm, which says by itself what it lacks
 //
 // A time is that of whole processes, from before the fork until they have been waited for. The sides of
 // a comparison take turns, N of them each (200), in another order each time; what is shown is the median,
@@ -125,6 +127,7 @@ func host(ctx context.Context, rounds int) error {
 		return err
 	}
 	err = enter(ctx, dir, strconv.Itoa(rounds))
+	boot(ctx)
 	fmt.Println("\n1,000 launches are another program's: go run ./testbed -launches 1000")
 	return err
 }
@@ -138,6 +141,14 @@ func enter(ctx context.Context, dir, rounds string) error {
 	ec2.Isolate(cmd)
 	cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWNS // for a /sys that shows the links inside
 	return cmd.Run()
+}
+
+// boot has testbed/vm show what the early unit costs.
+func boot(ctx context.Context) {
+	fmt.Println("\nboot, in virtual machines that are emulated:")
+	cmd := exec.CommandContext(ctx, "go", "run", "eni0/testbed/vm", "-case", "a")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
+	_ = cmd.Run() // it has said why
 }
 
 // machine is the running kernel, and what it runs on: "Linux 6.18.44, 2 CPUs, load 0.1".
