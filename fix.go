@@ -46,57 +46,40 @@ func (c *rtnl) devices() ([]string, error) {
 }
 
 // everyENI is nl.devices for endpoint.ask, and tells people what is happening.
-func (c *call) everyENI(nl *rtnl) func() []string {
-	return func() []string {
+func (c *call) everyENI(nl *rtnl) func() ([]string, error) {
+	return func() ([]string, error) {
 		devices, err := nl.devices()
-		if err != nil {
+		switch {
+		case c.borrows() && len(devices) == 0:
+			return nil, err
+		case err != nil:
 			c.log.err("%v", err)
 		}
 		if len(devices) == 0 {
 			c.log.info("imds: no answer yet, and no ENI that is up has an address to ask by")
-			return nil
+			return nil, nil
 		}
 		c.log.info("imds: no answer yet; asking on, by each of %s", plural(len(devices), "ENI", "ENIs"))
-		return devices
+		return devices, nil
 	}
 }
+
+// borrows reports whether this is a fix that may borrow a network.
+func (c *call) borrows() bool { return c.verb == "fix" && !c.dry }
 
 // primaryMAC asks IMDS which ENI is the primary. Where no ENI that is up has an address, fix borrows a network
 // for that: at once if there is no way to IMDS, else if nothing has answered that way for a second.
 func (c *call) primaryMAC(l *limit, nl *rtnl) (hwaddr, error) {
-	borrows, err := c.borrows(l, nl)
-	if err != nil {
-		return hwaddr{}, err
-	}
-	if !borrows {
-		return c.imds.primaryMAC(l, c.everyENI(nl))
-	}
-	if c.imds.routed() {
-		soon, end := l.within(widenAfter, nil)
-		defer end()
-		mac, err := c.imds.primaryMAC(soon, nil)
-		if err == nil || final(err) || l.over() {
-			return mac, err
-		}
-	}
-	l.heed() // from here on there is something to give back
-	body, err := borrower{c.imds, macQuestion(), c.log}.ask(l, nl)
-	if err != nil {
-		return hwaddr{}, err
-	}
-	return parseMAC(body)
-}
-
-// borrows reports whether this is a fix that may borrow a network, and none is there.
-func (c *call) borrows(l *limit, nl *rtnl) (bool, error) {
-	if c.verb != "fix" || c.dry {
-		return false, nil
+	if !c.borrows() {
+		return c.imds.primaryMAC(l, c.everyENI(nl), nil)
 	}
 	if err := nl.reclaim(l, c.log); err != nil {
-		return false, err
+		return hwaddr{}, err
 	}
-	devices, err := nl.devices()
-	return len(devices) == 0, err
+	return c.imds.primaryMAC(l, c.everyENI(nl), func() ([]byte, error) {
+		l.heed() // from here on there is something to give back
+		return borrower{c.imds, macQuestion(), c.log}.ask(l, nl)
+	})
 }
 
 // look asks IMDS for the primary ENI, observes the world, waits for that ENI if it has not been probed

@@ -105,18 +105,6 @@ func parseMAC(s []byte) (hwaddr, error) {
 	return hwaddr{}, fmt.Errorf("%.40q is not a MAC address", t)
 }
 
-// routed reports whether the routing table has a way to e: connect(2) of a datagram socket asks just that,
-// and sends nothing.
-func (e endpoint) routed() bool {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return true // then not for want of a route
-	}
-	defer unix.Close(fd)
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, imdsMark) // policy rules may go by it
-	return unix.Connect(fd, &unix.SockaddrInet4{Addr: e.addr, Port: e.port}) == nil
-}
-
 // A question is one path to ask for, and what is an answer to it.
 type question struct {
 	path  string
@@ -144,9 +132,9 @@ func final(err error) bool {
 	return ok
 }
 
-// primaryMAC asks for the primary ENI's address until l ends.
-func (e endpoint) primaryMAC(l *limit, devices func() []string) (hwaddr, error) {
-	body, err := e.ask(l, macQuestion(), devices)
+// primaryMAC asks for the primary ENI's address: see ask.
+func (e endpoint) primaryMAC(l *limit, devices func() ([]string, error), borrow func() ([]byte, error)) (hwaddr, error) {
+	body, err := e.ask(l, macQuestion(), devices, borrow)
 	if err != nil {
 		return hwaddr{}, err
 	}
@@ -154,16 +142,24 @@ func (e endpoint) primaryMAC(l *limit, devices func() []string) (hwaddr, error) 
 }
 
 // ask asks the way the routing table says and, where that is no way or no answer has come by
-// it after a second, by each of the devices too, all at once: the first good answer wins. It
-// goes on until an answer, an error that is final, or the end of l.
-func (e endpoint) ask(l *limit, q question, devices func() []string) ([]byte, error) {
+// it after a second, by each of the devices too, all at once: the first good answer wins. Where there are
+// no devices it goes on as borrow says, unless that is nil. It goes on until an answer, an error that is
+// final, or the end of l.
+func (e endpoint) ask(l *limit, q question, devices func() ([]string, error), borrow func() ([]byte, error)) ([]byte, error) {
 	alone, end := l.within(widenAfter, nil)
 	defer end()
 	body, err := e.persist(alone, "", q, end)
 	if err == nil || final(err) || l.over() {
 		return body, err
 	}
-	return e.askAll(l, q, append([]string{""}, devices()...))
+	names, err := devices()
+	switch {
+	case err != nil:
+		return nil, err
+	case len(names) == 0 && borrow != nil:
+		return borrow()
+	}
+	return e.askAll(l, q, append([]string{""}, names...))
 }
 
 // askAll asks by all devices at once. None of the goroutines it starts is left when it returns.

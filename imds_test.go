@@ -144,7 +144,7 @@ func status(line string) string {
 // The requests as they are on the wire. There is no X-Forwarded-For, which IMDS answers by 403.
 func TestAskRequests(t *testing.T) {
 	s := scripted(t, []string{ok(aToken)}, []string{ok(aMAC)})
-	if got, err := s.primaryMAC(patient(t), noDevices); err != nil || got != (hwaddr{10, 255, 0, 0, 0, 1}) {
+	if got, err := s.primaryMAC(patient(t), noDevices, nil); err != nil || got != (hwaddr{10, 255, 0, 0, 0, 1}) {
 		t.Fatalf("primaryMAC() = %v, %v, want %s", got, err, aMAC)
 	}
 	want := []string{
@@ -207,7 +207,7 @@ func TestAskGoServer(t *testing.T) {
 		}, big},
 	} {
 		e := goServer(t, c.answer)
-		got, err := e.ask(patient(t), question{path: "/latest/meta-data/a/?b=%20", limit: outputLimit}, noDevices)
+		got, err := e.ask(patient(t), question{path: "/latest/meta-data/a/?b=%20", limit: outputLimit}, noDevices, nil)
 		if want := strings.ReplaceAll(c.want, "HOST", e.host); err != nil || string(got) != want {
 			t.Errorf("%s: ask() = %.40q (%d bytes), %v, want %.40q (%d bytes)", c.world, got, len(got), err, want, len(want))
 		}
@@ -249,7 +249,7 @@ func TestAskAgain(t *testing.T) {
 	} {
 		s := scripted(t, c.puts, c.gets)
 		all.Go(func() {
-			if got, err := s.primaryMAC(patient(t), noDevices); err != nil || got.String() != aMAC {
+			if got, err := s.primaryMAC(patient(t), noDevices, nil); err != nil || got.String() != aMAC {
 				t.Errorf("%s: primaryMAC() = %v, %v, want %s", c.world, got, err, aMAC)
 			}
 			if puts, gets := len(s.requests("PUT")), len(s.requests("GET")); puts != c.tries || gets != c.questions {
@@ -263,7 +263,7 @@ func TestAskAgain(t *testing.T) {
 // Each question comes with the token that was asked for just before it.
 func TestAskNewTokens(t *testing.T) {
 	s := scripted(t, []string{ok("token-1"), ok("token-2"), ok("token-3")}, times(2, status("401 Unauthorized"), ok(aMAC)))
-	if _, err := s.primaryMAC(patient(t), noDevices); err != nil {
+	if _, err := s.primaryMAC(patient(t), noDevices, nil); err != nil {
 		t.Fatal(err)
 	}
 	for n, head := range s.requests("GET") {
@@ -299,7 +299,7 @@ func TestAskFinal(t *testing.T) {
 		if c.path != macPath {
 			q = question{path: c.path, limit: bodyLimit}
 		}
-		got, err := s.ask(patient(t), q, noDevices)
+		got, err := s.ask(patient(t), q, noDevices, nil)
 		if err == nil || err.Error() != c.want || got != nil {
 			t.Errorf("%s: ask() = %q, %v, want %s", c.world, got, err, c.want)
 		}
@@ -327,7 +327,7 @@ func TestAskTokens(t *testing.T) {
 	} {
 		s := scripted(t, []string{ok(c.token)}, []string{ok(aMAC)})
 		got := ""
-		if _, err := s.primaryMAC(patient(t), noDevices); err != nil {
+		if _, err := s.primaryMAC(patient(t), noDevices, nil); err != nil {
 			got = err.Error()
 		}
 		if got != c.want {
@@ -349,7 +349,7 @@ func TestAskNobodyElse(t *testing.T) {
 	moved := "HTTP/1.1 302 Found\r\nLocation: http://" + other.host + macPath + "\r\nContent-Length: 0\r\n\r\n"
 	for _, puts := range []string{moved, ok(aToken)} {
 		s := scripted(t, []string{puts}, []string{moved})
-		_, err := s.primaryMAC(patient(t), noDevices)
+		_, err := s.primaryMAC(patient(t), noDevices, nil)
 		if err == nil || !strings.HasSuffix(err.Error(), `: 302 "Found"`) || len(s.requests("PUT")) != 1 {
 			t.Errorf("redirected: %v after %d tries, want a 302 after one", err, len(s.requests("PUT")))
 		}
@@ -438,7 +438,7 @@ func testAskGivesUp(t *testing.T) {
 		all.Go(func() {
 			l, end := newLimit().within(900*time.Millisecond, nil)
 			defer end()
-			_, err := e.primaryMAC(l, noDevices)
+			_, err := e.primaryMAC(l, noDevices, nil)
 			want := regexp.MustCompile("^imds: " + regexp.QuoteMeta(strings.ReplaceAll(c.want, "HOST", e.host)) + ` \((1 try|\d+ tries) in [0-9.]+m?s\)$`)
 			if err == nil || !want.MatchString(err.Error()) {
 				t.Errorf("%s: primaryMAC() = %v, want %s", c.world, err, want)
@@ -469,7 +469,7 @@ func TestAskOpenedLater(t *testing.T) {
 			answer(s, conn, head)
 		})
 	})
-	if got, err := e.primaryMAC(patient(t), noDevices); err != nil || got.String() != aMAC {
+	if got, err := e.primaryMAC(patient(t), noDevices, nil); err != nil || got.String() != aMAC {
 		t.Errorf("primaryMAC() = %v, %v, want %s", got, err, aMAC)
 	}
 }
@@ -486,7 +486,7 @@ func TestAskTokenIsSecret(t *testing.T) {
 		all.Go(func() {
 			l, end := newLimit().within(300*time.Millisecond, nil)
 			defer end()
-			_, err := s.primaryMAC(l, noDevices)
+			_, err := s.primaryMAC(l, noDevices, nil)
 			if err == nil || strings.Contains(err.Error(), "Secret") || len(s.requests("GET")) == 0 {
 				t.Errorf("primaryMAC() = %v for %.30q, want an error without the token", err, get)
 			}
@@ -500,7 +500,7 @@ func endsSoon(t *testing.T, e endpoint, l *limit, devices ...string) error {
 	t.Helper()
 	done := make(chan error)
 	go func() {
-		_, err := e.ask(l, macQuestion(), func() []string { return devices })
+		_, err := e.ask(l, macQuestion(), func() ([]string, error) { return devices, nil }, nil)
 		done <- err
 	}()
 	<-l.done
@@ -580,11 +580,11 @@ func TestAskLeavesNobodyBehind(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Run("asking", func(t *testing.T) {
 		for range 20 {
-			if _, err := scripted(t, []string{ok(aToken)}, []string{ok(aMAC)}).primaryMAC(newLimit(), noDevices); err != nil {
+			if _, err := scripted(t, []string{ok(aToken)}, []string{ok(aMAC)}).primaryMAC(newLimit(), noDevices, nil); err != nil {
 				t.Error(err)
 			}
 			for _, s := range []*stranger{scripted(t, []string{status("403 no")}, nil), listen(t, flood)} {
-				if _, err := s.primaryMAC(newLimit(), noDevices); !final(err) {
+				if _, err := s.primaryMAC(newLimit(), noDevices, nil); !final(err) {
 					t.Errorf("primaryMAC() = %v, want a final error", err)
 				}
 			}
@@ -598,7 +598,7 @@ func TestAskCountsTries(t *testing.T) {
 	s := scripted(t, []string{status("503 Busy")}, nil)
 	l, end := newLimit().within(200*time.Millisecond, nil)
 	defer end()
-	_, err := s.primaryMAC(l, noDevices)
+	_, err := s.primaryMAC(l, noDevices, nil)
 	tries := len(s.requests("PUT"))
 	if a, b := "("+plural(tries, "try", "tries")+" in ", "("+plural(tries+1, "try", "tries")+" in "; err == nil || !strings.Contains(err.Error(), a) && !strings.Contains(err.Error(), b) {
 		t.Errorf("primaryMAC() = %v, want %s...", err, a)
@@ -627,7 +627,7 @@ func testAskByEveryDevice(t *testing.T) {
 		answer(s, conn, head)
 	})
 	start := time.Now()
-	got, err := s.primaryMAC(patient(t), func() []string { return []string{"no-such-device", "lo", "another"} })
+	got, err := s.primaryMAC(patient(t), func() ([]string, error) { return []string{"no-such-device", "lo", "another"}, nil }, nil)
 	if err != nil || got.String() != aMAC {
 		t.Errorf("primaryMAC() = %v, %v, want %s", got, err, aMAC)
 	}
@@ -641,7 +641,7 @@ func TestAskDoesNotWidenAtTheEnd(t *testing.T) {
 	s := silent(t)
 	for range 5 {
 		l, end := newLimit().within(20*time.Millisecond, nil)
-		_, err := s.ask(l, macQuestion(), func() []string { return times(20, "lo") })
+		_, err := s.ask(l, macQuestion(), func() ([]string, error) { return times(20, "lo"), nil }, nil)
 		if end(); err == nil {
 			t.Fatal("ask() = nil, want an error")
 		}
@@ -928,4 +928,4 @@ func FuzzParseMAC(f *testing.F) {
 }
 
 // noDevices is for ask: there is no way but the routing table's.
-func noDevices() []string { return nil }
+func noDevices() ([]string, error) { return nil, nil }

@@ -203,7 +203,7 @@ func imds(l *limit, c *call) (int, error) {
 		if path == macPath {
 			q = macQuestion()
 		}
-		body, err := c.imds.ask(l, q, c.everyENI(nl))
+		body, err := c.imds.ask(l, q, c.everyENI(nl), nil)
 		if err != nil {
 			return codeDoubt, err
 		}
