@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"math/rand/v2"
 	"os"
 	"time"
@@ -15,8 +16,8 @@ import (
 // This file is a DHCPv4 client (RFC 2131) for a link that has no address: frames in and out of a packet
 // socket, because the kernel's UDP neither sends nor takes without one. It obtains a lease, by
 // DISCOVER, OFFER, REQUEST and ACK, and keeps nothing: no renewal, and no RELEASE, because the network
-// manager will ask for an address seconds later, and EC2 has one for each ENI. Frames are made and read by pure functions;
-// what comes is a stranger's, and whatever is wrong with it, it is passed over.
+// manager will ask for an address seconds later, and EC2 has one for each ENI. Frames are made and read
+// by pure functions; what comes is a stranger's, and whatever is wrong with it, it is passed over.
 
 // The message types, option 53: RFC 2132, 9.6.
 const (
@@ -109,13 +110,7 @@ func (l lease) gateway(to ip4) ip4 {
 }
 
 // bits is the length of r's prefix.
-func (r ip4Route) bits() int {
-	n := 0
-	for m := binary.BigEndian.Uint32(r.mask[:]); m != 0; m <<= 1 {
-		n++
-	}
-	return n
-}
+func (r ip4Route) bits() int { return 32 - bits.TrailingZeros32(binary.BigEndian.Uint32(r.mask[:])) }
 
 // A dhcpQuery is a message of ours.
 type dhcpQuery struct {
@@ -134,18 +129,16 @@ func (q dhcpQuery) frame() []byte {
 	udp = binary.BigEndian.AppendUint16(udp, 67)
 	udp = binary.BigEndian.AppendUint16(udp, uint16(8+len(payload)))
 	udp = append(append(udp, 0, 0), payload...)
-	// RFC 768: the sum goes over a pseudo header too: addresses, 0, protocol, length.
-	pseudo := []byte{0, 0, 0, 0, 255, 255, 255, 255, 0, unix.IPPROTO_UDP, udp[4], udp[5]}
-	sum := checksum(append(pseudo, udp...))
-	if sum == 0 {
-		sum = 0xffff // RFC 768: 0 means none
-	}
-	binary.BigEndian.PutUint16(udp[6:], sum)
-
 	// RFC 791, 3.1: version and header length, TOS, length, id, fragment, TTL, protocol, sum, from, to.
 	ip := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 64, unix.IPPROTO_UDP, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255}
 	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)+len(udp)))
 	binary.BigEndian.PutUint16(ip[10:], checksum(ip))
+
+	sum := checksum(append(pseudoHeader(ip, udp), udp...))
+	if sum == 0 {
+		sum = 0xffff // RFC 768: 0 means none
+	}
+	binary.BigEndian.PutUint16(udp[6:], sum)
 
 	frame := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	frame = append(frame, q.client[:]...)
@@ -169,6 +162,11 @@ func (q dhcpQuery) message() []byte {
 	}
 	b = append(b, optParameters, 3, optMask, optRoutes, optRouter, optEnd) // RFC 3442: routes before router
 	return append(b, make([]byte, bootpMin-len(b))...)
+}
+
+// pseudoHeader is what the checksum of UDP goes over too: addresses, 0, protocol, length (RFC 768).
+func pseudoHeader(ip, udp []byte) []byte {
+	return append(append([]byte(nil), ip[12:20]...), 0, unix.IPPROTO_UDP, udp[4], udp[5])
 }
 
 // checksum is that of IP and UDP: RFC 1071.
@@ -210,7 +208,7 @@ func (q dhcpQuery) parseFrame(b []byte) (lease, error) {
 	if ip[9] != unix.IPPROTO_UDP || fragment != 0 || fromTo != 67<<16|68 {
 		return lease{}, errNotDHCP
 	}
-	if length < 8 || length > len(udp) || !summed(ip[12:20], udp[:length]) {
+	if length < 8 || length > len(udp) || !summed(ip, udp[:length]) {
 		return lease{}, errBadFrame
 	}
 	return q.parse(udp[8:length])
@@ -218,9 +216,8 @@ func (q dhcpQuery) parseFrame(b []byte) (lease, error) {
 
 // summed reports whether the checksum of UDP is right, or none. A frame that a virtual link brings from the
 // same host has only that of its pseudo header yet (packet(7), TP_STATUS_CSUMNOTREADY).
-func summed(addresses, udp []byte) bool {
-	sum := binary.BigEndian.Uint16(udp[6:])
-	pseudo := append(append([]byte(nil), addresses...), 0, unix.IPPROTO_UDP, udp[4], udp[5])
+func summed(ip, udp []byte) bool {
+	sum, pseudo := binary.BigEndian.Uint16(udp[6:]), pseudoHeader(ip, udp)
 	return sum == 0 || sum == ^checksum(pseudo) || checksum(append(pseudo, udp...)) == 0
 }
 
@@ -408,15 +405,14 @@ func obtain(l *limit, conn wire, client hwaddr) (lease, error) {
 		}
 		q.kind, q.offer = dhcpRequest, offer
 		ack, err := q.ask(l, conn, requestTries)
-		switch {
-		case err == nil && ack.kind == dhcpACK:
+		if err == nil && ack.kind == dhcpACK {
 			return ack, nil
-		case err == nil:
-			err = fmt.Errorf("refused by %v", ack.server)
-		case !errors.Is(err, errNoAnswer):
-			return lease{}, fmt.Errorf("dhcp: request %v: %w", offer.addr, err)
 		}
-		if !l.sleep(spread(wait)) {
+		broken := err != nil && !errors.Is(err, errNoAnswer)
+		if err == nil {
+			err = fmt.Errorf("refused by %v", ack.server)
+		}
+		if broken || !l.sleep(spread(wait)) {
 			return lease{}, fmt.Errorf("dhcp: request %v: %w", offer.addr, err)
 		}
 	}

@@ -159,24 +159,21 @@ func proxies() []byte {
 
 // addressItem reads an RTM_NEWADDR of IPv6.
 func addressItem(body []byte) (item, error) {
-	if len(body) < unix.SizeofIfAddrmsg {
-		return item{}, errShort
+	a, err := parseAddress(body)
+	if err != nil {
+		return item{}, err
 	}
 	// struct ifaddrmsg, linux/if_addr.h: family, prefixlen, flags, scope, index.
-	flags := uint32(body[2])
 	made := slices.Clone(body[:unix.SizeofIfAddrmsg])
 	made[2] = 0
 	key := slices.Clone(made)
-	index := int32(binary.NativeEndian.Uint32(body[4:]))
-	i := item{links: []int32{index}, words: fmt.Sprintf("address (index %d)", index)}
-	err := eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
+	i := item{links: []int32{a.index}, words: fmt.Sprintf("address %s/%d (index %d)", a.ip, a.bits, a.index)}
+	flags := a.flags
+	err = eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
 		switch typ {
-		case unix.IFA_FLAGS:
-			flags = uint32Of(value)
 		case unix.IFA_ADDRESS, unix.IFA_LOCAL:
 			key = appendAttr(key, typ, value)
 			made = appendAttr(made, typ, value)
-			i.words = fmt.Sprintf("address %s/%d (index %d)", ipString(value), body[1], index)
 		case unix.IFA_CACHEINFO, unix.IFA_RT_PRIORITY, ifaProto:
 			made = appendAttr(made, typ, value) // of the lifetimes the kernel takes what is left
 		}

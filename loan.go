@@ -134,11 +134,11 @@ type loan struct {
 	closing sync.WaitGroup
 }
 
-// change does something, and notes the undo unless the kernel has refused: where the socket fails, who
-// knows. What is there already is not ours.
+// change does something, and notes the undo unless the kernel's verdict is that it was not done: where the
+// socket fails, who knows. What is there already is not ours.
 func (n *loan) change(do, undo message) error {
 	err := n.nl.carryOut([]message{do})
-	if _, refused := errors.AsType[kernelError](err); !refused {
+	if _, verdict := errors.AsType[kernelError](err); !verdict {
 		n.undo = append(n.undo, undo)
 	}
 	return unless(err, unix.EEXIST)
@@ -260,7 +260,7 @@ func (n *loan) giveBack() {
 	var errs []error
 	for _, undo := range slices.Backward(n.undo) {
 		err := n.takeBack(undo)
-		for tries := 1; err != nil && tries < attempts; tries++ {
+		for tries := 1; err != nil && err != errInUse && tries < attempts; tries++ {
 			err = n.takeBack(undo)
 		}
 		errs = append(errs, err)

@@ -256,26 +256,27 @@ type logger struct {
 // opened.
 func newLogger() logger {
 	if first() || noStderr() {
-		if _, err := kmsg(kmsgPath).Write(nil); err == nil {
-			return logger{to: kmsg(kmsgPath), priority: true} // printk takes the same prefixes
+		if _, err := (kmsg{}).Write(nil); err == nil {
+			return logger{to: kmsg{}, priority: true} // printk takes the same prefixes
 		}
 	}
 	return logger{to: os.Stderr, priority: toJournal(os.Getenv("JOURNAL_STREAM"))}
 }
 
-const kmsgPath = "/dev/kmsg"
-
 // kmsg is the kernel's log. It is opened for each line: it takes ten from one opening and drops the
 // rest, until systemd has it otherwise (kernel/printk/printk.c, devkmsg_write: a ratelimit for each open file).
-type kmsg string
+type kmsg struct{}
 
 // Write writes one record; nothing only proves that it could.
-func (path kmsg) Write(line []byte) (int, error) {
-	f, err := os.OpenFile(string(path), os.O_WRONLY, 0)
-	if err != nil || len(line) == 0 {
+func (kmsg) Write(line []byte) (int, error) {
+	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
+	if len(line) == 0 {
+		return 0, nil
+	}
 	return f.Write(line)
 }
 

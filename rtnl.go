@@ -326,7 +326,7 @@ func parseAddress(body []byte) (address, error) {
 		return address{}, errShort
 	}
 	// struct ifaddrmsg, linux/if_addr.h: family, prefixlen, flags, scope, index.
-	a := address{ipv6: body[0] == unix.AF_INET6, bits: body[1], scope: body[3], body: body}
+	a := address{ipv6: body[0] == unix.AF_INET6, bits: body[1], flags: uint32(body[2]), scope: body[3], body: body}
 	a.index = int32(binary.NativeEndian.Uint32(body[4:]))
 	err := eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
 		switch {
