@@ -96,11 +96,8 @@ func judgeLive(s []*scene) *verdict {
 
 // judgeLate judges a start where the primary is plugged in late.
 func judgeLate(s []*scene) *verdict {
-	v := new(verdict)
+	v := judgeEarly(s)
 	v.want(s[0].Plugged, "the primary was never plugged in: IMDS was not asked for it")
-	v.healthy(s[0])
-	v.renamedInTime(s[0], s[0].units["eni0.service"].starting)
-	v.times(s[0])
 	return v
 }
 
