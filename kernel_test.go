@@ -427,17 +427,24 @@ func TestKernelNoCapability(t *testing.T) {
 	if l == nil {
 		return
 	}
+	l.powerless("eni0: rename: operation not permitted: run as root or with CAP_NET_ADMIN\n")
+	l.wantNames("eth1", "eth0")
+}
+
+// powerless runs fix as somebody without a capability in this network namespace: it changes nothing, and says
+// why.
+func (l *lab) powerless(why string) {
+	l.Helper()
 	l.unchanged(func() {
 		cmd := l.command("fix")
 		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids}
 		r := l.finish(cmd)
 		if r.code != codeDoubt {
-			t.Errorf("fix without CAP_NET_ADMIN: code %d, want %d", r.code, codeDoubt)
+			l.Errorf("fix without CAP_NET_ADMIN: code %d, want %d", r.code, codeDoubt)
 		}
-		l.says(r.stderr, "eni0: rename: operation not permitted: run as root or with CAP_NET_ADMIN\n")
+		l.says(r.stderr, why)
 	})
-	l.wantNames("eth1", "eth0")
 }
 
 func TestKernelIMDS(t *testing.T) {
