@@ -139,8 +139,7 @@ func (w *world) watch(d *diary) (begin, end time.Time, moments []moment, err err
 	return begin, end, moments, err
 }
 
-// firsts is the first moment of each part but the last. There may be more: IMDS is asked by each way that
-// there is, and the one that was made for an ENI is one for all.
+// firsts is the first moment of each part but the last. There may be more: what got no answer is sent again.
 func firsts(moments []moment) ([]moment, error) {
 	var out []moment
 	for _, p := range parts[:len(parts)-1] {
