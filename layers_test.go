@@ -33,17 +33,6 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// What is measured and booted is what is shipped: one build has to be spelt in four places.
-func TestOneBuild(t *testing.T) {
-	quotes := strings.NewReplacer(`"`, "", "'", "", ",", "")
-	for _, name := range []string{"README.md", ".ci/build", "bench/binary.go", "testbed/vm/furnish.go"} {
-		text, err := os.ReadFile(name)
-		if plain := quotes.Replace(string(text)); err != nil || !strings.Contains(plain, "-gcflags=-l -ldflags=-s -w -funcalign=16 ") || !strings.Contains(plain, "-trimpath ") {
-			t.Errorf("%s: %v, want it to build as the others do", name, err)
-		}
-	}
-}
-
 func TestModuleNeedsOnlySys(t *testing.T) {
 	text, err := os.ReadFile("go.mod")
 	paths := regexp.MustCompile(`(?m)^.*/.*$`).FindAllString(string(text), -1) // whatever names a module but us

@@ -263,7 +263,7 @@ func TestWants(t *testing.T) {
 	}{
 		{atMost(0.15, ""), 0.15, "at most 0.15: met"},
 		{atMost(0.15, ""), 0.1501, "at most 0.15: MISSED"},
-		{atMost(2200000, "bytes"), 2200001, "at most 2200000 bytes: MISSED"},
+		{atMost(2750000, "bytes"), 2750001, "at most 2750000 bytes: MISSED"},
 		{lessThan(0.5), 0.4999, "less than 0.5: met"},
 		{lessThan(0.5), 0.5, "less than 0.5: MISSED"},
 	} {

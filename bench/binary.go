@@ -27,7 +27,7 @@ func binaries(ctx context.Context, dir string) error {
 		}
 		l := line{what: "binary, linux/" + arch, ours: fmt.Sprintf("%d bytes", size)}
 		if arch == "amd64" {
-			l = l.judged(atMost(2200000, "bytes"), float64(size))
+			l = l.judged(atMost(2750000, "bytes"), float64(size))
 		}
 		l.print()
 	}
@@ -44,7 +44,7 @@ func binaries(ctx context.Context, dir string) error {
 // build builds eni0 as it is shipped, and returns its size in bytes.
 func build(ctx context.Context, arch, binary string) (int64, error) {
 	// Without -buildvcs=false the build fails in a clone that belongs to another user.
-	_, err := golang(ctx, arch, "build", "-trimpath", "-gcflags=-l", "-ldflags=-s -w -funcalign=16", "-buildvcs=false", "-o", binary, "eni0")
+	_, err := golang(ctx, arch, "build", "-trimpath", "-ldflags=-s -w", "-buildvcs=false", "-o", binary, "eni0")
 	if err != nil {
 		return 0, err
 	}

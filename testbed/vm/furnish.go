@@ -73,7 +73,7 @@ func (b *base) plant(ctx context.Context, dir string) (*tree, error) {
 func (t *tree) build(ctx context.Context) error {
 	for path, name := range map[string]string{eni0Path: "eni0", guestPath: "eni0/testbed/vm/guest"} {
 		// Without -buildvcs=false the build fails in a clone that belongs to another user.
-		build := []string{"go", "build", "-trimpath", "-buildvcs=false", "-gcflags=-l", "-ldflags=-s -w -funcalign=16", "-o", t.dir + path, name}
+		build := []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", t.dir + path, name}
 		if err := execute(ctx, []string{"CGO_ENABLED=0"}, build...); err != nil {
 			return err
 		}
