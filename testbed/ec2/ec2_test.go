@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -322,15 +323,41 @@ func TestMetadataKeys(t *testing.T) {
 		return serve(m, "GET", path, "X-aws-ec2-metadata-token", token)
 	}
 	for path, want := range map[string]string{
-		"/":                         "latest/",
-		"/latest/meta-data/mac":     hex(0),
-		"/latest/meta-data/network": "interfaces/",
+		"/":                                strings.Join(versions, "\n"),
+		"/latest":                          "dynamic\nmeta-data\nuser-data",
+		"/2021-03-23/":                     "dynamic\nmeta-data\nuser-data",
+		"/latest/dynamic/":                 "instance-identity/",
+		"/2009-04-04/meta-data/mac":        hex(0),
+		"/2021-03-23/user-data":            "#!/bin/true\n",
+		"/latest/meta-data/public-keys":    "0=key",
+		"/latest/meta-data/public-keys/":   "0=key",
+		"/latest/meta-data/public-keys/0":  "openssh-key",
+		"/latest/meta-data/services/":      "domain\npartition",
+		"/latest/meta-data/local-hostname": "ip-10-0-1-10.ec2.internal",
+		"/latest/meta-data/network/interfaces/macs/" + hex(1): strings.Join([]string{"device-number", "interface-id",
+			"local-hostname", "local-ipv4s", "mac", "owner-id", "security-group-ids", "security-groups", "subnet-id",
+			"subnet-ipv4-cidr-block", "vpc-id", "vpc-ipv4-cidr-block", "vpc-ipv4-cidr-blocks"}, "\n"),
+		"/latest/meta-data/network/interfaces/macs/" + hex(1) + "/local-ipv4s": "10.0.2.10",
+		"/latest/meta-data/mac":                                                  hex(0),
+		"/latest/meta-data/network":                                              "interfaces/",
 		"/latest/meta-data/network/interfaces/macs/":                             hex(0) + "/\n" + hex(1) + "/",
 		"/latest/meta-data/network/interfaces/macs/" + hex(1) + "/device-number": "1",
 	} {
 		if got := get(path).Body.String(); got != want {
 			t.Errorf("GET %s = %q, want %q", path, got, want)
 		}
+	}
+	for _, path := range []string{"/2021-03-24/meta-data/mac", "/latest/meta-data/iam/", "/latest/meta-data/mac/",
+		"/latest/meta-data/network/interfaces/macs/" + hex(0) + "/network-card",
+		"/latest/meta-data/network/interfaces/macs/" + hex(2) + "/", "/latest/dynamic/instance-identity/pkcs7"} {
+		if got := get(path).Code; got != 404 {
+			t.Errorf("GET %s = %d, want 404", path, got)
+		}
+	}
+	var identity map[string]any
+	err := json.Unmarshal(get("/latest/dynamic/instance-identity/document").Body.Bytes(), &identity)
+	if err != nil || identity["region"] != region {
+		t.Errorf("the document = %v, %v, want the region in it", identity, err)
 	}
 	m.Unset("mac")
 	m.Refuse(1)

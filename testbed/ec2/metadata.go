@@ -26,28 +26,11 @@ type Metadata struct {
 // NewMetadata returns the metadata of an instance with that many ENIs. It needs no network.
 func NewMetadata(enis int) *Metadata {
 	m := &Metadata{keys: make(map[string]string), tokens: make(map[string]time.Time)}
-	m.Set("ami-id", "ami-0123456789abcdef0")
-	m.Set("instance-id", "i-0123456789abcdef0")
-	m.Set("instance-type", "c7i.24xlarge")
-	m.Set("local-ipv4", address(0).String())
-	m.Set("mac", hex(0))
-	m.Set("placement/availability-zone", "us-east-1a")
-	m.keys["latest/dynamic/instance-identity/document"] = `{"instanceId": "i-0123456789abcdef0"}`
-	m.keys["latest/user-data"] = "#!/bin/true\n"
+	m.describe()
 	for device := range enis {
-		m.describe(device)
+		m.describeENI(device)
 	}
 	return m
-}
-
-// describe adds what is known of one ENI.
-func (m *Metadata) describe(device int) {
-	at := "network/interfaces/macs/" + hex(device) + "/"
-	m.Set(at+"device-number", strconv.Itoa(device))
-	m.Set(at+"interface-id", fmt.Sprintf("eni-%017x", device+1))
-	m.Set(at+"local-ipv4s", address(device).String())
-	m.Set(at+"mac", hex(device))
-	m.Set(at+"subnet-ipv4-cidr-block", subnet(device).Masked().String())
 }
 
 // Set makes GET /latest/meta-data/path answer body.
@@ -128,10 +111,15 @@ func (m *Metadata) put(w http.ResponseWriter, r *http.Request) {
 // get answers with a key's value, or with the keys in a folder, to those that have a token.
 func (m *Metadata) get(w http.ResponseWriter, r *http.Request) {
 	until := m.tokens[r.Header.Get("X-Aws-Ec2-Metadata-Token")]
-	path := strings.TrimPrefix(r.URL.Path, "/")
+	path := newest(strings.TrimPrefix(r.URL.Path, "/"))
 	body, found := m.keys[path]
 	if !found {
-		body = m.list(strings.TrimPrefix(strings.TrimSuffix(path, "/")+"/", "/"))
+		path = strings.TrimSuffix(path, "/") + "/"
+		body, found = m.keys[path]
+	}
+	if !found {
+		body = m.list(path)
+		found = body != ""
 	}
 	switch {
 	case time.Now().After(until):
@@ -139,7 +127,7 @@ func (m *Metadata) get(w http.ResponseWriter, r *http.Request) {
 	case m.refuse > 0:
 		m.refuse--
 		refuse(w, http.StatusUnauthorized)
-	case body == "" && !found:
+	case !found:
 		refuse(w, http.StatusNotFound)
 	default:
 		answer(w, body)
