@@ -13,6 +13,7 @@ type testCase struct {
 const (
 	noUnit  = " systemd.mask=eni0.service"
 	liveFix = noUnit + " vm.fix"
+	byHand  = noUnit + " vm.hand"
 	// What stands after "--" are the arguments of the first process; systemd in an initramfs hands them on
 	// to init=. A second "--" ends them: parse_args() of kernel/params.c. So COMMAND stands without.
 	inFront = noUnit + " init=/usr/sbin/eni0 -- fix -names -timeout 10s /usr/lib/systemd/systemd"
@@ -41,6 +42,7 @@ func cases() []*testCase {
 		{"d4", "the same, the kernel drops COMMAND", alone, wrong(boot{Append: cut}), judgeNowhere},
 		{"d5", "the first process, and no IMDS", alone, wrong(boot{Append: first, IMDS: never}), judgeFirstInVain},
 		{"e", "wrong order, fixed live", small, wrong(boot{Append: liveFix}), judgeLive},
+		{"e-hand", "the same swap by hand", small, wrong(boot{Append: byHand}), judgeHand},
 		{"f", "the primary is plugged in late", small, wrong(boot{Late: true}), judgeLate},
 		{"g", "no IMDS at all", small, wrong(boot{IMDS: never}), judgeNoIMDS},
 		{"h", "IMDS refuses, then 401s", small, wrong(boot{IMDS: late}), judgeSlowIMDS},

@@ -1,6 +1,10 @@
 package main
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // This file says of each case what it must come to. The facts are the guest's own reading of its links
 // and routes, the kernel's log of renames, and what systemd and networkd say of their units and links;
@@ -91,6 +95,29 @@ func judgeLive(s []*scene) *verdict {
 	v.manager(s[0])
 	v.state(r.After)
 	v.note("code %d in %d ms with systemd-run, traffic by the primary after %d ms", r.Fix.Code, r.Fix.Took, r.Fix.Traffic)
+	v.pings(r.Fix)
+	return v
+}
+
+// judgeHand judges the same swap by hand: only that it was one. What it came to is for comparison.
+func judgeHand(s []*scene) *verdict {
+	v := new(verdict)
+	r := s[0].Report
+	v.want(primary(r.Settled) == "eth1", "it did not start wrong: the primary is %s", primary(r.Settled))
+	v.want(r.Fix.Code == 0, "code %d: %s", r.Fix.Code, strings.TrimSpace(r.Fix.Output))
+	v.want(primary(r.After) == "eth0", "it was not swapped: the primary is %s", primary(r.After))
+	v.note("done after %d ms", r.Fix.Took)
+	if r.Fix.Traffic < 0 {
+		v.note("default traffic never followed")
+	} else {
+		v.note("traffic by the primary after %d ms", r.Fix.Traffic)
+	}
+	v.pings(r.Fix)
+	for _, name := range slices.Sorted(maps.Keys(s[0].managed)) {
+		if s[0].managed[name] != "configured" {
+			v.note("networkd: %s is %s", name, s[0].managed[name])
+		}
+	}
 	return v
 }
 

@@ -67,6 +67,12 @@ func (v *verdict) manager(s *scene) {
 	}
 }
 
+// pings tells what was lost of what goes by the primary while names changed.
+func (v *verdict) pings(f *witness.Fix) {
+	v.want(f.Pings.Lost < f.Pings.Sent, "none of %d echoes was answered", f.Pings.Sent)
+	v.note("of %d echoes by the primary %d were lost, at most %d ms without one", f.Pings.Sent, f.Pings.Lost, f.Pings.Gap)
+}
+
 // clean wants links as the kernel made them: down, and with nothing on them.
 func (v *verdict) clean(now *witness.State) {
 	for _, l := range now.Links {

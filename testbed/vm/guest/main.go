@@ -3,6 +3,7 @@
 //
 //	/init              loads the drivers, then eni0 takes its place if the initramfs has it,
 //	                   else the root on the disk is mounted and its init takes over
+//	/init live         configures the links by name, has eni0 put the names right, twice, and reports
 //	vm-guest before    notes the links before the network is configured
 //	vm-guest report    waits until it is, reports, and ends the machine
 //	anything else      reports at once, and ends the machine: a command at the end of a chain

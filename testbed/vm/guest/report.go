@@ -2,10 +2,10 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -66,8 +66,11 @@ func report() error {
 	if err != nil {
 		return err
 	}
-	if strings.Contains(string(cmdline), "vm.fix") {
-		if err := fix(&r); err != nil {
+	for word, command := range map[string][]string{"vm.fix": fixed, "vm.hand": byHand} {
+		if !strings.Contains(string(cmdline), word) {
+			continue
+		}
+		if err := fix(&r, command); err != nil {
 			return err
 		}
 	}
@@ -106,20 +109,35 @@ func configured(n int) bool {
 	return done == n
 }
 
-// fix runs eni0 as an operator would, and measures how long it takes until default traffic has another way.
-func fix(r *witness.Report) (err error) {
+// fixed and byHand are what an operator runs: eni0, or the same swap with ip(8). Linux before 6.2 renames
+// no link that is up.
+var (
+	fixed  = []string{eni0, "fix"}
+	byHand = []string{"/bin/sh", "-ec", `
+		ip link set eth0 name swap || { ip link set eth0 down; ip link set eth1 down; ip link set eth0 name swap; }
+		ip link set eth1 name eth0; ip link set swap name eth1; ip link set eth0 up; ip link set eth1 up
+		systemctl restart systemd-networkd`}
+)
+
+// fix has the names put right on the running system, and measures what that costs: how long it takes until
+// default traffic has another way, and what is lost of what goes by the primary meanwhile.
+func fix(r *witness.Report, command []string) (err error) {
+	p, err := pingPrimary(r.Settled)
+	if err != nil {
+		return err
+	}
+	time.Sleep(time.Second)
 	was := r.Settled.MAC(r.Settled.Leaves())
 	start := time.Now()
 	moved := make(chan int64)
 	go func() { moved <- follow(was, start) }()
-	cmd := exec.Command("systemd-run", "--wait", "--pipe", "--collect", eni0, "fix")
-	out, err := cmd.CombinedOutput()
-	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
+	r.Fix, err = carryOut(append([]string{"systemd-run", "--wait", "--pipe", "--collect"}, command...)...)
+	if err != nil {
 		return err
 	}
-	r.Fix = &witness.Fix{Code: cmd.ProcessState.ExitCode(), Output: string(out), Took: time.Since(start).Milliseconds()}
 	r.Fix.Traffic = <-moved
 	time.Sleep(3 * time.Second) // so that what is not for good can be seen to fail
+	r.Fix.Pings = p.end()
 	r.After, err = witness.Look()
 	return err
 }
@@ -159,7 +177,7 @@ func tell(r *witness.Report) error {
 	if err != nil {
 		return err
 	}
-	line, err := os.OpenFile("/dev/ttyS1", os.O_WRONLY|unix.O_NOCTTY, 0)
+	line, err := os.OpenFile(serialLine(), os.O_WRONLY|unix.O_NOCTTY, 0)
 	if err != nil {
 		return err
 	}
@@ -169,4 +187,13 @@ func tell(r *witness.Report) error {
 	unix.IoctlSetInt(int(line.Fd()), unix.TCSBRK, 1) // tcdrain(3)
 	end()
 	return nil
+}
+
+// serialLine is the device of the second serial line. On arm64 the first one is of another kind, and the
+// two are numbered each for itself.
+func serialLine() string {
+	if runtime.GOARCH == "arm64" {
+		return "/dev/ttyS0"
+	}
+	return "/dev/ttyS1"
 }

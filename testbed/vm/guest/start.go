@@ -25,6 +25,9 @@ func start() error {
 			return err
 		}
 	}
+	if len(os.Args) == 2 && os.Args[1] == "live" {
+		return live()
+	}
 	if _, err := os.Stat(eni0); err == nil {
 		return become(eni0)
 	}

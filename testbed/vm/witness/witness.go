@@ -24,6 +24,7 @@ type Report struct {
 	Settled  *State   // when the network was configured, and nothing was left to start
 	Fix      *Fix     // what the live fix came to, where there was one
 	After    *State   // after it
+	Stages   []*Stage // before the first and after each fix, where there was more than one
 	Commands map[string]string
 }
 
@@ -33,6 +34,20 @@ type Fix struct {
 	Output  string
 	Took    int64 // milliseconds, with systemd-run
 	Traffic int64 // milliseconds until default traffic left by another link than before; -1 for never
+	Pings   *Pings
+}
+
+// Pings are echoes asked of the primary's router every 20 ms, from its own address, while that was done.
+type Pings struct {
+	Sent, Lost int
+	Gap        int64 // milliseconds: the longest time without an answer
+}
+
+// A Stage is what there is at one time.
+type Stage struct {
+	Fix     *Fix     // what has just been run, nil for nothing
+	Whole   []string // links, addresses, routes, rules and neighbours, as package ec2 has them
+	Renames int      // by the kernel's log, since it started
 }
 
 // A State is the links and the IPv4 routes of the main table.
