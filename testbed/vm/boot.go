@@ -60,6 +60,9 @@ func mac(device int) string {
 	return net.HardwareAddr{0x0a, 0xff, 0, 0, 0, byte(device + 1)}.String()
 }
 
+// address is the one that a NIC gets by DHCP, which is the metadata's.
+func address(device int) string { return fmt.Sprintf("10.0.%d.10", device+1) }
+
 // qemu is the command line of the machine. It is emulated, not virtualized: /dev/kvm is there in few
 // places that run checks, and does not always work where it is. QEMU's user network answers DHCP and
 // is the router, x.2. The kernel finds the NICs in the order in which they stand here.
@@ -73,7 +76,7 @@ func (b *boot) qemu() []string {
 		args = append(args, "-drive", "if=virtio,format=raw,cache=unsafe,snapshot="+snapshot+",file="+b.Disk)
 	}
 	for at, device := range b.Order {
-		args = append(args, "-netdev", fmt.Sprintf("user,id=net%d,net=10.0.%d.0/24,ipv6=off", device, device+1),
+		args = append(args, "-netdev", fmt.Sprintf("user,id=net%d,net=10.0.%d.0/24,dhcpstart=%s,ipv6=off", device, device+1, address(device)),
 			"-object", fmt.Sprintf("filter-dump,id=dump%d,netdev=net%d,file=%s", device, device, b.capture(device)))
 		if b.Late && at == len(b.Order)-1 {
 			continue

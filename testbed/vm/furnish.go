@@ -14,11 +14,11 @@ import (
 	"strings"
 )
 
-// This file makes the root of a run: Debian's, with eni0 installed as the README says it, a network
-// configured by name as on EC2, and the reporter. It is made anew for each run, so that nothing of an
-// older eni0 can be in it.
+// This file makes the roots of a run: Debian's, with eni0 installed as the README says it, the reporter, and
+// what a setup wants. They are made anew for each run, so that nothing of an older eni0 can be in them.
 
-// overlay is what the root has beside Debian's packages and eni0.
+// overlay is what roots have beside Debian's packages and eni0: root/every is in all of them, the other
+// folders are layers, for setups to choose from.
 //
 //go:embed all:root
 var overlay embed.FS
@@ -26,7 +26,7 @@ var overlay embed.FS
 // masked are units that would only make the boot longer: what waits for a person, for an hour or for a clock.
 var masked = []string{"getty@tty1.service", "serial-getty@ttyS0.service", "console-getty.service", "e2scrub_reap.service",
 	"apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
-	"systemd-networkd-wait-online.service", "systemd-hwdb-update.service", "systemd-update-utmp.service",
+	"systemd-hwdb-update.service", "systemd-update-utmp.service",
 	"systemd-update-utmp-runlevel.service", "systemd-logind.service", "systemd-user-sessions.service",
 	"systemd-pstore.service", "systemd-tmpfiles-clean.timer", "ldconfig.service", "systemd-firstboot.service"}
 
@@ -43,37 +43,21 @@ var installed = map[string]string{
 	"/usr/lib/dracut/modules.d/90eni0/module-setup.sh": "dracut/90eni0/module-setup.sh",
 }
 
-// A tree is the root of this run: a copy of the base, with eni0 in it as a user would install it.
+// programs are what is compiled for each run, by where it goes.
+var programs = map[string]string{eni0Path: "eni0", guestPath: "eni0/testbed/vm/guest"}
+
+// A tree is a root of this run: a copy of a base, with eni0 in it as a user would install it.
 type tree struct {
-	dir    string // the root
-	module string // the module that is tested, the folder of its go.mod
+	*root
+	dir string // where it is
 }
 
-// plant makes the tree.
-func (b *base) plant(ctx context.Context, dir string) (*tree, error) {
-	t := &tree{dir: dir}
-	if err := execute(ctx, nil, "cp", "-a", "--reflink=auto", b.dir, dir); err != nil {
-		return nil, err
-	}
-	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
-	if err != nil {
-		return nil, err
-	}
-	t.module = filepath.Dir(strings.TrimSpace(string(out)))
-	for _, step := range []func(context.Context) error{t.build, t.install, t.configure, t.enable} {
-		if err := step(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return t, nil
-}
-
-// build compiles eni0, as it is shipped, and the guest's program. Both are static: in a bare initramfs
-// there is nothing to link with.
-func (t *tree) build(ctx context.Context) error {
-	for path, name := range map[string]string{eni0Path: "eni0", guestPath: "eni0/testbed/vm/guest"} {
+// compile compiles eni0, as it is shipped, and the guest's program, into a folder. Both are static: in a bare
+// initramfs there is nothing to link with.
+func compile(ctx context.Context, dir string) error {
+	for path, name := range programs {
 		// Without -buildvcs=false the build fails in a clone that belongs to another user.
-		build := []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", t.dir + path, name}
+		build := []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", dir + path, name}
 		if err := execute(ctx, []string{"CGO_ENABLED=0"}, build...); err != nil {
 			return err
 		}
@@ -81,10 +65,34 @@ func (t *tree) build(ctx context.Context) error {
 	return nil
 }
 
+// module returns the folder of the module that is tested.
+func module(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	return filepath.Dir(strings.TrimSpace(string(out))), err
+}
+
+// plant makes the tree of a base, with the programs in a folder.
+func (b *base) plant(ctx context.Context, dir, compiled string) (*tree, error) {
+	t := &tree{b.root, dir}
+	if err := execute(ctx, nil, "cp", "-a", "--reflink=auto", b.dir, dir); err != nil {
+		return nil, err
+	}
+	for path := range programs {
+		if err := execute(ctx, nil, "cp", compiled+path, dir+path); err != nil {
+			return nil, err
+		}
+	}
+	return t, t.install(ctx)
+}
+
 // install copies the product's files into the tree.
-func (t *tree) install(context.Context) error {
+func (t *tree) install(ctx context.Context) error {
+	module, err := module(ctx)
+	if err != nil {
+		return err
+	}
 	for to, from := range installed {
-		b, err := os.ReadFile(filepath.Join(t.module, from))
+		b, err := os.ReadFile(filepath.Join(module, from))
 		if err != nil {
 			return err
 		}
@@ -99,23 +107,38 @@ func (t *tree) install(context.Context) error {
 	return nil
 }
 
-// configure writes the overlay, and what a freshly installed system lacks. Without a machine-id systemd
-// would take each boot for the first, and write units and users.
-func (t *tree) configure(context.Context) error {
-	err := fs.WalkDir(overlay, "root", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := overlay.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return t.write(strings.TrimPrefix(path, "root"), b, 0o644)
-	})
-	if err != nil {
+// furnish makes a disk of the tree as a setup wants it. What it works on is a copy whose files are the
+// tree's own (hard links), so nothing may write into them.
+func (t *tree) furnish(ctx context.Context, s *setup, disk string) error {
+	own := &tree{t.root, disk + ".root"}
+	if err := execute(ctx, nil, "cp", "-al", t.dir, own.dir); err != nil {
 		return err
 	}
-	for path, text := range map[string]string{"/etc/machine-id": strings.Repeat("0a", 16), "/etc/hostname": "vm"} {
+	if err := own.configure(s); err != nil {
+		return err
+	}
+	if err := own.enable(ctx, s); err != nil {
+		return err
+	}
+	if err := own.image(ctx, disk); err != nil {
+		return err
+	}
+	return os.RemoveAll(own.dir)
+}
+
+// configure writes the setup's layers, and what a freshly installed system lacks. Without a machine-id
+// systemd would take each boot for the first, and write units and users.
+func (t *tree) configure(s *setup) error {
+	for _, layer := range append([]string{"every"}, s.layers...) {
+		if err := t.lay(layer); err != nil {
+			return err
+		}
+	}
+	files := map[string]string{"/etc/machine-id": strings.Repeat("0a", 16), "/etc/hostname": "vm"}
+	if !slices.Contains(s.units, cloudInitUnit) {
+		files["/etc/cloud/cloud-init.disabled"] = "" // its generator looks for that
+	}
+	for path, text := range files {
 		if err := t.write(path, []byte(text+"\n"), 0o644); err != nil {
 			return err
 		}
@@ -123,12 +146,31 @@ func (t *tree) configure(context.Context) error {
 	return nil
 }
 
+// lay writes one layer of the overlay. NetworkManager reads no keyfile that others can read.
+func (t *tree) lay(layer string) error {
+	from := "root/" + layer
+	return fs.WalkDir(overlay, from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := overlay.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		mode := fs.FileMode(0o644)
+		if strings.HasSuffix(path, ".nmconnection") {
+			mode = 0o600
+		}
+		return t.write(strings.TrimPrefix(path, from), b, mode)
+	})
+}
+
 // enable enables the units, as a user does, and masks what is not wanted.
-func (t *tree) enable(ctx context.Context) error {
+func (t *tree) enable(ctx context.Context, s *setup) error {
 	for _, order := range [][]string{
-		{"enable", "eni0.service", "vm-report.service", "systemd-networkd.service"},
+		append([]string{"enable", "eni0.service", "vm-report.service"}, s.units...),
 		{"set-default", "multi-user.target"},
-		append([]string{"mask"}, masked...),
+		append(append([]string{"mask"}, masked...), s.idle()...),
 	} {
 		if err := t.execute(ctx, append([]string{"systemctl", "--quiet"}, order...)...); err != nil {
 			return err
@@ -146,13 +188,17 @@ func (t *tree) image(ctx context.Context, file string) error {
 	if err := os.Mkdir(boot, 0o755); err != nil {
 		return err
 	}
-	return execute(ctx, nil, "mkfs.ext4", "-q", "-F", "-d", t.dir, file, "640M")
+	return execute(ctx, nil, "mkfs.ext4", "-q", "-F", "-d", t.dir, file, t.size)
 }
 
-// write writes a file of the tree, by its path in the guest.
+// write writes a file of the tree, by its path in the guest. One that is there is not written into, for it
+// may be that of other trees too.
 func (t *tree) write(path string, text []byte, mode fs.FileMode) error {
 	path = filepath.Join(t.dir, path)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return err
 	}
 	return os.WriteFile(path, text, mode)

@@ -23,23 +23,21 @@ const (
 	without = "without" // made by dracut without that module
 )
 
-// initrd makes an initramfs of that kind for a kernel, and returns its file.
-func (t *tree) initrd(ctx context.Context, kind, release, dir string) (string, error) {
-	file := filepath.Join(dir, kind+"-"+release)
-	var err error
+// initrd makes an initramfs of that kind for a kernel.
+func (t *tree) initrd(ctx context.Context, kind, release, file string) error {
 	switch kind {
 	case small:
-		err = t.pack(file, release, []string{"virtio_pci", "virtio_blk"}, nil)
+		return t.pack(file, release, []string{"virtio_pci", "virtio_blk"}, nil)
 	case ready:
-		err = t.pack(file, release, []string{"virtio_pci", "virtio_blk", "virtio_net"}, nil)
+		return t.pack(file, release, []string{"virtio_pci", "virtio_blk", "virtio_net"}, nil)
 	case alone:
-		err = t.pack(file, release, []string{"virtio_pci", "virtio_net"}, []string{eni0Path})
+		return t.pack(file, release, []string{"virtio_pci", "virtio_net"}, []string{eni0Path})
 	case dracut:
-		err = t.dracut(ctx, file, release, "", "virtio_pci virtio_blk")
+		return t.dracut(ctx, file, release, "", "virtio_pci virtio_blk")
 	case without:
-		err = t.dracut(ctx, file, release, "eni0", "virtio_pci virtio_blk virtio_net")
+		return t.dracut(ctx, file, release, "eni0", "virtio_pci virtio_blk virtio_net")
 	}
-	return file, err
+	return fmt.Errorf("no initramfs %q", kind)
 }
 
 // dracut makes an image as a user would, but a light one: modules that serve no virtual machine are

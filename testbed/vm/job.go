@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// A job is one row of the table: a case on a kernel.
+// A job is one row of the table: a case on a platform.
 type job struct {
 	*testCase
-	kernel string // "6.1"
-	boots  []*boot
+	platform
+	boots []*boot
 }
 
 // carryOut boots, and judges. A boot that came to no report is a fault like another.
@@ -40,7 +40,7 @@ func (j *job) see(ctx context.Context) ([]*scene, error) {
 		if err != nil {
 			return nil, fmt.Errorf("boot %d: %w", at+1, err)
 		}
-		s, err := understand(o)
+		s, err := understand(o, j.setup.manager)
 		if err != nil {
 			return nil, err
 		}

@@ -17,7 +17,7 @@ func links(up bool, names ...string) *witness.State {
 	for device, name := range names {
 		l := witness.Link{Index: device + 2, Name: name, MAC: mac(device), Up: up}
 		if up {
-			l.Addrs = []string{"10.0.1.15/24"}
+			l.Addrs = []string{address(device) + "/24"}
 		}
 		s.Links = append(s.Links, l)
 	}
@@ -38,7 +38,7 @@ func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // fixed is a scene that came out right: names were wrong, and the early unit put them right.
 func fixed() *scene {
-	s := &scene{outcome: new(outcome)}
+	s := &scene{outcome: new(outcome), manager: networkd}
 	s.Report = witness.Report{
 		Args:     []string{"/usr/lib/systemd/systemd"},
 		Before:   links(false, "eth0", "eth1"),
@@ -138,7 +138,7 @@ func TestJudgeRightWorlds(t *testing.T) {
 	for name, scenes := range map[string][]*scene{
 		"a": {right()}, "b": {fixed()}, "c": {initrd()}, "d": {inFrontOf()},
 		"d2": {chain(guestPath)}, "d3": {chain("/sbin/init")}, "d4": {chain("/sbin/init")}, "d5": {chainInVain()},
-		"e": {live()}, "f": {lateNIC()}, "g": {noIMDS()}, "h": {slowIMDS()}, "i": {fixed(), right()},
+		"e": {live()}, "o": {fixed()}, "o-live": {live()}, "f": {lateNIC()}, "g": {noIMDS()}, "h": {slowIMDS()}, "i": {fixed(), right()},
 	} {
 		at := slices.IndexFunc(cases(), func(c *testCase) bool { return c.name == name })
 		if v := cases()[at].judge(scenes); len(v.faults) > 0 || len(v.notes) == 0 {
@@ -167,8 +167,9 @@ var wrongWorlds = []struct {
 	{"b: nobody looked", judgeEarly, fixed(), func(s *scene) { s.Report.Before = nil }, "nobody looked"},
 	{"b: traffic leaves by the secondary", judgeEarly, fixed(), func(s *scene) { s.Report.Settled.Routes[0].Dev = "eth1" }, `leaves by "eth1"`},
 	{"b: no traffic", judgeEarly, fixed(), func(s *scene) { s.Report.Settled.Routes = nil }, `leaves by ""`},
-	{"b: networkd lost a link", judgeEarly, fixed(), func(s *scene) { s.managed["eth1"] = "failed" }, "networkd: eth1 is failed"},
+	{"b: networkd lost a link", judgeEarly, fixed(), func(s *scene) { s.managed["eth1"] = "failed" }, "systemd-networkd.service: eth1 is failed"},
 	{"b: networkd does not know a link", judgeEarly, fixed(), func(s *scene) { delete(s.managed, "eth1") }, "knows 1 links of 2"},
+	{"b: a link has another's address", judgeEarly, fixed(), func(s *scene) { s.Report.Settled.Links[1].Addrs[0] = "10.0.1.10/24" }, "want 10.0.2.10/24"},
 	{"b: a unit failed", judgeEarly, fixed(), func(s *scene) { s.Report.Commands["failed"] = "x.service loaded failed" }, "failed: x.service"},
 	{"b: half a swap", judgeEarly, fixed(), func(s *scene) { s.Report.Settled.Links[1].Name = "eni0-eth1" }, "still called eni0-eth1"},
 	{"c: renamed by the root's systemd", judgeInitrd, initrd(), func(s *scene) { s.journal[1].at = ms(2500) }, "after the root was switched"},

@@ -3,16 +3,16 @@
 //
 //	go run ./testbed/vm [-kernel 6.12] [-case a,b] [-cache DIR] [-v]
 //
-//	-kernel V    only that kernel: 6.1 (renames only links that are down) or 6.12
+//	-kernel V    only that kernel: 6.1 (renames only links that are down), 6.12 or 7
 //	-case LIST   only those cases
-//	-cache DIR   where the root and the kernels are kept, which are made at the first run
+//	-cache DIR   where the roots and the kernels are kept, which are made at the first run
 //	-v           the consoles too
 //
-// The machines are QEMU's, emulated, with two or three virtio NICs, Debian 12's systemd 252 and
-// systemd-networkd, which gives the default route to whatever is called eth0. IMDS is at
-// 169.254.169.254 in a network namespace around each machine; DHCP is QEMU's. The first run makes the
-// root with mmdebstrap and takes a minute longer. It wants root, for that, and reaches nothing but
-// Debian's packages.
+// The machines are QEMU's, emulated, with two or three virtio NICs. They boot Debian: where nothing else
+// is said 12, with systemd 252 and systemd-networkd, which gives the default route to whatever is called
+// eth0; else 13 or the next one, with systemd 257 and 262. IMDS is at 169.254.169.254 in a network
+// namespace around each machine; DHCP is QEMU's. The first run makes the roots with mmdebstrap and takes
+// minutes longer. It wants root, for that, and reaches nothing but Debian's packages.
 //
 //	a   the right order, early unit: nothing is renamed; what that cost
 //	b   the wrong order, early unit: eth0 is the primary before networkd starts
@@ -28,6 +28,7 @@
 //	h   IMDS refuses connections, then tokens, then answers
 //	i   two boots of one disk with three NICs, in the wrong order, then in the right one: the
 //	    second does nothing
+//	o   b on systemd 257 and 262, with Linux 6.12 and 7; o-live is e on them
 //
 // What a case came to is judged by what a reporter in the machine read from the kernel, by the
 // kernel's log and systemd's, and never by eni0's own word.

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// kernels are the two that are booted, by the beginning of their release.
-var kernels = []string{"6.1", "6.12"}
+// kernels are those that are booted, by the beginnings of their releases.
+var kernels = []string{"6.1", "6.12", "7"}
 
 // options are what the command line asks for.
 type options struct {
@@ -26,16 +26,16 @@ func parse(args []string) (*options, error) {
 	o := &options{kernels: kernels, cases: cases()}
 	f := flag.NewFlagSet("vm", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // one line about what is wrong, not the usage
-	f.Func("kernel", "only kernel `V`: 6.1 or 6.12", o.pickKernel)
+	f.Func("kernel", "only kernel `V`: 6.1, 6.12 or 7", o.pickKernel)
 	f.Func("case", "only the cases in `LIST`: a,b", o.pickCases)
-	f.StringVar(&o.cache, "cache", "", "keep the root and the kernels in `DIR`")
+	f.StringVar(&o.cache, "cache", "", "keep the roots and the kernels in `DIR`")
 	f.BoolVar(&o.verbose, "v", false, "print the consoles too")
 	if err := f.Parse(args); err != nil {
 		if err == flag.ErrHelp {
 			f.SetOutput(os.Stdout)
 			f.PrintDefaults()
-			for _, c := range cases() {
-				fmt.Printf("case %-3s %s\n", c.name, c.words)
+			for _, c := range append(cases(), onRequest()...) {
+				fmt.Printf("case %-10s %s\n", c.name, c.words)
 			}
 		}
 		return nil, err
@@ -65,7 +65,7 @@ func (o *options) pickCases(list string) error {
 	names := strings.Split(list, ",")
 	var known []string
 	o.cases = nil
-	for _, c := range cases() {
+	for _, c := range append(cases(), onRequest()...) {
 		known = append(known, c.name)
 		if slices.Contains(names, c.name) {
 			o.cases = append(o.cases, c)

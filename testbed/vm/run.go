@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,15 +25,11 @@ const atATime = 2
 
 // boot makes what is needed and boots all. It is an error if not all came out right.
 func (o *options) boot(ctx context.Context) error {
-	b, err := obtain(ctx, o.cache)
-	if err != nil {
-		return err
-	}
 	work, err := os.MkdirTemp("", "eni0-vm-")
 	if err != nil {
 		return err
 	}
-	jobs, err := o.prepare(ctx, b, work)
+	jobs, err := o.prepare(ctx, work)
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(work))
 	}
@@ -50,63 +47,116 @@ func (o *options) boot(ctx context.Context) error {
 	return os.RemoveAll(work)
 }
 
-// prepare makes the root, the initramfs images and the disk in a folder, and the jobs.
-func (o *options) prepare(ctx context.Context, b *base, work string) ([]*job, error) {
-	t, err := b.plant(ctx, filepath.Join(work, "root"))
-	if err != nil {
+// prepare makes the roots, the initramfs images and the disks in a folder, and the jobs.
+func (o *options) prepare(ctx context.Context, work string) ([]*job, error) {
+	start := time.Now()
+	k := &kit{dir: work, trees: make(map[*root]*tree), made: make(map[string]bool)}
+	jobs := o.jobs()
+	var err error
+	if k.bases, err = obtainAll(ctx, o.cache, rootsOf(jobs)); err != nil {
 		return nil, err
 	}
-	k := &kit{base: b, tree: t, dir: work, images: make(map[string]string)}
-	var jobs []*job
-	for _, c := range o.cases {
-		for _, kernel := range o.kernels {
-			j, err := k.job(ctx, c, kernel)
-			if err != nil {
-				return nil, err
-			}
-			jobs = append(jobs, j)
+	obtained := time.Now()
+	if err := compile(ctx, k.compiled()); err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		if err := k.provide(ctx, j); err != nil {
+			return nil, fmt.Errorf("case %s: %w", j.name, err)
 		}
 	}
-	if err := t.image(ctx, k.disk()); err != nil {
-		return nil, err
-	}
-	return jobs, os.RemoveAll(t.dir)
-}
-
-// A kit is what jobs are made of. Each initramfs is made once, for all the cases that start from it.
-type kit struct {
-	*base
-	*tree
-	dir    string
-	images map[string]string // kind and release to the file of an initramfs
-}
-
-// disk is the file with the root, from which all boots start.
-func (k *kit) disk() string { return filepath.Join(k.dir, "disk") }
-
-// job makes the job of a case on a kernel, and what it starts from.
-func (k *kit) job(ctx context.Context, c *testCase, kernel string) (*job, error) {
-	release, err := k.kernel(kernel)
-	if err != nil {
-		return nil, err
-	}
-	key := c.start + release
-	if k.images[key] == "" {
-		if k.images[key], err = k.initrd(ctx, c.start, release, k.dir); err != nil {
+	for _, t := range k.trees {
+		if err := os.RemoveAll(t.dir); err != nil {
 			return nil, err
 		}
 	}
-	j := &job{testCase: c, kernel: kernel}
-	for at, b := range c.boots {
-		b.Kernel, b.Initrd = filepath.Join(k.base.dir, "boot", "vmlinuz-"+release), k.images[key]
-		b.Append = commandLine + b.Append
-		b.Dir = filepath.Join(k.dir, "logs", fmt.Sprintf("%s-%s-%d", c.name, kernel, at+1))
-		if c.start != alone {
-			b.Disk = k.disk()
+	fmt.Printf("roots: %s, disks and initramfs images: %s\n",
+		obtained.Sub(start).Round(time.Second), time.Since(obtained).Round(time.Second))
+	return jobs, nil
+}
+
+// jobs are the cases that are asked for, on the kernels that are.
+func (o *options) jobs() []*job {
+	var jobs []*job
+	for _, c := range o.cases {
+		for _, p := range c.on {
+			if slices.Contains(o.kernels, p.kernel) {
+				jobs = append(jobs, &job{testCase: c, platform: p})
+			}
 		}
+	}
+	return jobs
+}
+
+// rootsOf are the roots of jobs, each once.
+func rootsOf(jobs []*job) []*root {
+	var roots []*root
+	for _, j := range jobs {
+		if !slices.Contains(roots, j.root) {
+			roots = append(roots, j.root)
+		}
+	}
+	return roots
+}
+
+// A kit is what jobs are made of. Each tree, initramfs and disk is made once, for all the cases that start
+// from it.
+type kit struct {
+	dir   string
+	bases map[*root]*base
+	trees map[*root]*tree
+	made  map[string]bool // files
+}
+
+// compiled is the folder with the programs.
+func (k *kit) compiled() string { return filepath.Join(k.dir, "compiled") }
+
+// once makes a file of the kit unless it is there.
+func (k *kit) once(name string, make func(file string) error) (string, error) {
+	file := filepath.Join(k.dir, name)
+	if k.made[file] {
+		return file, nil
+	}
+	k.made[file] = true
+	return file, make(file)
+}
+
+// tree returns the tree of a root.
+func (k *kit) tree(ctx context.Context, r *root) (t *tree, err error) {
+	if k.trees[r] == nil {
+		k.trees[r], err = k.bases[r].plant(ctx, filepath.Join(k.dir, "root-"+r.name), k.compiled())
+	}
+	return k.trees[r], err
+}
+
+// provide makes the boots of a job, and what they start from.
+func (k *kit) provide(ctx context.Context, j *job) error {
+	release, err := k.bases[j.root].kernel(j.kernel)
+	if err != nil {
+		return err
+	}
+	t, err := k.tree(ctx, j.root)
+	if err != nil {
+		return err
+	}
+	initrd, err := k.once(j.start+"-"+release, func(file string) error { return t.initrd(ctx, j.start, release, file) })
+	if err != nil {
+		return err
+	}
+	disk := ""
+	if j.start != alone {
+		disk, err = k.once(j.root.name+"-"+j.setup.name, func(file string) error { return t.furnish(ctx, j.setup, file) })
+		if err != nil {
+			return err
+		}
+	}
+	for at, b := range j.testCase.boots {
+		b.Kernel, b.Initrd, b.Disk = filepath.Join(k.bases[j.root].dir, "boot", "vmlinuz-"+release), initrd, disk
+		b.Append = commandLine + b.Append
+		b.Dir = filepath.Join(k.dir, "logs", fmt.Sprintf("%s-%s-%s-%d", j.name, j.root.name, j.kernel, at+1))
 		j.boots = append(j.boots, &b)
 	}
-	return j, nil
+	return nil
 }
 
 // show carries the jobs out and prints what came of each as it ends. It returns how many went wrong.
@@ -134,20 +184,29 @@ func (o *options) show(ctx context.Context, jobs []*job) (wrong int) {
 // carryOut carries the jobs out, some at a time, and yields what came of each, in the order in which
 // they end. When ctx ends, those that are left end at once.
 func carryOut(ctx context.Context, jobs []*job) <-chan *row {
-	todo, done := make(chan *job, len(jobs)), make(chan *row)
-	for _, j := range jobs {
-		todo <- j
+	done := make(chan *row)
+	go func() {
+		inParallel(len(jobs), func(at int) { done <- jobs[at].carryOut(ctx) })
+		close(done)
+	}()
+	return done
+}
+
+// inParallel calls do with 0 to n-1, a few at a time, and returns when all are done.
+func inParallel(n int, do func(at int)) {
+	todo := make(chan int, n)
+	for at := range n {
+		todo <- at
 	}
 	close(todo)
 	var workers sync.WaitGroup
 	for range atATime {
 		workers.Go(func() {
 			runtime.LockOSThread() // what it starts ends with the thread
-			for j := range todo {
-				done <- j.carryOut(ctx)
+			for at := range todo {
+				do(at)
 			}
 		})
 	}
-	go func() { workers.Wait(); close(done) }()
-	return done
+	workers.Wait()
 }

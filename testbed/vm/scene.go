@@ -18,7 +18,8 @@ type scene struct {
 	*outcome
 	journal []entry
 	units   map[string]unit
-	managed map[string]string // link to what networkd says of it: "eth0": "configured"
+	manager *manager
+	managed map[string]string // link to what the manager says of it: "eth0": "configured"
 }
 
 // An entry is one line of the journal.
@@ -44,8 +45,8 @@ func (u unit) took() time.Duration { return u.exited - u.execed }
 func (u unit) held() time.Duration { return u.started - u.starting }
 
 // understand reads what the guest's tools printed. A bare guest has none.
-func understand(o *outcome) (*scene, error) {
-	s := &scene{outcome: o}
+func understand(o *outcome, m *manager) (*scene, error) {
+	s := &scene{outcome: o, manager: m}
 	if o.Report.Commands == nil {
 		return s, nil
 	}
@@ -54,7 +55,7 @@ func understand(o *outcome) (*scene, error) {
 		return nil, err
 	}
 	s.units = parseUnits(o.Report.Commands["units"])
-	s.managed = parseManaged(o.Report.Commands["networkd"])
+	s.managed = m.read(s)
 	return s, nil
 }
 
@@ -113,6 +114,33 @@ func parseManaged(text string) map[string]string {
 	for line := range strings.Lines(text) {
 		if f := strings.Fields(line); len(f) == 5 && f[2] == "ether" {
 			managed[f[1]] = f[4]
+		}
+	}
+	return managed
+}
+
+// What the managers' own tools say of links.
+func readNetworkd(s *scene) map[string]string { return parseManaged(s.Report.Commands["networkd"]) }
+func readNM(s *scene) map[string]string       { return parseNM(s.Report.Commands["nm"]) }
+func readIfupdown(s *scene) map[string]string { return parseIfupdown(s.Report.Commands["ifupdown"]) }
+
+// parseNM reads what `nmcli -t -f DEVICE,TYPE,STATE device` prints: "eth0:ethernet:connected (externally)".
+func parseNM(text string) map[string]string {
+	managed := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if f := strings.Split(strings.TrimSpace(line), ":"); len(f) == 3 && f[1] == "ethernet" {
+			managed[f[0]] = f[2]
+		}
+	}
+	return managed
+}
+
+// parseIfupdown reads what `ifquery --state` prints: "eth0=eth0", of what is up.
+func parseIfupdown(text string) map[string]string {
+	managed := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, _, found := strings.Cut(strings.TrimSpace(line), "="); found && name != "lo" {
+			managed[name] = "up"
 		}
 	}
 	return managed

@@ -20,11 +20,13 @@ type row struct {
 	*verdict
 }
 
-// format is that of a row: case, kernel, time, verdict, and what was seen.
-const format = "%-4s  %-6s  %5s  %-5s  %s\n"
+// format is that of a row: case, systemd, kernel, time, verdict, and what was seen.
+const format = "%-9s  %-7s  %-6s  %5s  %-5s  %s\n"
 
 // heading prints the heading of the table.
-func heading(w io.Writer) { fmt.Fprintf(w, format, "case", "kernel", "took", "", "what was seen") }
+func heading(w io.Writer) {
+	fmt.Fprintf(w, format, "case", "systemd", "kernel", "took", "", "what was seen")
+}
 
 // print prints a row, and for one that went wrong what the logs end with.
 func (r *row) print(w io.Writer) {
@@ -32,9 +34,9 @@ func (r *row) print(w io.Writer) {
 	if len(r.faults) > 0 {
 		word = "WRONG"
 	}
-	fmt.Fprintf(w, format, r.name, r.kernel, fmt.Sprintf("%.0f s", r.took.Seconds()), word, r.words+": "+strings.Join(r.notes, "; "))
+	fmt.Fprintf(w, format, r.testCase.name, systemds[r.suite], r.kernel, fmt.Sprintf("%.0f s", r.took.Seconds()), word, r.words+": "+strings.Join(r.notes, "; "))
 	for _, f := range r.faults {
-		fmt.Fprintf(w, format, "", "", "", "", "- "+f)
+		fmt.Fprintf(w, format, "", "", "", "", "", "- "+f)
 	}
 	if len(r.faults) > 0 {
 		r.printLogs(w, few)

@@ -30,8 +30,9 @@ func (v *verdict) want(right bool, format string, args ...any) {
 
 // healthy wants what every good start ends in.
 func (v *verdict) healthy(s *scene) {
-	v.manager(s)
+	v.managing(s)
 	v.state(s.Report.Settled)
+	v.addresses(s.Report.Settled)
 	v.before(s, "eth0")
 }
 
@@ -53,15 +54,21 @@ func (v *verdict) state(now *witness.State) {
 	v.want(now.Leaves() == "eth0", "default traffic leaves by %q", now.Leaves())
 }
 
-// manager wants every link configured, and no unit failed. A networkd up to 257 can lose a link that was
+// managing wants every link configured, and no unit failed. A networkd up to 257 can lose a link that was
 // renamed under it, which is then "failed".
-func (v *verdict) manager(s *scene) {
-	for _, name := range slices.Sorted(maps.Keys(s.managed)) {
-		v.want(s.managed[name] == "configured", "networkd: %s is %s", name, s.managed[name])
-	}
-	links, failed := s.Report.Settled.Links, strings.TrimSpace(s.Report.Commands["failed"])
-	v.want(len(s.managed) == len(links), "networkd knows %d links of %d", len(s.managed), len(links))
+func (v *verdict) managing(s *scene) {
+	v.configured(s)
+	failed := strings.TrimSpace(s.Report.Commands["failed"])
 	v.want(failed == "", "failed: %s", failed)
+}
+
+// configured wants every link configured, by the word of the manager.
+func (v *verdict) configured(s *scene) {
+	for _, name := range slices.Sorted(maps.Keys(s.managed)) {
+		v.want(s.managed[name] == s.manager.good, "%s: %s is %s", s.manager.unit, name, s.managed[name])
+	}
+	links := s.Report.Settled.Links
+	v.want(len(s.managed) == len(links), "%s knows %d links of %d", s.manager.unit, len(s.managed), len(links))
 	for _, l := range links {
 		v.want(!strings.HasPrefix(l.Name, "eni0-"), "%s is still called %s", l.MAC, l.Name)
 	}
@@ -69,8 +76,21 @@ func (v *verdict) manager(s *scene) {
 
 // pings tells what was lost of what goes by the primary while names changed.
 func (v *verdict) pings(f *witness.Fix) {
-	v.want(f.Pings.Lost < f.Pings.Sent, "none of %d echoes was answered", f.Pings.Sent)
-	v.note("of %d echoes by the primary %d were lost, at most %d ms without one", f.Pings.Sent, f.Pings.Lost, f.Pings.Gap)
+	p := f.Pings
+	v.note("%d of %d echoes by the primary were lost, at most %d ms without an answer", p.Lost, p.Sent, p.Gap)
+}
+
+// addresses wants each link to have the address that its network hands out.
+func (v *verdict) addresses(now *witness.State) {
+	for _, l := range now.Links {
+		want := ""
+		for device := range len(now.Links) {
+			if l.MAC == mac(device) {
+				want = fmt.Sprintf("%s/24", address(device))
+			}
+		}
+		v.want(slices.Contains(l.Addrs, want), "%s (%s) has the addresses %v, want %s", l.Name, l.MAC, l.Addrs, want)
+	}
 }
 
 // clean wants links as the kernel made them: down, and with nothing on them.
@@ -88,16 +108,16 @@ func (v *verdict) untouched(s *scene) {
 	}
 }
 
-// renamedInTime wants renames, all of them after one time and before networkd started.
+// renamedInTime wants renames, all of them after one time and before the manager started.
 func (v *verdict) renamedInTime(s *scene, after time.Duration) {
-	renames, manager := s.renames(), s.units["systemd-networkd.service"].starting
+	renames, manager := s.renames(), s.units[s.manager.unit].starting
 	v.want(len(renames) > 0, "nothing was renamed: it did not start wrong")
 	for _, r := range renames {
 		v.want(r.at > after && r.at < manager,
 			"renamed at %s, want between %s and %s: %s", millis(r.at), millis(after), millis(manager), r.text)
 	}
 	if n := len(renames); n > 0 && renames[n-1].at < manager {
-		v.note("renamed %s before networkd started", millis(manager-renames[n-1].at))
+		v.note("renamed %s before %s", millis(manager-renames[n-1].at), s.manager.unit)
 	}
 }
 

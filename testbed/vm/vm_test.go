@@ -39,6 +39,10 @@ ExecMainExitTimestampMonotonic=0
   2 eth1 ether    routable configured
   3 eth0 ether    routable configuring
 `
+	nmText = `eth1:ethernet:connected
+eth0:ethernet:connected (externally)
+lo:loopback:unmanaged
+`
 	depText = `kernel/drivers/virtio/virtio.ko:
 kernel/drivers/virtio/virtio_ring.ko: kernel/drivers/virtio/virtio.ko
 kernel/drivers/net/net_failover.ko: kernel/net/core/failover.ko
@@ -55,10 +59,10 @@ func TestParse(t *testing.T) {
 		cases   int
 		err     string // part of the one line, "" for none
 	}{
-		{"", "6.1 6.12", len(cases()), ""},
+		{"", "6.1 6.12 7", len(cases()), ""},
 		{"-kernel 6.12 -case a,d2", "6.12", 2, ""},
-		{"-v --case=i", "6.1 6.12", 1, ""},
-		{"-kernel 5.10", "", 0, "want one of 6.1, 6.12"},
+		{"-v --case=i", "6.1 6.12 7", 1, ""},
+		{"-kernel 5.10", "", 0, "want one of 6.1, 6.12, 7"},
 		{"-case a,z", "", 0, `no case "z": want some of a,b,c`},
 		{"-case a b", "", 0, `unexpected argument "b"`},
 		{"-x", "", 0, "not defined: -x"},
@@ -90,7 +94,7 @@ func TestQEMU(t *testing.T) {
 		return "virtio-net-pci,id=nic" + device + ",netdev=net" + device + ",mac=0a:ff:00:00:00:0" + map[string]string{"0": "1", "1": "2"}[device] + ",romfile="
 	}
 	got := strings.Join(b.qemu(), " ")
-	for _, want := range []string{"-append quiet", "snapshot=on,file=/d", "user,id=net1,net=10.0.2.0/24", nic("1"), nic("0")} {
+	for _, want := range []string{"-append quiet", "snapshot=on,file=/d", "user,id=net1,net=10.0.2.0/24,dhcpstart=10.0.2.10,", nic("1"), nic("0")} {
 		if !strings.Contains(got, want) {
 			t.Errorf("qemu() = %s, want %s in it", got, want)
 		}
@@ -248,9 +252,20 @@ func TestParseUnits(t *testing.T) {
 }
 
 func TestParseManaged(t *testing.T) {
-	want := map[string]string{"eth0": "configuring", "eth1": "configured"}
-	if got := parseManaged(managedText); !reflect.DeepEqual(got, want) {
-		t.Errorf("parseManaged() = %v, want %v", got, want)
+	for _, c := range []struct {
+		manager string
+		parse   func(string) map[string]string
+		text    string
+		want    map[string]string
+	}{
+		{"networkd", parseManaged, managedText, map[string]string{"eth0": "configuring", "eth1": "configured"}},
+		{"NetworkManager", parseNM, nmText, map[string]string{"eth0": "connected (externally)", "eth1": "connected"}},
+		{"NetworkManager does not run", parseNM, "Error: NetworkManager is not running.\n", map[string]string{}},
+		{"ifupdown", parseIfupdown, "lo=lo\neth0=eth0\n", map[string]string{"eth0": "up"}},
+	} {
+		if got := c.parse(c.text); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.manager, got, c.want)
+		}
 	}
 }
 
@@ -275,11 +290,14 @@ func TestOverlay(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
+	before := "ExecStartPre=+" + guestPath + " before\n"
 	for name, want := range map[string]string{
 		"vm-report.service":                      "ExecStart=" + guestPath + " report\n",
-		"systemd-networkd.service.d/before.conf": "ExecStartPre=+" + guestPath + " before\n",
+		"systemd-networkd.service.d/before.conf": before,
+		"NetworkManager.service.d/before.conf":   before,
+		"networking.service.d/before.conf":       before,
 	} {
-		unit, err := overlay.ReadFile("root/etc/systemd/system/" + name)
+		unit, err := overlay.ReadFile("root/every/etc/systemd/system/" + name)
 		if err != nil || !strings.Contains(string(unit), want) {
 			t.Errorf("%s = %q, %v, want %q in it", name, unit, err, want)
 		}

@@ -100,7 +100,7 @@ func (p *pinger) receive() {
 }
 
 // end stops, gives the last answers a moment, and tells what was lost.
-func (p *pinger) end() *witness.Pings {
+func (p *pinger) end() witness.Pings {
 	close(p.stop)
 	time.Sleep(500 * time.Millisecond)
 	p.c.Close()
@@ -110,8 +110,8 @@ func (p *pinger) end() *witness.Pings {
 
 // count tells what was lost of what was sent. The longest gap is between two requests that were answered
 // with none between them that was; what is before the first answer or after the last counts too.
-func count(sent, answered []time.Time) *witness.Pings {
-	w := &witness.Pings{Sent: len(sent), Lost: len(sent) - len(answered)}
+func count(sent, answered []time.Time) witness.Pings {
+	w := witness.Pings{Sent: len(sent), Lost: len(sent) - len(answered)}
 	if len(sent) == 0 {
 		return w
 	}

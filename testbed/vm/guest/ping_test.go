@@ -27,7 +27,7 @@ func TestCount(t *testing.T) {
 		{"out of order, two lost", at(0, 1, 2, 3, 4), at(4, 0, 1), witness.Pings{Sent: 5, Lost: 2, Gap: 60}},
 		{"the last are lost", at(0, 1, 2, 3), at(0), witness.Pings{Sent: 4, Lost: 3, Gap: 60}},
 	} {
-		if got := *count(c.sent, c.answered); got != c.want {
+		if got := count(c.sent, c.answered); got != c.want {
 			t.Errorf("%s: count() = %+v, want %+v", c.world, got, c.want)
 		}
 	}

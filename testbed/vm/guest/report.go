@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,15 +27,18 @@ const early = "/run/systemd/journal/socket"
 // commands are the system's own words about itself.
 var commands = map[string]string{
 	"networkd": "networkctl list --no-legend --no-pager",
+	"nm":       "nmcli -t -f DEVICE,TYPE,STATE device",
+	"ifupdown": "ifquery --state",
 	"failed":   "systemctl --failed --no-legend --plain --no-pager",
-	"units": "systemctl show --no-pager eni0.service systemd-networkd.service -p Id,ActiveState,CPUUsageNSec," +
+	"units": "systemctl show --no-pager eni0.service systemd-networkd.service NetworkManager.service networking.service" +
+		" -p Id,ActiveState,CPUUsageNSec," +
 		"InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic",
 	"changed": "find /etc /usr /var/lib /boot -xdev -type f -newer " + early,
 	"journal": "journalctl -b -o json --no-pager " +
 		"--output-fields=MESSAGE,_TRANSPORT,UNIT,_SYSTEMD_UNIT,_PID,SYSLOG_IDENTIFIER,_SOURCE_MONOTONIC_TIMESTAMP",
 }
 
-// before notes the links for report, when networkd is started for the first time.
+// before notes the links for report, when a network manager is started for the first time.
 func before() error {
 	if _, err := os.Stat(note); err == nil {
 		return nil
@@ -87,7 +91,7 @@ func settle(r *witness.Report) (err error) {
 		if r.Settled, err = witness.Look(); err != nil {
 			return err
 		}
-		if r.Settled.Leaves() != "" && configured(len(r.Settled.Links)) {
+		if r.Settled.Leaves() != "" && addressed(r.Settled) && configured(len(r.Settled.Links)) {
 			break
 		}
 	}
@@ -96,9 +100,25 @@ func settle(r *witness.Report) (err error) {
 	return err
 }
 
-// configured tells whether networkd says so of n links; networkctl reads the same files.
+// addressed tells whether every link has an address.
+func addressed(s *witness.State) bool {
+	for _, l := range s.Links {
+		if !slices.ContainsFunc(l.Addrs, isIPv4) {
+			return false
+		}
+	}
+	return true
+}
+
+// isIPv4 tells whether an address with its length is IPv4's.
+func isIPv4(addr string) bool { return strings.Contains(addr, ".") }
+
+// configured tells whether networkd says so of n links, where it runs; networkctl reads the same files.
 func configured(n int) bool {
 	files, _ := filepath.Glob("/run/systemd/netif/links/*") // a good pattern
+	if len(files) == 0 {
+		return true
+	}
 	done := 0
 	for _, file := range files {
 		b, err := os.ReadFile(file)

@@ -34,7 +34,7 @@ type Fix struct {
 	Output  string
 	Took    int64 // milliseconds, with systemd-run
 	Traffic int64 // milliseconds until default traffic left by another link than before; -1 for never
-	Pings   *Pings
+	Pings   Pings
 }
 
 // Pings are echoes asked of the primary's router every 20 ms, from its own address, while that was done.
