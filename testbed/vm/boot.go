@@ -13,6 +13,7 @@ import (
 
 // A boot is one start of a virtual machine: what it starts with, and what the world around it does.
 type boot struct {
+	Arch   string // of the machine, as Go calls it; "" for amd64
 	Kernel string // the file
 	Initrd string // the file
 	Disk   string // the file with the root, "" for none
@@ -63,13 +64,30 @@ func mac(device int) string {
 // address is the one that a NIC gets by DHCP, which is the metadata's.
 func address(device int) string { return fmt.Sprintf("10.0.%d.10", device+1) }
 
+// A machine is a kind of computer that QEMU knows.
+type machine struct {
+	program string
+	options string
+	console string // what the kernel calls the first serial line
+	report  string // the device that is the second serial line
+}
+
+// machines are by architecture. A virtual arm64 has one serial line, so that the second is on a card. There
+// pointers are signed in an easier way than the processor's own, which would take half of the time.
+var machines = map[string]machine{
+	"":      {"qemu-system-x86_64", "-cpu max", "ttyS0", "isa-serial,index=1"},
+	"arm64": {"qemu-system-aarch64", "-M virt -cpu max,pauth-impdef=on", "ttyAMA0", "pci-serial"},
+}
+
 // qemu is the command line of the machine. It is emulated, not virtualized: /dev/kvm is there in few
 // places that run checks, and does not always work where it is. QEMU's user network answers DHCP and
 // is the router, x.2. The kernel finds the NICs in the order in which they stand here.
 func (b *boot) qemu() []string {
-	args := strings.Fields("-accel tcg,thread=multi -smp 1 -m 768 -cpu max -nodefaults -no-user-config -display none -no-reboot")
-	args = append(args, "-kernel", b.Kernel, "-initrd", b.Initrd, "-append", b.Append,
-		"-serial", "file:"+b.console(), "-serial", "file:"+b.report(),
+	m := machines[b.Arch]
+	args := append([]string{m.program}, strings.Fields(m.options)...)
+	args = append(args, strings.Fields("-accel tcg,thread=multi -smp 1 -m 768 -nodefaults -no-user-config -display none -no-reboot")...)
+	args = append(args, "-kernel", b.Kernel, "-initrd", b.Initrd, "-append", "console="+m.console+" "+b.Append,
+		"-serial", "file:"+b.console(), "-chardev", "file,id=report,path="+b.report(), "-device", m.report+",chardev=report",
 		"-qmp", "unix:"+b.control()+",server=on,wait=off")
 	if b.Disk != "" {
 		snapshot := map[bool]string{true: "off", false: "on"}[b.Keep]

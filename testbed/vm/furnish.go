@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"embed"
 	"fmt"
@@ -54,11 +55,12 @@ type tree struct {
 
 // compile compiles eni0, as it is shipped, and the guest's program, into a folder. Both are static: in a bare
 // initramfs there is nothing to link with.
-func compile(ctx context.Context, dir string) error {
+func compile(ctx context.Context, dir, arch string) error {
+	env := []string{"CGO_ENABLED=0", "GOARCH=" + cmp.Or(arch, "amd64")}
 	for path, name := range programs {
 		// Without -buildvcs=false the build fails in a clone that belongs to another user.
 		build := []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", dir + path, name}
-		if err := execute(ctx, []string{"CGO_ENABLED=0"}, build...); err != nil {
+		if err := execute(ctx, env, build...); err != nil {
 			return err
 		}
 	}

@@ -14,11 +14,13 @@ import (
 
 // needs are the programs without which nothing is tried, and where they are: Debian's packages.
 var needs = map[string]string{
-	"qemu-system-x86_64": "qemu-system-x86",
-	"mmdebstrap":         "mmdebstrap",
-	"mkfs.ext4":          "e2fsprogs",
-	"cp":                 "coreutils",
-	"unshare":            "util-linux",
+	"qemu-system-x86_64":  "qemu-system-x86",
+	"qemu-system-aarch64": "qemu-system-arm",
+	"mmdebstrap":          "mmdebstrap",
+	"depmod":              "kmod",
+	"mkfs.ext4":           "e2fsprogs",
+	"cp":                  "coreutils",
+	"unshare":             "util-linux",
 }
 
 // lacking says in one line what has to be done before anything can be tried here.

@@ -102,7 +102,8 @@ func world() error {
 			return err
 		}
 	}
-	cmd := exec.Command("qemu-system-x86_64", b.qemu()...)
+	command := b.qemu()
+	cmd := exec.Command(command[0], command[1:]...)
 	var said bytes.Buffer // of which most is no matter: "netdev net0 has no peer", while its NIC is late
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {

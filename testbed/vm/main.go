@@ -29,6 +29,13 @@
 //	i   two boots of one disk with three NICs, in the wrong order, then in the right one: the
 //	    second does nothing
 //	o   b on systemd 257 and 262, with Linux 6.12 and 7; o-live is e on them
+//	p1  d2 on arm64, with arm64's Linux 6.1
+//	p2  there, live, where nobody manages the network: two fixes, which change names and nothing else
+//
+// Cases e tell what a machine loses meanwhile: echoes that the primary's router was asked for every 20
+// ms from the primary's address. One more case is for comparison, and only tried where -case names it:
+//
+//	e-hand  e by ip(8) and a restart of systemd-networkd, without eni0
 //
 // What a case came to is judged by what a reporter in the machine read from the kernel, by the
 // kernel's log and systemd's, and never by eni0's own word.

@@ -21,6 +21,7 @@ type root struct {
 	kernels []string // the beginnings of their releases: "6.1"
 	options []string // more of mmdebstrap's
 	size    string   // of the disk, which is mostly a hole
+	arch    string   // as Go calls it, if it is another than amd64: then only the kernel is of use
 }
 
 // The roots. The first is small and boots in the shortest time; its systemd is Amazon Linux 2023's.
@@ -39,11 +40,22 @@ var (
 			`--setup-hook=sed -i '1{p;s/forky/trixie-backports/}' "$1/etc/apt/sources.list"`}}
 )
 
+// graviton is only a kernel and its modules: nothing of another processor can be run here to configure a
+// system, and nothing but the kernel needs to be of it.
+var graviton = &root{name: "graviton", suite: "bookworm", kernels: []string{"6.1"}, arch: "arm64"}
+
 // systemds are the versions of systemd in the suites.
 var systemds = map[string]string{"bookworm": "252", "trixie": "257", "forky": "262"}
 
 // recipe is the command that makes the root, but for where. Documentation is left out.
 func (r *root) recipe() []string {
+	if r.arch != "" {
+		return []string{"mmdebstrap", "--quiet", "--variant=extract", "--format=directory",
+			"--architecture=" + r.arch, "--include=linux-image-cloud-" + r.arch,
+			// The packages are not configured, which would have made modules.dep, and /lib a link.
+			`--extract-hook=mv "$1/lib/modules" "$1/usr/lib"`,
+			`--extract-hook=depmod -b "$1/usr" $(ls "$1/usr/lib/modules")`, r.suite}
+	}
 	command := []string{"mmdebstrap", "--quiet", "--variant=minbase", "--format=directory",
 		"--include=systemd,systemd-sysv,udev,dbus,iproute2,kmod," + r.with,
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",

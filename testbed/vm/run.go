@@ -16,7 +16,7 @@ import (
 
 // commandLine is the beginning of every kernel's command line. The console shows what systemd starts,
 // by the names of the units.
-const commandLine = "console=ttyS0 panic=-1 net.ifnames=0 quiet root=/dev/vda rw" +
+const commandLine = "panic=-1 net.ifnames=0 quiet root=/dev/vda rw" +
 	" systemd.show_status=yes systemd.status_unit_format=name"
 
 // atATime is how many machines run at a time. Each has one processor: two of them, emulated on a machine
@@ -57,8 +57,11 @@ func (o *options) prepare(ctx context.Context, work string) ([]*job, error) {
 		return nil, err
 	}
 	obtained := time.Now()
-	if err := compile(ctx, k.compiled()); err != nil {
-		return nil, err
+	for _, r := range rootsOf(jobs) {
+		_, err := k.once(k.compiled(r), func(dir string) error { return compile(ctx, dir, r.arch) })
+		if err != nil {
+			return nil, err
+		}
 	}
 	for _, j := range jobs {
 		if err := k.provide(ctx, j); err != nil {
@@ -108,8 +111,8 @@ type kit struct {
 	made  map[string]bool // files
 }
 
-// compiled is the folder with the programs.
-func (k *kit) compiled() string { return filepath.Join(k.dir, "compiled") }
+// compiled is the name of the folder with the programs for a root.
+func (k *kit) compiled(r *root) string { return "compiled" + r.arch }
 
 // once makes a file of the kit unless it is there.
 func (k *kit) once(name string, make func(file string) error) (string, error) {
@@ -124,7 +127,7 @@ func (k *kit) once(name string, make func(file string) error) (string, error) {
 // tree returns the tree of a root.
 func (k *kit) tree(ctx context.Context, r *root) (t *tree, err error) {
 	if k.trees[r] == nil {
-		k.trees[r], err = k.bases[r].plant(ctx, filepath.Join(k.dir, "root-"+r.name), k.compiled())
+		k.trees[r], err = k.bases[r].plant(ctx, filepath.Join(k.dir, "root-"+r.name), filepath.Join(k.dir, k.compiled(r)))
 	}
 	return k.trees[r], err
 }
@@ -152,7 +155,7 @@ func (k *kit) provide(ctx context.Context, j *job) error {
 	}
 	for at, b := range j.testCase.boots {
 		b.Kernel, b.Initrd, b.Disk = filepath.Join(k.bases[j.root].dir, "boot", "vmlinuz-"+release), initrd, disk
-		b.Append = commandLine + b.Append
+		b.Arch, b.Append = j.root.arch, commandLine+b.Append
 		b.Dir = filepath.Join(k.dir, "logs", fmt.Sprintf("%s-%s-%s-%d", j.name, j.root.name, j.kernel, at+1))
 		j.boots = append(j.boots, &b)
 	}

@@ -82,7 +82,7 @@ func TestParse(t *testing.T) {
 
 func TestLacking(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	const want = "to boot virtual machines: apt-get install coreutils e2fsprogs mmdebstrap qemu-system-x86 util-linux"
+	const want = "to boot virtual machines: apt-get install coreutils e2fsprogs kmod mmdebstrap qemu-system-arm qemu-system-x86 util-linux"
 	if err := lacking(); err == nil || err.Error() != want {
 		t.Errorf("lacking() = %v, want %q", err, want)
 	}
@@ -94,7 +94,7 @@ func TestQEMU(t *testing.T) {
 		return "virtio-net-pci,id=nic" + device + ",netdev=net" + device + ",mac=0a:ff:00:00:00:0" + map[string]string{"0": "1", "1": "2"}[device] + ",romfile="
 	}
 	got := strings.Join(b.qemu(), " ")
-	for _, want := range []string{"-append quiet", "snapshot=on,file=/d", "user,id=net1,net=10.0.2.0/24,dhcpstart=10.0.2.10,", nic("1"), nic("0")} {
+	for _, want := range []string{"qemu-system-x86_64 -cpu max", "-append console=ttyS0 quiet", "snapshot=on,file=/d", "user,id=net1,net=10.0.2.0/24,dhcpstart=10.0.2.10,", nic("1"), nic("0")} {
 		if !strings.Contains(got, want) {
 			t.Errorf("qemu() = %s, want %s in it", got, want)
 		}
