@@ -21,7 +21,8 @@ type boot struct {
 	Append string // the kernel's command line
 	Order  []int  // the device index of each NIC, in the order in which the kernel finds them
 	Late   bool   // the last of them is plugged in some time after IMDS has named the primary
-	IMDS   string // how it answers: atOnce, late, never
+	IMDS   string // how it answers: atOnce, late, later, never
+	Amazon bool   // the BIOS says that it is an instance of EC2
 	Dir    string // where the logs go
 }
 
@@ -29,6 +30,7 @@ type boot struct {
 const (
 	atOnce = "at once"
 	late   = "late"  // for some time nothing listens; then tokens are refused, then it answers
+	later  = "later" // the same, for a longer time
 	never  = "never" // nobody has its address
 )
 
@@ -89,6 +91,11 @@ func (b *boot) qemu() []string {
 	args = append(args, "-kernel", b.Kernel, "-initrd", b.Initrd, "-append", "console="+m.console+" "+b.Append,
 		"-serial", "file:"+b.console(), "-chardev", "file,id=report,path="+b.report(), "-device", m.report+",chardev=report",
 		"-qmp", "unix:"+b.control()+",server=on,wait=off")
+	if b.Amazon {
+		// cloud-init's ds-identify looks for the maker, and for a serial number that begins with ec2.
+		const serial = "ec2e1916-9099-7caf-fd21-012345abcdef"
+		args = append(args, "-smbios", "type=1,manufacturer=Amazon EC2,product=m5.large,uuid="+serial+",serial="+serial)
+	}
 	if b.Disk != "" {
 		snapshot := map[bool]string{true: "off", false: "on"}[b.Keep]
 		args = append(args, "-drive", "if=virtio,format=raw,cache=unsafe,snapshot="+snapshot+",file="+b.Disk)

@@ -135,6 +135,11 @@ func (t *tree) configure(s *setup) error {
 		if err := t.lay(layer); err != nil {
 			return err
 		}
+		for _, c := range changes[layer] {
+			if err := t.change(c); err != nil {
+				return err
+			}
+		}
 	}
 	files := map[string]string{"/etc/machine-id": strings.Repeat("0a", 16), "/etc/hostname": "vm"}
 	if !slices.Contains(s.units, cloudInitUnit) {
@@ -165,6 +170,18 @@ func (t *tree) lay(layer string) error {
 		}
 		return t.write(strings.TrimPrefix(path, from), b, mode)
 	})
+}
+
+// change changes a file of a package.
+func (t *tree) change(c change) error {
+	b, err := os.ReadFile(filepath.Join(t.dir, c.path))
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(b, []byte(c.from)) {
+		return fmt.Errorf("%s: there is no %q", c.path, c.from)
+	}
+	return t.write(c.path, bytes.ReplaceAll(b, []byte(c.from), []byte(c.to)), 0o644)
 }
 
 // enable enables the units, as a user does, and masks what is not wanted.

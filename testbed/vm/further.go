@@ -3,6 +3,8 @@ package main
 import (
 	"slices"
 	"strings"
+
+	"eni0/testbed/vm/witness"
 )
 
 // This file has the cases of other machines, other images, and those that are for comparison only.
@@ -10,29 +12,72 @@ import (
 // byHand has the names put right as it is done without eni0.
 const byHand = noUnit + " vm.hand"
 
+// The setups of other images. amazon-ec2-net-utils is in the roots of others too, and idle there.
+var (
+	ec2net = &setup{"ec2net", []string{"ec2net"}, []string{networkdUnit}, networkd}
+
+	cloudUnits = []string{networkdUnit, "systemd-networkd-wait-online.service",
+		cloudInitUnit, "cloud-init.service", "cloud-config.service", "cloud-final.service"}
+	cloudInit    = &manager{cloudInitUnit, readNetworkd, "configured"}
+	cloudRender  = &setup{"cloud-networkd", cloudLayers("networkd"), cloudUnits, cloudInit}
+	cloudNetplan = &setup{"cloud-netplan", cloudLayers("netplan"), cloudUnits, cloudInit}
+)
+
+// cloudLayers are those of cloud-init with a renderer, the one who writes the manager's files.
+func cloudLayers(renderer string) []string { return []string{"cloud-init", "cloud-" + renderer} }
+
+// A change is one of a file that a package brings.
+type change struct {
+	path     string
+	from, to string
+}
+
+// changes are those that a layer makes: amazon-ec2-net-utils is for the drivers of EC2's NICs.
+var changes = map[string][]change{"ec2net": {
+	{"/usr/lib/udev/rules.d/99-vpc-policy-routes.rules", `"vif|ena`, `"virtio_net|vif|ena`},
+	{"/usr/lib/systemd/network/80-ec2.network", "Driver=ena", "Driver=virtio_net ena"},
+}}
+
 // further are those of other machines and other images.
 func further() []*testCase {
-	const configured = " rdinit=/init -- live"
+	const (
+		configured  = " rdinit=/init -- live"
+		policy      = " vm.policy"
+		policyNames = noUnit + policy + " vm.names"
+	)
+	there := boot{Order: wrongOrder, Keep: true, Amazon: true}
+	back := boot{Order: rightOrder, Keep: true, Amazon: true}
 	return []*testCase{
-		{"p1", "arm64, the first process of all", on(graviton), byName, alone, inWrongOrder(boot{Append: first}), judgeFirst},
-		{"p2", "arm64, fixed live", on(graviton), byName, alone, inWrongOrder(boot{Append: configured}), judgeStages},
+		{"j1", "amazon-ec2-net-utils, early unit", on(bookworm, trixie), ec2net, small,
+			inWrongOrder(boot{Append: policy}), judgePolicy},
+		{"j2", "the same, fixed live", on(bookworm), ec2net, small,
+			inWrongOrder(boot{Append: policyNames}), judgePolicyLive},
+		{"j3", "the same, early, IMDS is late", on(bookworm), ec2net, small,
+			inWrongOrder(boot{Append: policy, IMDS: later}), judgePolicyLate},
+		{"k1", "cloud-init, two boots", on(bookworm), cloudRender, small,
+			[]boot{there, back}, judgeCloud},
+		{"k2", "the same by netplan, three", on(bookworm), cloudNetplan, small,
+			[]boot{there, back, there}, judgeCloud},
+		{"p1", "arm64, the first process of all", on(graviton), byName, alone,
+			inWrongOrder(boot{Append: first}), judgeFirst},
+		{"p2", "arm64, fixed live", on(graviton), byName, alone,
+			inWrongOrder(boot{Append: configured}), judgeStages},
 	}
 }
 
-// judgeStages judges two fixes on a running system without a network manager: nobody takes the default route
-// to the primary, and nothing but the names has to change.
+// judgeStages judges two fixes on a running system without a network manager: nobody takes the
+// default route to the primary, and nothing but the names has to change.
 func judgeStages(s []*scene) *verdict {
 	v := new(verdict)
 	r := s[0].Report
-	v.want(primary(r.Settled) == "eth1" && r.Settled.Leaves() == "eth0",
-		"it did not start wrong: the primary is %s, traffic leaves by %s", primary(r.Settled), r.Settled.Leaves())
+	v.started(r.Settled, "eth0")
 	v.want(primary(r.After) == "eth0", "the primary is %s", primary(r.After))
 	if len(r.Stages) != 3 {
 		v.want(false, "there are %d stages, want 3", len(r.Stages))
 		return v
 	}
 	for at, stage := range r.Stages[1:] {
-		v.want(stage.Fix.Code == 11, "fix %d: code %d: %s", at+1, stage.Fix.Code, strings.TrimSpace(stage.Fix.Output))
+		v.want(stage.Fix.Code == 11, "fix %d: code %d: %s", at+1, stage.Fix.Code, stage.Fix.Output)
 		for _, line := range differences(r.Stages[0].Whole, stage.Whole) {
 			v.want(false, "after fix %d: %s", at+1, line)
 		}
@@ -40,6 +85,87 @@ func judgeStages(s []*scene) *verdict {
 	}
 	v.want(r.Stages[1].Renames > r.Stages[0].Renames, "nothing was renamed")
 	v.want(r.Stages[2].Renames == r.Stages[1].Renames, "the second fix renamed")
+	return v
+}
+
+// judgePolicy judges a start with amazon-ec2-net-utils and the early unit.
+func judgePolicy(s []*scene) *verdict {
+	v := judgeEarly(s)
+	v.policy(s[0], s[0].Report.Settled)
+	return v
+}
+
+// judgePolicyLate judges the same where IMDS is late.
+func judgePolicyLate(s []*scene) *verdict {
+	v := judgeSlowIMDS(s)
+	v.policy(s[0], s[0].Report.Settled)
+	return v
+}
+
+// judgePolicyLive judges a fix of names on a system with amazon-ec2-net-utils, where default
+// traffic has left by the primary before, whatever that was called.
+func judgePolicyLive(s []*scene) *verdict {
+	v := new(verdict)
+	r := s[0].Report
+	v.started(r.Settled, "eth1")
+	v.want(r.Fix.Code == 0, "code %d: %s", r.Fix.Code, strings.TrimSpace(r.Fix.Output))
+	v.managing(s[0])
+	v.state(r.After)
+	v.addresses(r.After)
+	v.policy(s[0], r.After)
+	v.note("code %d in %d ms with systemd-run", r.Fix.Code, r.Fix.Took)
+	v.pings(r.Fix)
+	return v
+}
+
+// started wants names to have been wrong, and default traffic to have left by the link of a name.
+func (v *verdict) started(now *witness.State, leaves string) {
+	v.want(primary(now) == "eth1" && now.Leaves() == leaves,
+		"it did not start wrong: the primary is %s, traffic leaves by %s", primary(now), now.Leaves())
+}
+
+// policy wants what amazon-ec2-net-utils makes: a rule for the secondary's address and none for the
+// primary's, and one default route in the main table that is better than all others.
+func (v *verdict) policy(s *scene, now *witness.State) {
+	rules := s.Report.Commands["rules"]
+	own, others := "from "+address(1)+" lookup 10001", "from "+address(0)+" "
+	v.want(strings.Count(rules, own) == 1 && !strings.Contains(rules, others),
+		"the rules are %q, want one %q", rules, own)
+	best, equal := -1, 0
+	for _, r := range now.Routes {
+		switch {
+		case r.To.Bits() != 0:
+		case best < 0 || r.Metric < best:
+			best, equal = r.Metric, 1
+		case r.Metric == best:
+			equal++
+		}
+	}
+	v.want(equal == 1, "%d default routes have metric %d", equal, best)
+	v.note("its rule is there, default traffic has metric %d", best)
+}
+
+// judgeCloud judges boots of one disk with cloud-init, in the wrong order and in the right one, in
+// turns. At the first it writes files, by which the names stay as they are then.
+func judgeCloud(s []*scene) *verdict {
+	v := new(verdict)
+	for at, boot := range s {
+		one := new(verdict)
+		one.healthy(boot)
+		if at%2 == 0 {
+			one.renamedInTime(boot, boot.units["eni0.service"].starting)
+		} else {
+			one.untouched(boot)
+			one.note("nothing renamed")
+		}
+		source := strings.Join(strings.Fields(boot.Report.Commands["datasource"]), "")
+		const done = `{"v1":{"datasource":"DataSourceEc2Local","errors":[]}}`
+		one.want(source == done, "cloud-init: %s, want %s", source, done)
+		v.note("boot %d: %s", at+1, strings.Join(one.notes, ", "))
+		for _, f := range one.faults {
+			v.want(false, "boot %d: %s", at+1, f)
+		}
+	}
 	return v
 }
 
@@ -60,7 +186,8 @@ func differences(was, now []string) []string {
 // onRequest are cases that are tried only where -case names them.
 func onRequest() []*testCase {
 	return []*testCase{
-		{"e-hand", "the same swap by hand", on(plain), byName, small, inWrongOrder(boot{Append: byHand}), judgeHand},
+		{"e-hand", "the same swap by hand", on(plain), byName, small,
+			inWrongOrder(boot{Append: byHand}), judgeHand},
 	}
 }
 

@@ -29,6 +29,7 @@ const inside = "vm-inside"
 const (
 	budget        = 5 * time.Minute       // of one boot, on a machine that has much else to do
 	delay         = 3 * time.Second       // of what is late, once eni0 waits for it
+	longDelay     = 10 * time.Second      // of what is later
 	refusedTokens = 3                     // by an IMDS that is late
 	glance        = 50 * time.Millisecond // between two looks at whether eni0 waits
 )
@@ -125,10 +126,10 @@ func world() error {
 // surround does what happens around the machine until it has ended. What is late is so from eni0's own
 // doing: emulated machines take their time, and a fixed delay would be over before it starts.
 func (b *boot) surround(m *imds, o *outcome, ended <-chan struct{}) error {
-	if b.IMDS == late {
+	if b.IMDS == late || b.IMDS == later {
 		for b.asked() == 0 && pause(glance, ended) {
 		}
-		pause(delay, ended)
+		pause(map[string]time.Duration{late: delay, later: longDelay}[b.IMDS], ended)
 		o.Asked = b.asked()
 		m.Refuse(refusedTokens)
 	}

@@ -29,6 +29,12 @@
 //	i   two boots of one disk with three NICs, in the wrong order, then in the right one: the
 //	    second does nothing
 //	o   b on systemd 257 and 262, with Linux 6.12 and 7; o-live is e on them
+//	j1  b with amazon-ec2-net-utils, which gives each ENI a metric and the secondary a policy rule;
+//	j2  live there, where traffic leaves by the primary already: fix -names;
+//	j3  and early, with an IMDS that is 10 seconds late
+//	k1  cloud-init with EC2's data source, early unit from the first boot: a boot in the wrong order,
+//	    then one of the same disk in the right one; systemd-networkd's files are written by cloud-init
+//	k2  or by netplan, and a third boot in the wrong order, which finds files for the names
 //	p1  d2 on arm64, with arm64's Linux 6.1
 //	p2  there, live, where nobody manages the network: two fixes, which change names and nothing else
 //

@@ -20,8 +20,8 @@ import (
 // The most that the kernel may take to make again what it makes of itself when a link comes up.
 const afterUp = 10 * time.Second
 
-// live is what a system without a network manager goes through: a script configures the links by name,
-// and later an operator has the names put right, twice.
+// live is what a system without a network manager goes through: a script configures the links by
+// name, and later an operator has the names put right, twice.
 func live() error {
 	for kind, at := range map[string]string{"proc": "/proc", "devtmpfs": "/dev"} {
 		if err := mount(kind, at); err != nil {
@@ -37,7 +37,8 @@ func live() error {
 	if r.Settled, err = witness.Look(); err != nil {
 		return err
 	}
-	for _, command := range [][]string{nil, {eni0, "fix", "-restart", ""}, {eni0, "fix", "-restart", ""}} {
+	twice := []string{eni0, "fix", "-restart", ""}
+	for _, command := range [][]string{nil, twice, twice} {
 		stage := new(witness.Stage)
 		if command != nil {
 			if stage.Fix, err = carryOut(command...); err != nil {
@@ -59,8 +60,8 @@ func live() error {
 	return tell(&r)
 }
 
-// configure takes the links up, gives each the address that is its own, and makes the default route of
-// what is called eth0.
+// configure takes the links up, gives each the address that is its own, and makes the default
+// route of what is called eth0.
 func configure() error {
 	links, err := net.Interfaces()
 	if err != nil {

@@ -14,8 +14,10 @@ import (
 )
 
 // This file measures what an application loses while names change: one that is connected by the
-// primary's address, so that nothing but that address and the routes decide by which link it goes. A
-// socket that is bound to the link as well would find its way when they are gone.
+// primary's address, so that nothing but that address and the routes decide by which link it goes.
+// A socket that is bound to the link as well would find its way when they are gone.
+
+const primaryMAC = "0a:ff:00:00:00:01"
 
 const pingEvery = 20 * time.Millisecond
 
@@ -35,7 +37,7 @@ func pingPrimary(now *witness.State) (*pinger, error) {
 	for _, l := range now.Links {
 		for _, addr := range l.Addrs {
 			p, err := netip.ParsePrefix(addr)
-			if err != nil || l.MAC != "0a:ff:00:00:00:01" || !p.Addr().Is4() {
+			if err != nil || l.MAC != primaryMAC || !p.Addr().Is4() {
 				continue
 			}
 			router := p.Masked().Addr().As4()
@@ -59,8 +61,8 @@ func ping(own, router netip.Addr) (*pinger, error) {
 	return p, nil
 }
 
-// send sends one echo request after the other. One that can't be sent is lost like those that are not
-// answered.
+// send sends one echo request after the other. One that can't be sent is lost like those that are
+// not answered.
 func (p *pinger) send(to *net.IPAddr) {
 	tick := time.NewTicker(pingEvery)
 	defer tick.Stop()
@@ -108,8 +110,9 @@ func (p *pinger) end() witness.Pings {
 	return count(p.sent, p.answered)
 }
 
-// count tells what was lost of what was sent. The longest gap is between two requests that were answered
-// with none between them that was; what is before the first answer or after the last counts too.
+// count tells what was lost of what was sent. The longest gap is between two requests that were
+// answered with none between them that was; what is before the first answer or after the last
+// counts too.
 func count(sent, answered []time.Time) witness.Pings {
 	w := witness.Pings{Sent: len(sent), Lost: len(sent) - len(answered)}
 	if len(sent) == 0 {

@@ -18,8 +18,12 @@ import (
 // Where before leaves its note for report.
 const note = "/run/vm-before.json"
 
-// The most that report waits for the network, and for traffic to follow a fix.
-const patience = 60 * time.Second
+// The most that report waits for the network, and for traffic to follow a fix; and for scripts to have
+// configured it once more.
+const (
+	patience     = 60 * time.Second
+	morePatience = 3 * time.Minute
+)
 
 // early is a socket that PID 1 makes before it starts anything.
 const early = "/run/systemd/journal/socket"
@@ -31,9 +35,11 @@ var commands = map[string]string{
 	"ifupdown": "ifquery --state",
 	"failed":   "systemctl --failed --no-legend --plain --no-pager",
 	"units": "systemctl show --no-pager eni0.service systemd-networkd.service NetworkManager.service networking.service" +
-		" -p Id,ActiveState,CPUUsageNSec," +
+		" cloud-init-local.service -p Id,ActiveState,CPUUsageNSec," +
 		"InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic,ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic",
-	"changed": "find /etc /usr /var/lib /boot -xdev -type f -newer " + early,
+	"rules":      "ip -4 rule",
+	"datasource": "cat /run/cloud-init/result.json", // is there when cloud-init is through
+	"changed":    "find /etc /usr /var/lib /boot -xdev -type f -newer " + early,
 	"journal": "journalctl -b -o json --no-pager " +
 		"--output-fields=MESSAGE,_TRANSPORT,UNIT,_SYSTEMD_UNIT,_PID,SYSLOG_IDENTIFIER,_SOURCE_MONOTONIC_TIMESTAMP",
 }
@@ -58,7 +64,12 @@ func before() error {
 // It asks the tools last, so that their words are about the end.
 func report() error {
 	r := witness.Report{Teller: os.Args[0], Commands: make(map[string]string)}
-	if err := settle(&r); err != nil {
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return err
+	}
+	scripted := strings.Contains(string(cmdline), "vm.policy")
+	if r.Settled, err = settle(scripted); err != nil {
 		return err
 	}
 	if b, err := os.ReadFile(note); err == nil {
@@ -66,15 +77,17 @@ func report() error {
 			return err
 		}
 	}
-	cmdline, err := os.ReadFile("/proc/cmdline")
-	if err != nil {
-		return err
-	}
-	for word, command := range map[string][]string{"vm.fix": fixed, "vm.hand": byHand} {
+	for word, command := range map[string][]string{"vm.fix": fixed, "vm.names": named, "vm.hand": byHand} {
 		if !strings.Contains(string(cmdline), word) {
 			continue
 		}
 		if err := fix(&r, command); err != nil {
+			return err
+		}
+		if !scripted {
+			continue
+		}
+		if r.After, err = settle(scripted); err != nil {
 			return err
 		}
 	}
@@ -84,20 +97,36 @@ func report() error {
 	return tell(&r)
 }
 
-// settle waits until the network is configured and systemd has nothing left to start. What never
-// settles is reported as it is.
-func settle(r *witness.Report) (err error) {
-	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(100 * time.Millisecond) {
-		if r.Settled, err = witness.Look(); err != nil {
-			return err
+// settle waits until the network is configured, by scripts too where they are, and systemd has nothing left
+// to start. What never settles is reported as it is.
+func settle(scripted bool) (*witness.State, error) {
+	limit := patience
+	if scripted {
+		limit = morePatience
+	}
+	for until := time.Now().Add(limit); time.Now().Before(until); time.Sleep(100 * time.Millisecond) {
+		s, err := witness.Look()
+		if err != nil {
+			return nil, err
 		}
-		if r.Settled.Leaves() != "" && addressed(r.Settled) && configured(len(r.Settled.Links)) {
+		if s.Leaves() != "" && addressed(s) && configured(len(s.Links)) && (!scripted || policed(s)) {
 			break
 		}
 	}
 	output("systemctl is-system-running --wait")
-	r.Settled, err = witness.Look()
-	return err
+	return witness.Look()
+}
+
+// policed tells whether amazon-ec2-net-utils is through: it has written what networkd has read since, a rule
+// for the secondary and other metrics than networkd's own.
+func policed(s *witness.State) bool {
+	const own = 1024 // DHCP_ROUTE_METRIC, systemd's networkd-dhcp-common.h
+	for _, r := range s.Routes {
+		if r.To.Bits() == 0 && r.Metric == own {
+			return false
+		}
+	}
+	return strings.Contains(output("ip -4 rule"), "lookup 10001")
 }
 
 // addressed tells whether every link has an address.
@@ -129,10 +158,11 @@ func configured(n int) bool {
 	return done == n
 }
 
-// fixed and byHand are what an operator runs: eni0, or the same swap with ip(8). Linux before 6.2 renames
-// no link that is up.
+// These are what an operator runs: eni0, in two ways, or the same swap with ip(8). Linux before 6.2 renames no
+// link that is up.
 var (
 	fixed  = []string{eni0, "fix"}
+	named  = []string{eni0, "fix", "-names"}
 	byHand = []string{"/bin/sh", "-ec", `
 		ip link set eth0 name swap || { ip link set eth0 down; ip link set eth1 down; ip link set eth0 name swap; }
 		ip link set eth1 name eth0; ip link set swap name eth1; ip link set eth0 up; ip link set eth1 up
@@ -147,10 +177,13 @@ func fix(r *witness.Report, command []string) (err error) {
 		return err
 	}
 	time.Sleep(time.Second)
-	was := r.Settled.MAC(r.Settled.Leaves())
 	start := time.Now()
-	moved := make(chan int64)
-	go func() { moved <- follow(was, start) }()
+	moved := make(chan int64, 1)
+	if was := r.Settled.MAC(r.Settled.Leaves()); was == primaryMAC {
+		moved <- 0 // it needs not follow
+	} else {
+		go func() { moved <- follow(was, start) }()
+	}
 	r.Fix, err = carryOut(append([]string{"systemd-run", "--wait", "--pipe", "--collect"}, command...)...)
 	if err != nil {
 		return err
