@@ -1,6 +1,11 @@
 package main
 
-import "strings"
+import (
+	"reflect"
+	"strings"
+
+	"eni0/testbed/vm/witness"
+)
 
 // This file says of each case what it must come to. The facts are the guest's own reading of its links
 // and routes, the kernel's log of renames, and what systemd and networkd say of their units and links;
@@ -91,6 +96,7 @@ func judgeLive(s []*scene) *verdict {
 	v.managing(s[0])
 	v.state(r.After)
 	v.addresses(r.After)
+	v.madeByHand(s[0])
 	v.note("code %d in %d ms with systemd-run, traffic by the primary after %d ms", r.Fix.Code, r.Fix.Took, r.Fix.Traffic)
 	return v
 }
@@ -152,4 +158,59 @@ func judgeTwice(s []*scene) *verdict {
 // leftBehind tells whether a file could have to do with names of links.
 func leftBehind(file string) bool {
 	return strings.Contains(file, "eni0") || strings.Contains(file, "/udev/") || strings.Contains(file, "/network/")
+}
+
+// judgeEnforced judges a start in the wrong order with files that give eth0 to the primary. udev, whose they
+// are, may or may not have carried them out: that can't rename a link to a name that is taken.
+func judgeEnforced(s []*scene) *verdict {
+	v := new(verdict)
+	v.healthy(s[0])
+	v.renamedInTime(s[0], 0)
+	v.times(s[0])
+	return v
+}
+
+// pinned is what has to come of names that are wrong, but tied to the links by a file.
+type pinned struct {
+	file   string // the beginning of its path
+	leaves string // the link by which default traffic leaves without eni0
+	code   int    // of a live fix
+}
+
+// judgeEarly judges a start with the early unit: it renames nothing and fails, and everything else is as
+// without it.
+func (p pinned) judgeEarly(s []*scene) *verdict {
+	v := new(verdict)
+	v.before(s[0], "eth1")
+	p.same(v, s[0].Report.Settled)
+	v.untouched(s[0])
+	v.configured(s[0])
+	failed := s[0].Report.Commands["failed"]
+	v.want(strings.HasPrefix(failed, "eni0.service ") && strings.Count(failed, "\n") == 1, "failed: %q", failed)
+	last := s[0].last("eni0.service")
+	v.want(strings.Contains(last, p.file), "the unit's last words do not name %s...: %q", p.file, last)
+	v.note("%q", last)
+	return v
+}
+
+// judgeLive judges a fix on a running system: it changes nothing.
+func (p pinned) judgeLive(s []*scene) *verdict {
+	v := new(verdict)
+	r := s[0].Report
+	p.same(v, r.Settled)
+	v.untouched(s[0])
+	v.managing(s[0])
+	v.want(r.Fix.Code == p.code, "code %d, want %d: %s", r.Fix.Code, p.code, strings.TrimSpace(r.Fix.Output))
+	v.want(p.code == 0 || strings.Contains(r.Fix.Output, p.file), "it does not name %s...: %q", p.file, r.Fix.Output)
+	v.want(reflect.DeepEqual(r.Settled, r.After), "it was %v, and is %v", r.Settled, r.After)
+	v.unchanged(s[0])
+	v.note("code %d in %d ms with systemd-run: %q", r.Fix.Code, r.Fix.Took, strings.TrimSpace(r.Fix.Output))
+	return v
+}
+
+// same wants the network as the files have it.
+func (p pinned) same(v *verdict, now *witness.State) {
+	v.want(primary(now) == "eth1", "the primary is %s, want eth1 as pinned", primary(now))
+	v.want(now.Leaves() == p.leaves, "default traffic leaves by %q, want %s as without eni0", now.Leaves(), p.leaves)
+	v.addresses(now)
 }

@@ -18,7 +18,7 @@ import (
 // Where before leaves its note for report.
 const note = "/run/vm-before.json"
 
-// The most that report waits for the network, and for traffic to follow a fix.
+// The most that report waits for the network.
 const patience = 60 * time.Second
 
 // early is a socket that PID 1 makes before it starts anything.
@@ -54,11 +54,20 @@ func before() error {
 	return os.WriteFile(note, b, 0o600)
 }
 
-// report waits until all has settled, fixes what is wrong if the kernel's command line says so, and tells.
-// It asks the tools last, so that their words are about the end.
+// report tells what there is when all has settled. What it could not find out it tells too: a machine that
+// does not end is waited for.
 func report() error {
-	r := witness.Report{Teller: os.Args[0], Commands: make(map[string]string)}
-	if err := settle(&r); err != nil {
+	r := &witness.Report{Teller: os.Args[0], Commands: make(map[string]string)}
+	if err := find(r); err != nil {
+		r.Wrong = err.Error()
+	}
+	return tell(r)
+}
+
+// find waits until all has settled, fixes what is wrong if the kernel's command line says so, and asks. It
+// asks the tools last, so that their words are about the end.
+func find(r *witness.Report) error {
+	if err := settle(r); err != nil {
 		return err
 	}
 	if b, err := os.ReadFile(note); err == nil {
@@ -70,15 +79,15 @@ func report() error {
 	if err != nil {
 		return err
 	}
-	if strings.Contains(string(cmdline), "vm.fix") {
-		if err := fix(&r); err != nil {
+	if words := strings.Fields(string(cmdline)); slices.Contains(words, "vm.fix") {
+		if err := live(r, slices.Contains(words, "vm.hand")); err != nil {
 			return err
 		}
 	}
 	for name, command := range commands {
 		r.Commands[name] = output(command)
 	}
-	return tell(&r)
+	return nil
 }
 
 // settle waits until the network is configured and systemd has nothing left to start. What never
@@ -126,35 +135,57 @@ func configured(n int) bool {
 	return done == n
 }
 
-// fix runs eni0 as an operator would, and measures how long it takes until default traffic has another way.
-func fix(r *witness.Report) (err error) {
-	was := r.Settled.MAC(r.Settled.Leaves())
-	start := time.Now()
-	moved := make(chan int64)
-	go func() { moved <- follow(was, start) }()
-	cmd := exec.Command("systemd-run", "--wait", "--pipe", "--collect", eni0, "fix")
-	out, err := cmd.CombinedOutput()
-	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
+// live is a fix, and what there was before and after it; with some things that were made by hand before.
+func live(r *witness.Report, byHand bool) error {
+	r.Dumps = append(r.Dumps, dump())
+	if byHand {
+		if err := makeByHand(r.Settled); err != nil {
+			return err
+		}
+	}
+	r.Dumps = append(r.Dumps, dump())
+	if err := fix(r); err != nil {
 		return err
 	}
-	r.Fix = &witness.Fix{Code: cmd.ProcessState.ExitCode(), Output: string(out), Took: time.Since(start).Milliseconds()}
-	r.Fix.Traffic = <-moved
 	time.Sleep(3 * time.Second) // so that what is not for good can be seen to fail
+	r.Dumps = append(r.Dumps, dump())
+	var err error
 	r.After, err = witness.Look()
 	return err
 }
 
+// fix runs eni0 as an operator would, and measures how long it takes until default traffic has another way.
+func fix(r *witness.Report) error {
+	was := r.Settled.MAC(r.Settled.Leaves())
+	start := time.Now()
+	moved, ended := make(chan int64), make(chan struct{})
+	go func() { moved <- follow(was, start, ended) }()
+	cmd := exec.Command("systemd-run", "--wait", "--pipe", "--collect", eni0, "fix")
+	out, err := cmd.CombinedOutput()
+	close(ended)
+	traffic := <-moved
+	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
+		return err
+	}
+	r.Fix = &witness.Fix{Code: cmd.ProcessState.ExitCode(), Output: string(out),
+		Took: time.Since(start).Milliseconds(), Traffic: traffic}
+	return nil
+}
+
 // follow waits until default traffic leaves by another link than that with an address, and returns after how
-// many milliseconds it did; -1 for never.
-func follow(was string, start time.Time) int64 {
-	for time.Since(start) < patience {
+// many milliseconds it did; -1 for not before the fix had ended.
+func follow(was string, start time.Time, ended <-chan struct{}) int64 {
+	for {
 		s, err := witness.Look()
 		if err == nil && s.Leaves() != "" && s.MAC(s.Leaves()) != was {
 			return time.Since(start).Milliseconds()
 		}
-		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-ended:
+			return -1
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
-	return -1
 }
 
 // output is what a command prints, and why it could not.

@@ -24,6 +24,8 @@ type Report struct {
 	Settled  *State   // when the network was configured, and nothing was left to start
 	Fix      *Fix     // what the live fix came to, where there was one
 	After    *State   // after it
+	Dumps    []Dump   // before anything was made by hand, after that, and after the fix
+	Wrong    string   // why there is no more
 	Commands map[string]string
 }
 
