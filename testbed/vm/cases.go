@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // A testCase is one world, and what eni0 has to make of it.
 type testCase struct {
 	name  string // "a"
@@ -15,6 +17,7 @@ type testCase struct {
 const (
 	noUnit  = " systemd.mask=eni0.service"
 	liveFix = noUnit + " vm.fix"
+	byHand  = liveFix + " vm.hand" // with some state made by hand before
 	// What stands after "--" are the arguments of the first process; systemd in an initramfs hands them on
 	// to init=. A second "--" ends them: parse_args() of kernel/params.c. So COMMAND stands without.
 	inFront = noUnit + " init=/usr/sbin/eni0 -- fix -names -timeout 10s /usr/lib/systemd/systemd"
@@ -31,23 +34,98 @@ var (
 
 // cases are those that are tried unless -case names others.
 func cases() []*testCase {
-	wrong := inWrongOrder
+	return slices.Concat(plainCases(), managerCases(), pinnedCases(), imageCases(), armCases())
+}
+
+// wrongly are one boot in the wrong order.
+func wrongly(b boot) []boot { b.Order = wrongOrder; return []boot{b} }
+
+// plainCases are those of one system, in all the places where eni0 can run.
+func plainCases() []*testCase {
 	twice := []boot{{Order: []int{1, 2, 0}, Keep: true}, {Order: []int{0, 1, 2}, Keep: true}}
-	return append([]*testCase{
-		{"a", "right order, early unit", on(plain), byName, ready, []boot{{Order: rightOrder}}, judgeRight},
-		{"b", "wrong order, early unit", on(plain), byName, small, wrong(boot{}), judgeEarly},
-		{"c", "wrong order, dracut image", on(plain), byName, dracut, wrong(boot{Append: noUnit}), judgeInitrd},
-		{"d", "wrong order, in front of PID 1", on(plain), byName, without, wrong(boot{Append: inFront}), judgeInFront},
-		{"d2", "the first process of all", on(plain), byName, alone, wrong(boot{Append: first}), judgeFirst},
-		{"d3", "the same, COMMAND does not exist", on(plain), byName, alone, wrong(boot{Append: nowhere}), judgeNowhere},
-		{"d4", "the same, the kernel drops COMMAND", on(plain), byName, alone, wrong(boot{Append: cut}), judgeNowhere},
-		{"d5", "the first process, and no IMDS", on(plain), byName, alone, wrong(boot{Append: first, IMDS: never}), judgeFirstInVain},
-		{"e", "wrong order, fixed live", on(plain), byName, small, wrong(boot{Append: liveFix}), judgeLive},
-		{"f", "the primary is plugged in late", on(plain), byName, small, wrong(boot{Late: true}), judgeLate},
-		{"g", "no IMDS at all", on(plain), byName, small, wrong(boot{IMDS: never}), judgeNoIMDS},
-		{"h", "IMDS refuses, then 401s", on(plain), byName, small, wrong(boot{IMDS: late}), judgeSlowIMDS},
-		{"i", "wrong order, then right", on(plain), byName, small, twice, judgeTwice},
-		{"o", "newer systemd, early unit", on(trixie, forky), byName, small, wrong(boot{}), judgeEarly},
-		{"o-live", "newer systemd, fixed live", on(trixie, forky), byName, small, wrong(boot{Append: liveFix}), judgeLive},
-	}, further()...)
+	all := []*testCase{
+		{name: "a", words: "right order, early unit", start: ready, boots: []boot{{Order: rightOrder}}, judge: judgeRight},
+		{name: "b", words: "wrong order, early unit", judge: judgeEarly},
+		{name: "c", words: "wrong order, dracut image", start: dracut, boots: wrongly(boot{Append: noUnit}), judge: judgeInitrd},
+		{name: "d", words: "wrong order, in front of PID 1", start: without, boots: wrongly(boot{Append: inFront}), judge: judgeInFront},
+		{name: "d2", words: "the first process of all", start: alone, boots: wrongly(boot{Append: first}), judge: judgeFirst},
+		{name: "d3", words: "the same, COMMAND does not exist", start: alone, boots: wrongly(boot{Append: nowhere}), judge: judgeNowhere},
+		{name: "d4", words: "the same, the kernel drops COMMAND", start: alone, boots: wrongly(boot{Append: cut}), judge: judgeNowhere},
+		{name: "d5", words: "the first process, and no IMDS", start: alone,
+			boots: wrongly(boot{Append: first, IMDS: never}), judge: judgeFirstInVain},
+		{name: "e", words: "wrong order, fixed live", boots: wrongly(boot{Append: byHand}), judge: judgeLive},
+		{name: "f", words: "the primary is plugged in late", boots: wrongly(boot{Late: true}), judge: judgeLate},
+		{name: "g", words: "no IMDS at all", boots: wrongly(boot{IMDS: never}), judge: judgeNoIMDS},
+		{name: "h", words: "IMDS refuses, then 401s", boots: wrongly(boot{IMDS: late}), judge: judgeSlowIMDS},
+		{name: "i", words: "wrong order, then right", boots: twice, judge: judgeTwice},
+	}
+	for _, c := range all {
+		c.on = on(plain)
+	}
+	return usual(all)
+}
+
+// usual fills in what most cases have in common.
+func usual(all []*testCase) []*testCase {
+	for _, c := range all {
+		if c.setup == nil {
+			c.setup = byName
+		}
+		if c.start == "" {
+			c.start = small
+		}
+		if c.boots == nil {
+			c.boots = wrongly(boot{})
+		}
+	}
+	return all
+}
+
+// managerCases are those of other network managers, and of newer systemds.
+func managerCases() []*testCase {
+	var all []*testCase
+	for _, c := range []testCase{
+		{name: "m", words: "NetworkManager", on: on(bookworm, trixie), setup: nmByName},
+		{name: "n", words: "ifupdown, auto", on: on(bookworm), setup: autoByName},
+		{name: "n2", words: "ifupdown, allow-hotplug", on: on(bookworm), setup: plugByName},
+		{name: "o", words: "newer systemd", on: on(trixie, forky)},
+	} {
+		early, live := c, c
+		early.words += ", early unit"
+		early.judge = judgeEarly
+		live.name += "-live"
+		live.words += ", fixed live"
+		live.boots = wrongly(boot{Append: byHand})
+		live.judge = judgeLive
+		all = append(all, &early, &live)
+	}
+	return usual(all)
+}
+
+// pinnedCases are those in which files tie links to names.
+func pinnedCases() []*testCase {
+	var all []*testCase
+	for _, c := range []struct {
+		testCase
+		pinned
+	}{
+		{testCase{name: "l1", words: "pinned by netplan", on: on(trixie), setup: pinnedByNetplan},
+			pinned{file: "/etc/systemd/network/10-netplan-eth", leaves: "eth0", code: 1}},
+		{testCase{name: "l2", words: "pinned by udev rules", on: on(bookworm), setup: pinnedByUdev},
+			pinned{file: "/etc/udev/rules.d/70-persistent-net.rules", leaves: "eth1", code: 0}},
+		{testCase{name: "l3", words: "pinned by keyfiles", on: on(bookworm, trixie), setup: pinnedByNM},
+			pinned{file: "/etc/NetworkManager/system-connections/eth", leaves: "eth0", code: 1}},
+	} {
+		early, live := c.testCase, c.testCase
+		early.words += ", early unit"
+		early.judge = c.judgeEarly
+		live.name += "-live"
+		live.words += ", fixed live"
+		live.boots = wrongly(boot{Append: liveFix})
+		live.judge = c.judgeLive
+		all = append(all, &early, &live)
+	}
+	rightly := []platform{{plain, "6.1"}, {trixie, "6.12"}}
+	all = append(all, &testCase{name: "l4", words: "pinned rightly, early unit", on: rightly, setup: pinnedRightly, judge: judgeEnforced})
+	return usual(all)
 }

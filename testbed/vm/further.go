@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -9,8 +10,8 @@ import (
 
 // This file has the cases of other machines, other images, and those that are for comparison only.
 
-// byHand has the names put right as it is done without eni0.
-const byHand = noUnit + " vm.hand"
+// withoutEni0 has the names put right as it is done without eni0.
+const withoutEni0 = noUnit + " vm.swap"
 
 // The setups of other images. amazon-ec2-net-utils is in the roots of others too, and idle there.
 var (
@@ -38,31 +39,34 @@ var changes = map[string][]change{"ec2net": {
 	{"/usr/lib/systemd/network/80-ec2.network", "Driver=ena", "Driver=virtio_net ena"},
 }}
 
-// further are those of other machines and other images.
-func further() []*testCase {
-	const (
-		configured  = " rdinit=/init -- live"
-		policy      = " vm.policy"
-		policyNames = noUnit + policy + " vm.names"
-	)
+// imageCases are those of other images.
+func imageCases() []*testCase {
+	const policy = " vm.policy" // what is waited for
 	there := boot{Order: wrongOrder, Keep: true, Amazon: true}
 	back := boot{Order: rightOrder, Keep: true, Amazon: true}
-	return []*testCase{
-		{"j1", "amazon-ec2-net-utils, early unit", on(bookworm, trixie), ec2net, small,
-			inWrongOrder(boot{Append: policy}), judgePolicy},
-		{"j2", "the same, fixed live", on(bookworm), ec2net, small,
-			inWrongOrder(boot{Append: policyNames}), judgePolicyLive},
-		{"j3", "the same, early, IMDS is late", on(bookworm), ec2net, small,
-			inWrongOrder(boot{Append: policy, IMDS: later}), judgePolicyLate},
-		{"k1", "cloud-init, two boots", on(bookworm), cloudRender, small,
-			[]boot{there, back}, judgeCloud},
-		{"k2", "the same by netplan, three", on(bookworm), cloudNetplan, small,
-			[]boot{there, back, there}, judgeCloud},
-		{"p1", "arm64, the first process of all", on(graviton), byName, alone,
-			inWrongOrder(boot{Append: first}), judgeFirst},
-		{"p2", "arm64, fixed live", on(graviton), byName, alone,
-			inWrongOrder(boot{Append: configured}), judgeStages},
-	}
+	return usual([]*testCase{
+		{name: "j1", words: "amazon-ec2-net-utils, early unit", on: on(bookworm, trixie), setup: ec2net,
+			boots: wrongly(boot{Append: policy}), judge: judgePolicy},
+		{name: "j2", words: "amazon-ec2-net-utils, fixed live", on: on(bookworm), setup: ec2net,
+			boots: wrongly(boot{Append: noUnit + policy + " vm.names"}), judge: judgePolicyLive},
+		{name: "j3", words: "amazon-ec2-net-utils, IMDS is late", on: on(bookworm), setup: ec2net,
+			boots: wrongly(boot{Append: policy, IMDS: later}), judge: judgePolicyLate},
+		{name: "k1", words: "cloud-init, two boots", on: on(bookworm), setup: cloudRender,
+			boots: []boot{there, back}, judge: judgeCloud},
+		{name: "k2", words: "cloud-init and netplan, three", on: on(bookworm), setup: cloudNetplan,
+			boots: []boot{there, back, there}, judge: judgeCloud},
+	})
+}
+
+// armCases are those of another processor.
+func armCases() []*testCase {
+	const unmanaged = " rdinit=/init -- live"
+	return usual([]*testCase{
+		{name: "p1", words: "arm64, the first process of all", on: on(graviton), start: alone,
+			boots: wrongly(boot{Append: first}), judge: judgeFirst},
+		{name: "p2", words: "arm64, fixed live", on: on(graviton), start: alone,
+			boots: wrongly(boot{Append: unmanaged}), judge: judgeStages},
+	})
 }
 
 // judgeStages judges two fixes on a running system without a network manager: nobody takes the
@@ -185,14 +189,29 @@ func differences(was, now []string) []string {
 
 // onRequest are cases that are tried only where -case names them.
 func onRequest() []*testCase {
-	return []*testCase{
-		{"e-hand", "the same swap by hand", on(plain), byName, small,
-			inWrongOrder(boot{Append: byHand}), judgeHand},
-	}
+	return usual([]*testCase{
+		{name: "e-hand", words: "the same swap by hand", on: on(plain),
+			boots: wrongly(boot{Append: withoutEni0}), judge: judgeHand},
+	})
 }
 
-// inWrongOrder is one boot where the kernel finds the secondary first.
-func inWrongOrder(b boot) []boot {
-	b.Order = wrongOrder
-	return []boot{b}
+// judgeHand judges the same swap by hand: only that it was one. What it came to is for comparison.
+func judgeHand(s []*scene) *verdict {
+	v := new(verdict)
+	r := s[0].Report
+	v.started(r.Settled, "eth0")
+	v.want(r.Fix.Code == 0, "code %d: %s", r.Fix.Code, strings.TrimSpace(r.Fix.Output))
+	v.want(primary(r.After) == "eth0", "it was not swapped: the primary is %s", primary(r.After))
+	if r.Fix.Traffic < 0 {
+		v.note("default traffic never followed")
+	} else {
+		v.note("traffic by the primary after %d ms", r.Fix.Traffic)
+	}
+	v.pings(r.Fix)
+	for _, name := range slices.Sorted(maps.Keys(s[0].managed)) {
+		if s[0].managed[name] != s[0].manager.good {
+			v.note("%s: %s is %s", s[0].manager.unit, name, s[0].managed[name])
+		}
+	}
+	return v
 }

@@ -1,9 +1,10 @@
 package main
 
 import (
-	"maps"
-	"slices"
+	"reflect"
 	"strings"
+
+	"eni0/testbed/vm/witness"
 )
 
 // This file says of each case what it must come to. The facts are the guest's own reading of its links
@@ -95,30 +96,9 @@ func judgeLive(s []*scene) *verdict {
 	v.managing(s[0])
 	v.state(r.After)
 	v.addresses(r.After)
+	v.madeByHand(s[0])
 	v.note("code %d in %d ms with systemd-run, traffic by the primary after %d ms", r.Fix.Code, r.Fix.Took, r.Fix.Traffic)
 	v.pings(r.Fix)
-	return v
-}
-
-// judgeHand judges the same swap by hand: only that it was one. What it came to is for comparison.
-func judgeHand(s []*scene) *verdict {
-	v := new(verdict)
-	r := s[0].Report
-	v.want(primary(r.Settled) == "eth1", "it did not start wrong: the primary is %s", primary(r.Settled))
-	v.want(r.Fix.Code == 0, "code %d: %s", r.Fix.Code, strings.TrimSpace(r.Fix.Output))
-	v.want(primary(r.After) == "eth0", "it was not swapped: the primary is %s", primary(r.After))
-	v.note("done after %d ms", r.Fix.Took)
-	if r.Fix.Traffic < 0 {
-		v.note("default traffic never followed")
-	} else {
-		v.note("traffic by the primary after %d ms", r.Fix.Traffic)
-	}
-	v.pings(r.Fix)
-	for _, name := range slices.Sorted(maps.Keys(s[0].managed)) {
-		if s[0].managed[name] != "configured" {
-			v.note("networkd: %s is %s", name, s[0].managed[name])
-		}
-	}
 	return v
 }
 
@@ -179,4 +159,59 @@ func judgeTwice(s []*scene) *verdict {
 // leftBehind tells whether a file could have to do with names of links.
 func leftBehind(file string) bool {
 	return strings.Contains(file, "eni0") || strings.Contains(file, "/udev/") || strings.Contains(file, "/network/")
+}
+
+// judgeEnforced judges a start in the wrong order with files that give eth0 to the primary. udev, whose they
+// are, may or may not have carried them out: that can't rename a link to a name that is taken.
+func judgeEnforced(s []*scene) *verdict {
+	v := new(verdict)
+	v.healthy(s[0])
+	v.renamedInTime(s[0], 0)
+	v.times(s[0])
+	return v
+}
+
+// pinned is what has to come of names that are wrong, but tied to the links by a file.
+type pinned struct {
+	file   string // the beginning of its path
+	leaves string // the link by which default traffic leaves without eni0
+	code   int    // of a live fix
+}
+
+// judgeEarly judges a start with the early unit: it renames nothing and fails, and everything else is as
+// without it.
+func (p pinned) judgeEarly(s []*scene) *verdict {
+	v := new(verdict)
+	v.before(s[0], "eth1")
+	p.same(v, s[0].Report.Settled)
+	v.untouched(s[0])
+	v.configured(s[0])
+	failed := s[0].Report.Commands["failed"]
+	v.want(strings.HasPrefix(failed, "eni0.service ") && strings.Count(failed, "\n") == 1, "failed: %q", failed)
+	last := s[0].last("eni0.service")
+	v.want(strings.Contains(last, p.file), "the unit's last words do not name %s...: %q", p.file, last)
+	v.note("%q", last)
+	return v
+}
+
+// judgeLive judges a fix on a running system: it changes nothing.
+func (p pinned) judgeLive(s []*scene) *verdict {
+	v := new(verdict)
+	r := s[0].Report
+	p.same(v, r.Settled)
+	v.untouched(s[0])
+	v.managing(s[0])
+	v.want(r.Fix.Code == p.code, "code %d, want %d: %s", r.Fix.Code, p.code, strings.TrimSpace(r.Fix.Output))
+	v.want(p.code == 0 || strings.Contains(r.Fix.Output, p.file), "it does not name %s...: %q", p.file, r.Fix.Output)
+	v.want(reflect.DeepEqual(r.Settled, r.After), "it was %v, and is %v", r.Settled, r.After)
+	v.unchanged(s[0])
+	v.note("code %d in %d ms with systemd-run: %q", r.Fix.Code, r.Fix.Took, strings.TrimSpace(r.Fix.Output))
+	return v
+}
+
+// same wants the network as the files have it.
+func (p pinned) same(v *verdict, now *witness.State) {
+	v.want(primary(now) == "eth1", "the primary is %s, want eth1 as pinned", primary(now))
+	v.want(now.Leaves() == p.leaves, "default traffic leaves by %q, want %s as without eni0", now.Leaves(), p.leaves)
+	v.addresses(now)
 }

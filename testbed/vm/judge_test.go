@@ -104,6 +104,50 @@ func live() *scene {
 	s.Report.Settled = leaving(links(true, "eth1", "eth0"), "eth0")
 	s.Report.After = leaving(links(true, "eth0", "eth1"), "eth0")
 	s.Report.Fix = &witness.Fix{Code: 0, Took: 2000, Traffic: 1500}
+	s.Report.Dumps = []witness.Dump{dump(0, 2, 3), dump(madeOnEach, 2, 3), dump(madeOnEach, 2, 3)}
+	return s
+}
+
+// dump is what ip(8) says where that many things were made by hand on each of the links with these indices.
+func dump(made int, indices ...int) witness.Dump {
+	var links, routes []string
+	for _, index := range indices {
+		links = append(links, fmt.Sprintf(`{"ifindex":%d,"ifname":"link%d"}`, index, index))
+		routes = append(routes, fmt.Sprintf(`{"dst":"10.0.%d.0/24","dev":"link%d","protocol":"kernel"}`, index, index))
+		for n := range made {
+			routes = append(routes, fmt.Sprintf(`{"dst":"198.51.%d.%d","dev":"link%d","protocol":"boot"}`, index, n, index))
+		}
+	}
+	return witness.Dump{witness.Asked[0]: "[" + strings.Join(links, ",") + "]", witness.Asked[1]: "[" + strings.Join(routes, ",") + "]"}
+}
+
+// held is a scene with the early unit in which a file held the names.
+func held(p pinned) *scene {
+	s := noIMDS()
+	s.Report.Settled = leaving(links(true, "eth1", "eth0"), p.leaves)
+	s.journal = append(s.journal, entry{ms(1900), "eni0.service", false, "names are pinned: " + p.file + "1.link"})
+	return s
+}
+
+// heldLive is a scene with a fix on a running system in which a file held the names.
+func heldLive(p pinned) *scene {
+	s := right()
+	s.Report.Settled = leaving(links(true, "eth1", "eth0"), p.leaves)
+	s.Report.After = leaving(links(true, "eth1", "eth0"), p.leaves)
+	s.Report.Fix = &witness.Fix{Code: p.code, Output: "names are pinned: " + p.file + "1.link", Took: 2000, Traffic: -1}
+	s.Report.Dumps = []witness.Dump{dump(0, 2, 3), dump(0, 2, 3), dump(0, 2, 3)}
+	return s
+}
+
+// under is a scene as another manager's.
+func under(m *manager, s *scene) *scene {
+	if s.managed == nil {
+		return s
+	}
+	s.manager, s.units[m.unit] = m, s.units[s.manager.unit]
+	for name := range s.managed {
+		s.managed[name] = m.good
+	}
 	return s
 }
 
@@ -134,15 +178,42 @@ func slowIMDS() *scene {
 	return s
 }
 
+// What holds names in the tests.
+var (
+	byFile  = pinned{"/etc/systemd/network/10-netplan-eth", "eth0", 1}
+	byRules = pinned{"/etc/udev/rules.d/70-persistent-net.rules", "eth1", 0}
+	byKeys  = pinned{"/etc/NetworkManager/system-connections/eth", "eth0", 1}
+)
+
 func TestJudgeRightWorlds(t *testing.T) {
-	for name, scenes := range map[string][]*scene{
-		"a": {right()}, "b": {fixed()}, "c": {initrd()}, "d": {inFrontOf()},
-		"d2": {chain(guestPath)}, "d3": {chain("/sbin/init")}, "d4": {chain("/sbin/init")}, "d5": {chainInVain()},
-		"e": {live()}, "o": {fixed()}, "o-live": {live()}, "f": {lateNIC()}, "g": {noIMDS()}, "h": {slowIMDS()}, "i": {fixed(), right()},
+	scenes := map[string]func() []*scene{
+		"i":  func() []*scene { return []*scene{fixed(), right()} },
+		"k1": cloud, "k2": func() []*scene { return append(cloud(), cloud()[0]) },
+	}
+	for names, s := range map[string]func() *scene{
+		"a": right, "b m n n2 o l4": fixed, "c": initrd, "d": inFrontOf, "d2 p1": func() *scene { return chain(guestPath) },
+		"d3 d4": func() *scene { return chain("/sbin/init") }, "d5": chainInVain,
+		"e m-live n-live n2-live o-live": live, "f": lateNIC, "g": noIMDS, "h": slowIMDS,
+		"j1": policed, "j2": policedLive, "j3": policedLate, "p2": stages,
+		"l1": func() *scene { return held(byFile) }, "l1-live": func() *scene { return heldLive(byFile) },
+		"l2": func() *scene { return held(byRules) }, "l2-live": func() *scene { return heldLive(byRules) },
+		"l3": func() *scene { return held(byKeys) }, "l3-live": func() *scene { return heldLive(byKeys) },
 	} {
-		at := slices.IndexFunc(cases(), func(c *testCase) bool { return c.name == name })
-		if v := cases()[at].judge(scenes); len(v.faults) > 0 || len(v.notes) == 0 {
-			t.Errorf("case %s: faults %q, notes %q, want none and some", name, v.faults, v.notes)
+		for name := range strings.FieldsSeq(names) {
+			scenes[name] = func() []*scene { return []*scene{s()} }
+		}
+	}
+	for _, c := range cases() {
+		if scenes[c.name] == nil {
+			t.Errorf("case %s: there is no scene", c.name)
+			continue
+		}
+		all := scenes[c.name]()
+		for _, s := range all {
+			under(c.setup.manager, s)
+		}
+		if v := c.judge(all); len(v.faults) > 0 || len(v.notes) == 0 {
+			t.Errorf("case %s: faults %q, notes %q, want none and some", c.name, v.faults, v.notes)
 		}
 	}
 }
@@ -184,6 +255,25 @@ var wrongWorlds = []struct {
 	{"e: code 11", judgeLive, live(), func(s *scene) { s.Report.Fix.Code = 11 }, "code 11"},
 	{"e: traffic never followed", judgeLive, live(), func(s *scene) { s.Report.Fix.Traffic = -1 }, "took -1 ms"},
 	{"e: it did not stay right", judgeLive, live(), func(s *scene) { s.Report.After.Routes[0].Dev = "eth1" }, `leaves by "eth1"`},
+	{"e: something made by hand is gone", judgeLive, live(), func(s *scene) { s.Report.Dumps[2] = dump(madeOnEach-1, 2, 3) }, "gone: route on link 2: {\"dst\":\"198.51.2.9\""},
+	{"e: it is on the other link", judgeLive, live(), func(s *scene) { s.Report.Dumps[2] = swapped(s.Report.Dumps[2]) }, "made by hand on link 2, and now on 3"},
+	{"e: nothing was made by hand", judgeLive, live(), func(s *scene) { s.Report.Dumps[1] = dump(0, 2, 3) }, "0 things were made"},
+	{"e: ip(8) did not say", judgeLive, live(), func(s *scene) { s.Report.Dumps[2][witness.Asked[1]] = "no such file" }, "no such file"},
+	{"m: a device is lost", judgeLive, under(nm, live()), func(s *scene) { s.managed["eth1"] = "connected (externally)" }, "eth1 is connected (externally)"},
+	{"n: renamed too late", judgeEarly, under(ifupdown, fixed()), func(s *scene) { s.journal[1].at = ms(3500) }, "renamed at 3500 ms"},
+	{"l: renamed all the same", byFile.judgeEarly, held(byFile), func(s *scene) { s.journal = fixed().journal }, "renamed at"},
+	{"l: the unit did not fail", byFile.judgeEarly, held(byFile), func(s *scene) { s.Report.Commands["failed"] = "" }, `failed: ""`},
+	{"l: the file is not named", byFile.judgeEarly, held(byFile), func(s *scene) { s.journal = nil }, "do not name"},
+	{"l: traffic is not as without eni0", byFile.judgeEarly, held(byFile), func(s *scene) { s.Report.Settled.Routes[0].Dev = "eth1" }, "as without eni0"},
+	{"l: no network", byFile.judgeEarly, held(byFile), func(s *scene) { s.Report.Settled.Links[0].Addrs = nil }, "want 10.0.1.10/24"},
+	{"l: the manager has lost a link", byFile.judgeEarly, held(byFile), func(s *scene) { s.managed["eth0"] = "unmanaged" }, "eth0 is unmanaged"},
+	{"l-live: code 11", byFile.judgeLive, heldLive(byFile), func(s *scene) { s.Report.Fix.Code = 11 }, "code 11, want 1"},
+	{"l-live: the file is not named", byFile.judgeLive, heldLive(byFile), func(s *scene) { s.Report.Fix.Output = "" }, "does not name"},
+	{"l-live: renamed", byFile.judgeLive, heldLive(byFile), func(s *scene) { s.Report.After = links(true, "eth0", "eth1") }, "it was"},
+	{"l-live: a route is gone", byFile.judgeLive, heldLive(byFile), func(s *scene) { s.Report.Dumps[1] = dump(1, 2, 3) }, "gone: route"},
+	{"l-live: a route is new", byFile.judgeLive, heldLive(byFile), func(s *scene) { s.Report.Dumps[2] = dump(1, 2, 3) }, "new: route"},
+	{"l4: udev did not, and eni0 neither", judgeEnforced, right(), nil, "nothing was renamed"},
+	{"l4: the unit failed", judgeEnforced, fixed(), func(s *scene) { s.units["eni0.service"] = unit{state: "failed"} }, "eni0.service is failed"},
 	{"f: never plugged in", judgeLate, lateNIC(), func(s *scene) { s.Plugged = false }, "never plugged in"},
 	{"g: an address was left", judgeNoIMDS, noIMDS(), func(s *scene) { s.Report.Before.Links[0].Addrs = []string{"10.0.1.15/32"} }, "left behind on eth1"},
 	{"g: renamed all the same", judgeNoIMDS, noIMDS(), func(s *scene) { s.journal = fixed().journal }, "renamed at"},
@@ -193,6 +283,12 @@ var wrongWorlds = []struct {
 	{"g: the network was not configured", judgeNoIMDS, noIMDS(), func(s *scene) { s.Report.Settled.Routes = nil }, "not configured"},
 	{"h: not asked before it listened", judgeSlowIMDS, slowIMDS(), func(s *scene) { s.Asked = 0 }, "asked 0 times"},
 	{"h: no token was refused", judgeSlowIMDS, slowIMDS(), func(s *scene) { s.Requests = nil }, "0 tokens were refused"},
+}
+
+// swapped is a dump in which two links have each other's things.
+func swapped(d witness.Dump) witness.Dump {
+	routes := strings.NewReplacer("link2", "link3", "link3", "link2").Replace(d[witness.Asked[1]])
+	return witness.Dump{witness.Asked[0]: d[witness.Asked[0]], witness.Asked[1]: routes}
 }
 
 func TestJudgeWrongWorlds(t *testing.T) {

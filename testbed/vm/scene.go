@@ -47,6 +47,9 @@ func (u unit) held() time.Duration { return u.started - u.starting }
 // understand reads what the guest's tools printed. A bare guest has none.
 func understand(o *outcome, m *manager) (*scene, error) {
 	s := &scene{outcome: o, manager: m}
+	if o.Report.Wrong != "" {
+		return nil, fmt.Errorf("in the machine: %s", o.Report.Wrong)
+	}
 	if o.Report.Commands == nil {
 		return s, nil
 	}

@@ -38,7 +38,19 @@ var mayRun = []string{networkdUnit, "systemd-networkd.socket", "systemd-networkd
 
 // The setups. The first has its files by name, as on EC2: whatever is called eth0 gets the default route.
 var (
-	byName = &setup{"by-name", []string{"networkd"}, []string{networkdUnit}, networkd}
+	byName     = &setup{"by-name", []string{"networkd"}, []string{networkdUnit}, networkd}
+	nmByName   = &setup{"nm", []string{"nm"}, []string{nmUnit}, nm}
+	autoByName = &setup{"ifupdown-auto", []string{"ifupdown-auto"}, []string{ifupdownUnit}, ifupdown}
+	plugByName = &setup{"ifupdown-hotplug", []string{"ifupdown-allow-hotplug"}, []string{ifupdownUnit}, ifupdown}
+)
+
+// Setups whose files want the address and the name of a link: what the kernel called it at a boot with the
+// wrong order, or in the last one what it should be called.
+var (
+	pinnedByNetplan = &setup{"pinned-netplan", []string{"pinned-netplan"}, []string{networkdUnit}, networkd}
+	pinnedByUdev    = &setup{"pinned-udev", []string{"pinned-udev"}, []string{ifupdownUnit}, ifupdown}
+	pinnedByNM      = &setup{"pinned-nm", []string{"nm", "pinned-nm"}, []string{nmUnit}, nm}
+	pinnedRightly   = &setup{"pinned-rightly", []string{"pinned-rightly"}, []string{networkdUnit}, networkd}
 )
 
 // idle are the units that may run and do not.

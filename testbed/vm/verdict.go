@@ -93,6 +93,44 @@ func (v *verdict) addresses(now *witness.State) {
 	}
 }
 
+// madeByHand wants everything that was made by hand before a fix to be there after it, on the link on which
+// it was made.
+func (v *verdict) madeByHand(s *scene) {
+	dumps := s.Report.Dumps
+	made, after := v.between(dumps[1], dumps[0]), v.between(dumps[2], nil)
+	v.want(len(made) == madeOnEach*len(s.Report.After.Links), "%d things were made by hand: %v", len(made), made)
+	for _, e := range made {
+		v.want(slices.Contains(after, e), "made by hand and gone: %s on link %d: %s", e.Kind, e.Index, e.Text)
+		for _, a := range after {
+			moved := a.Kind == e.Kind && a.Text == e.Text && a.Index != e.Index
+			v.want(!moved, "made by hand on link %d, and now on %d: %s %s", e.Index, a.Index, e.Kind, e.Text)
+		}
+	}
+}
+
+// unchanged wants a fix to have left everything as it was.
+func (v *verdict) unchanged(s *scene) {
+	before, after := s.Report.Dumps[1], s.Report.Dumps[2]
+	for _, e := range v.between(before, after) {
+		v.want(false, "gone: %s on link %d: %s", e.Kind, e.Index, e.Text)
+	}
+	for _, e := range v.between(after, before) {
+		v.want(false, "new: %s on link %d: %s", e.Kind, e.Index, e.Text)
+	}
+}
+
+// madeOnEach is how many things the guest makes by hand on each link.
+const madeOnEach = 10
+
+// between returns what one dump has and another has not.
+func (v *verdict) between(one, other witness.Dump) []witness.Entry {
+	have, err := one.Entries()
+	v.want(err == nil, "%v", err)
+	others, err := other.Entries()
+	v.want(err == nil, "%v", err)
+	return witness.Without(have, others)
+}
+
 // clean wants links as the kernel made them: down, and with nothing on them.
 func (v *verdict) clean(now *witness.State) {
 	for _, l := range now.Links {

@@ -283,6 +283,46 @@ func TestConsole(t *testing.T) {
 	}
 }
 
+// A setup's layers have to be there, and what it masks may not be what it wants.
+func TestSetups(t *testing.T) {
+	disks := make(map[string]*setup)
+	for _, c := range cases() {
+		s := c.setup
+		if was := disks[s.name]; was != nil && was != s {
+			t.Errorf("two setups are called %s", s.name)
+		}
+		disks[s.name] = s
+		for _, layer := range s.layers {
+			if files, err := overlay.ReadDir("root/" + layer); err != nil || len(files) == 0 {
+				t.Errorf("%s: layer %s: %v, %v", s.name, layer, files, err)
+			}
+		}
+		for _, u := range s.units {
+			if !slices.Contains(mayRun, u) || slices.Contains(s.idle(), u) || slices.Contains(masked, u) {
+				t.Errorf("%s: %s is not among what may run, or does not", s.name, u)
+			}
+		}
+		if !slices.Contains(s.units, s.manager.unit) {
+			t.Errorf("%s: its manager %s does not run", s.name, s.manager.unit)
+		}
+	}
+}
+
+// The key of a root is its recipe: only what changes one may make it anew.
+func TestRecipe(t *testing.T) {
+	got := strings.Join(forky.recipe(), " ")
+	for _, want := range []string{"mmdebstrap ", ",linux-image-cloud-amd64/trixie-backports ", "Valid-Until", " forky"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("recipe() = %s, want %q in it", got, want)
+		}
+	}
+	for _, p := range on(plain, trixie) {
+		if systemds[p.suite] == "" || !slices.Contains(kernels, p.kernel) {
+			t.Errorf("on() has %s with systemd %q and kernel %s", p.name, systemds[p.suite], p.kernel)
+		}
+	}
+}
+
 // What the root is made of has to be where the units say.
 func TestOverlay(t *testing.T) {
 	for path, from := range installed {

@@ -18,8 +18,7 @@ import (
 // Where before leaves its note for report.
 const note = "/run/vm-before.json"
 
-// The most that report waits for the network, and for traffic to follow a fix; and for scripts to have
-// configured it once more.
+// The most that report waits for the network; and for scripts to have configured it once more.
 const (
 	patience     = 60 * time.Second
 	morePatience = 3 * time.Minute
@@ -60,15 +59,25 @@ func before() error {
 	return os.WriteFile(note, b, 0o600)
 }
 
-// report waits until all has settled, fixes what is wrong if the kernel's command line says so, and tells.
-// It asks the tools last, so that their words are about the end.
+// report tells what there is when all has settled. What it could not find out it tells too: a machine that
+// does not end is waited for.
 func report() error {
-	r := witness.Report{Teller: os.Args[0], Commands: make(map[string]string)}
+	r := &witness.Report{Teller: os.Args[0], Commands: make(map[string]string)}
+	if err := find(r); err != nil {
+		r.Wrong = err.Error()
+	}
+	return tell(r)
+}
+
+// find waits until all has settled, fixes what is wrong if the kernel's command line says so, and asks. It
+// asks the tools last, so that their words are about the end.
+func find(r *witness.Report) error {
 	cmdline, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
 		return err
 	}
-	scripted := strings.Contains(string(cmdline), "vm.policy")
+	words := strings.Fields(string(cmdline))
+	scripted := slices.Contains(words, "vm.policy")
 	if r.Settled, err = settle(scripted); err != nil {
 		return err
 	}
@@ -77,11 +86,11 @@ func report() error {
 			return err
 		}
 	}
-	for word, command := range map[string][]string{"vm.fix": fixed, "vm.names": named, "vm.hand": byHand} {
-		if !strings.Contains(string(cmdline), word) {
+	for word, command := range operators {
+		if !slices.Contains(words, word) {
 			continue
 		}
-		if err := fix(&r, command); err != nil {
+		if err := live(r, slices.Contains(words, "vm.hand"), command); err != nil {
 			return err
 		}
 		if !scripted {
@@ -94,11 +103,11 @@ func report() error {
 	for name, command := range commands {
 		r.Commands[name] = output(command)
 	}
-	return tell(&r)
+	return nil
 }
 
-// settle waits until the network is configured, by scripts too where they are, and systemd has nothing left
-// to start. What never settles is reported as it is.
+// settle waits until the network is configured, by scripts too where they are, and systemd has nothing
+// left to start. What never settles is reported as it is.
 func settle(scripted bool) (*witness.State, error) {
 	limit := patience
 	if scripted {
@@ -109,7 +118,8 @@ func settle(scripted bool) (*witness.State, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.Leaves() != "" && addressed(s) && configured(len(s.Links)) && (!scripted || policed(s)) {
+		done := s.Leaves() != "" && addressed(s) && configured(len(s.Links))
+		if done && (!scripted || policed(s)) {
 			break
 		}
 	}
@@ -117,8 +127,8 @@ func settle(scripted bool) (*witness.State, error) {
 	return witness.Look()
 }
 
-// policed tells whether amazon-ec2-net-utils is through: it has written what networkd has read since, a rule
-// for the secondary and other metrics than networkd's own.
+// policed tells whether amazon-ec2-net-utils is through: it has written what networkd has read since, a
+// rule for the secondary and other metrics than networkd's own.
 func policed(s *witness.State) bool {
 	const own = 1024 // DHCP_ROUTE_METRIC, systemd's networkd-dhcp-common.h
 	for _, r := range s.Routes {
@@ -158,54 +168,76 @@ func configured(n int) bool {
 	return done == n
 }
 
-// These are what an operator runs: eni0, in two ways, or the same swap with ip(8). Linux before 6.2 renames no
-// link that is up.
-var (
-	fixed  = []string{eni0, "fix"}
-	named  = []string{eni0, "fix", "-names"}
-	byHand = []string{"/bin/sh", "-ec", `
-		ip link set eth0 name swap || { ip link set eth0 down; ip link set eth1 down; ip link set eth0 name swap; }
-		ip link set eth1 name eth0; ip link set swap name eth1; ip link set eth0 up; ip link set eth1 up
-		systemctl restart systemd-networkd`}
-)
-
-// fix has the names put right on the running system, and measures what that costs: how long it takes until
-// default traffic has another way, and what is lost of what goes by the primary meanwhile.
-func fix(r *witness.Report, command []string) (err error) {
+// live is a fix, and what there was before and after it; with some things that were made by hand before.
+func live(r *witness.Report, byHand bool, command []string) error {
+	r.Dumps = append(r.Dumps, dump())
+	if byHand {
+		if err := makeByHand(r.Settled); err != nil {
+			return err
+		}
+	}
+	r.Dumps = append(r.Dumps, dump())
 	p, err := pingPrimary(r.Settled)
 	if err != nil {
 		return err
 	}
 	time.Sleep(time.Second)
-	start := time.Now()
-	moved := make(chan int64, 1)
-	if was := r.Settled.MAC(r.Settled.Leaves()); was == primaryMAC {
-		moved <- 0 // it needs not follow
-	} else {
-		go func() { moved <- follow(was, start) }()
-	}
-	r.Fix, err = carryOut(append([]string{"systemd-run", "--wait", "--pipe", "--collect"}, command...)...)
-	if err != nil {
+	if err := fix(r, command); err != nil {
 		return err
 	}
-	r.Fix.Traffic = <-moved
 	time.Sleep(3 * time.Second) // so that what is not for good can be seen to fail
 	r.Fix.Pings = p.end()
+	r.Dumps = append(r.Dumps, dump())
 	r.After, err = witness.Look()
 	return err
 }
 
+// operators are what an operator runs, by the word on the kernel's command line: eni0, in two ways, or
+// the same swap with ip(8), where Linux before 6.2 renames no link that is up.
+var operators = map[string][]string{
+	"vm.fix":   {eni0, "fix"},
+	"vm.names": {eni0, "fix", "-names"},
+	"vm.swap": {"/bin/sh", "-ec", `
+		ip link set eth0 name swap || {
+			ip link set eth0 down; ip link set eth1 down; ip link set eth0 name swap
+		}
+		ip link set eth1 name eth0; ip link set swap name eth1; ip link set eth0 up; ip link set eth1 up
+		systemctl restart systemd-networkd; sleep 10`},
+}
+
+// fix runs a command as an operator would, and measures how long it takes until default traffic has another
+// way, unless it is by the primary already.
+func fix(r *witness.Report, command []string) error {
+	was := r.Settled.MAC(r.Settled.Leaves())
+	start := time.Now()
+	moved, ended := make(chan int64), make(chan struct{})
+	go func() { moved <- follow(was, start, ended) }()
+	var err error
+	r.Fix, err = carryOut(append([]string{"systemd-run", "--wait", "--pipe", "--collect"}, command...)...)
+	close(ended)
+	traffic := <-moved
+	if err != nil {
+		return err
+	}
+	r.Fix.Traffic = traffic
+	return nil
+}
+
 // follow waits until default traffic leaves by another link than that with an address, and returns after how
-// many milliseconds it did; -1 for never.
-func follow(was string, start time.Time) int64 {
-	for time.Since(start) < patience {
+// many milliseconds it did; -1 for not before the fix had ended.
+func follow(was string, start time.Time, ended <-chan struct{}) int64 {
+	for was != primaryMAC {
 		s, err := witness.Look()
 		if err == nil && s.Leaves() != "" && s.MAC(s.Leaves()) != was {
 			return time.Since(start).Milliseconds()
 		}
-		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-ended:
+			return -1
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
-	return -1
+	return 0
 }
 
 // output is what a command prints, and why it could not.

@@ -26,7 +26,7 @@ func start() error {
 		}
 	}
 	if len(os.Args) == 2 && os.Args[1] == "live" {
-		return live()
+		return unmanaged()
 	}
 	if _, err := os.Stat(eni0); err == nil {
 		return become(eni0)

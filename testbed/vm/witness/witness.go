@@ -25,6 +25,8 @@ type Report struct {
 	Fix      *Fix     // what the live fix came to, where there was one
 	After    *State   // after it
 	Stages   []*Stage // before the first and after each fix, where there was more than one
+	Dumps    []Dump   // before anything was made by hand, after that, and after the fix
+	Wrong    string   // why there is no more
 	Commands map[string]string
 }
 

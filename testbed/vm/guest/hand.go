@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"eni0/testbed/vm/witness"
+)
+
+// byHand are the arguments of ip(8) that make on a link one thing of each kind that nobody but its maker
+// knows of. NAME is the link's name, and # its number.
+var byHand = []string{
+	"address add 10.0.#.77/24 dev NAME",
+	"address add 2001:db8:#::77/64 dev NAME nodad",
+	"route add 198.51.100.1#/32 via 10.0.#.2 dev NAME",
+	"route add 198.51.100.2#/32 via 10.0.#.2 dev NAME proto static metric 50",
+	"route add 2001:db8:#00::/64 via 2001:db8:#::2 dev NAME",
+	"route add default via 10.0.#.2 dev NAME table 7#",
+	"rule add from 10.0.#.77 lookup 7# priority 100#",
+	"neighbour add 10.0.#.99 lladdr 02:00:00:00:00:0# dev NAME nud permanent",
+	"nexthop add id 7# via 10.0.#.2 dev NAME",
+	"route add 203.0.113.#/32 nhid 7#",
+}
+
+// makeByHand makes all that on every link. Its number is the last of its address.
+func makeByHand(s *witness.State) error {
+	for _, l := range s.Links {
+		mac, err := net.ParseMAC(l.MAC)
+		if err != nil {
+			return err
+		}
+		words := strings.NewReplacer("NAME", l.Name, "#", strconv.Itoa(int(mac[len(mac)-1])))
+		for _, args := range byHand {
+			args = words.Replace(args)
+			if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+				return fmt.Errorf("ip %s: %w: %s", args, err, out)
+			}
+		}
+	}
+	return nil
+}
+
+// dump asks ip(8) for all there is.
+func dump() witness.Dump {
+	d := make(witness.Dump)
+	for _, args := range witness.Asked {
+		d[args] = output("ip " + args)
+	}
+	return d
+}
