@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -92,7 +93,7 @@ func (c *call) look(l *limit, nl *rtnl) (world, verdict, error) {
 	}
 	w, v, err := c.judgeNow(nl, primary)
 	if !errors.Is(err, errLate) {
-		return w, v, err
+		return w, c.advise(l, v), err
 	}
 	c.log.info("%v; waiting for it", err)
 	start := time.Now()
@@ -103,7 +104,7 @@ func (c *call) look(l *limit, nl *rtnl) (world, verdict, error) {
 	if errors.Is(err, errLate) && over != nil {
 		err = fmt.Errorf("%w, after waiting %v: %w", err, time.Since(start).Round(time.Millisecond), over)
 	}
-	return w, v, err
+	return w, c.advise(l, v), err
 }
 
 // judgeNow observes the world and judges it.
@@ -125,29 +126,75 @@ func unless(err, expected error) error {
 	return err
 }
 
-// mend is fix where there is something to rename: it renames, sees to it that default
-// traffic follows, and reports what has become of it.
-func (c *call) mend(l *limit, nl *rtnl, w world) (int, error) {
+// mend is fix where there is something to rename, or a manager to restart: it does so, sees to it that
+// default traffic follows, and reports what has become of it.
+func (c *call) mend(l *limit, nl *rtnl, w world, names []string) (int, error) {
 	l.heed() // from here on
-	active := activeUnits(l, c.units)
-	was, v, err := c.judgeNow(nl, w.primary) // systemctl may have taken its time
+	m := findManagers(l, c.units, names, c.log)
+	was, err := nl.observeNetwork(w.primary) // systemctl may have taken its time
+	var v verdict
+	if err == nil {
+		v, err = judge(was.world, c.names)
+	}
 	if err == nil {
 		err = l.expired() // a signal that came before the first change is obeyed
 	}
-	if err != nil || len(v.wishes) == 0 {
-		return c.conclude(report{world: was}, v, err)
+	if err != nil || len(v.wishes) == 0 && !c.restartsOnly(v) {
+		return c.conclude(report{world: was.world}, v, err)
 	}
 	r := &renaming{nl: nl, log: c.log.held(), before: was.links}
-	err = r.rename(v.wishes)
+	if len(m.units) > 0 {
+		err = r.note(was.links, indexes(was.links, link.eni))
+	}
 	if err == nil {
-		c.follow(l, r, was, active)
+		err = r.rename(v.wishes)
+	}
+	if err == nil {
+		m.log = r.log
+		err = r.follow(was, m)
 	}
 	r.log.release()
 	now, v, lookErr := c.judgeNow(nl, w.primary)
 	if err == nil {
-		v, err = outcome(was, now, v, lookErr)
+		v, err = outcome(was.world, now, v, lookErr)
+	}
+	if p, _ := now.primaryLink(); v.code == codeRoute && len(m.units) > 0 {
+		v.note += fmt.Sprintf("; neither did a restart of %s: see %s", strings.Join(m.units, " "), m.inspection(p))
 	}
 	return c.conclude(report{world: now, renamed: renamed(was.links, now.links)}, v, err)
+}
+
+// advise adds to the verdict that a rename can't cure it what may, by the manager that runs. Where the
+// command line says that none is to be restarted, none is asked for.
+func (c *call) advise(l *limit, v verdict) verdict {
+	units := c.units
+	if !c.restartGiven {
+		units, _ = parseUnits(defaultUnits) // which is a good list
+	}
+	if v.code != codeRoute || len(units) == 0 {
+		return v
+	}
+	running := managers{log: c.log}.activeUnits(l, units)
+	if len(running) == 0 {
+		v.note += "; no network manager runs that eni0 knows, and `ip route show default` tells who made the route"
+		return v
+	}
+	v.note += fmt.Sprintf("; `eni0 fix -restart %s` may", strings.Join(running, ","))
+	return v
+}
+
+// restartsOnly reports whether this is a fix that is to restart managers though names are right.
+func (c *call) restartsOnly(v verdict) bool { return v.code == codeRoute && c.restartGiven }
+
+// indexes are those of the links that are such.
+func indexes(links []link, such func(link) bool) map[int32]bool {
+	set := map[int32]bool{}
+	for _, l := range links {
+		if such(l) {
+			set[l.index] = true
+		}
+	}
+	return set
 }
 
 // outcome is the verdict after a rename that worked. The names were right then: where they can't be
@@ -159,40 +206,7 @@ func outcome(was, now world, v verdict, err error) (verdict, error) {
 	case v.code == codeNames:
 		return v, codedError{codeBroken, fmt.Errorf("renamed, but somebody else has renamed since: %s", v.note)}
 	case was.carriers() != nil && now.carriers() == nil:
-		return verdict{code: codeRoute, note: v.note + ", and there was one before; " + routeCure}, nil
+		return verdict{code: codeRoute, note: v.note + ", and there was one before"}, nil
 	}
 	return v, nil
-}
-
-// follow puts back what the links lost, has the network manager apply its configuration by the
-// new names, and, where default traffic left by some link before, waits until it leaves by the
-// primary. A manager that is being restarted makes its own routes; where it has not by the
-// deadline, those that were lost are put back.
-func (c *call) follow(l *limit, r *renaming, was world, active []string) {
-	restarted := r.restart(active)
-	r.log.release()
-	if was.carriers() == nil {
-		return
-	}
-	if !restarted {
-		var end func()
-		l, end = l.within(followTime, fmt.Errorf("not within %v", followTime))
-		defer end()
-	}
-	err := await(l, func() (bool, error) {
-		w, err := r.nl.observe()
-		if err != nil {
-			return false, err
-		}
-		w.primary = was.primary
-		p, err := w.primaryLink()
-		return w.traffic(p) == byPrimary, err
-	})
-	if err == nil {
-		return
-	}
-	c.log.warn("default traffic does not leave by the primary ENI yet: %v", err)
-	if !restarted || !errors.Is(err, errInterrupted) { // else the manager is still at it
-		r.restore(everything)
-	}
 }

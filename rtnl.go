@@ -228,6 +228,59 @@ func (c *rtnl) receive() ([]message, error) {
 	}
 }
 
+// await calls done now and after each change of links, addresses or routes, until it says so, fails,
+// or l ends; then it returns why.
+func await(l *limit, done func() (bool, error)) error {
+	events, err := dialEvents()
+	if err != nil {
+		return err
+	}
+	defer events.close()
+	defer l.expire(events.file)()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		if l.over() {
+			return l.expired()
+		}
+		_, err := events.receive()
+		if err != nil && !l.over() && !errors.Is(err, unix.ENOBUFS) { // ENOBUFS: more changes than fit, so look
+			return err
+		}
+	}
+}
+
+// awaitQuiet returns when no link, address or route has changed for d, or when l ends; then it returns
+// why.
+func awaitQuiet(l *limit, d time.Duration) error {
+	events, err := dialEvents()
+	if err != nil {
+		return err
+	}
+	defer events.close()
+	defer l.expire(events.file)()
+	for !l.over() {
+		if err := events.file.SetReadDeadline(time.Now().Add(d)); err != nil {
+			return err
+		}
+		_, err := events.receive()
+		if errors.Is(err, os.ErrDeadlineExceeded) && !l.over() {
+			return nil
+		}
+		if err != nil && !l.over() && !errors.Is(err, unix.ENOBUFS) {
+			return err
+		}
+	}
+	return l.expired()
+}
+
+// dialEvents opens a socket that hears of each change of links, addresses and routes.
+func dialEvents() (*rtnl, error) {
+	return dialRtnl(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
+}
+
 // links lists all links of the network namespace, in the order of their indexes.
 func (c *rtnl) links() ([]link, error) {
 	request := make([]byte, unix.SizeofIfInfomsg)
@@ -297,18 +350,6 @@ func (c *rtnl) nextHop(id uint32) ([]hop, error) {
 		}
 	}
 	return hops, nil
-}
-
-// An address is an address of a link.
-type address struct {
-	ipv6  bool
-	index int32
-	ip    string // 10.0.1.10
-	bits  byte   // 24: the length of its prefix
-	scope byte   // RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, ...
-	flags uint32 // IFA_F_TEMPORARY, ...
-	proto byte   // IFA_PROTO: who made it (Linux 5.18)
-	body  []byte // of the RTM_NEWADDR
 }
 
 // addresses lists the addresses of all links.

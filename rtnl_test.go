@@ -217,9 +217,9 @@ func TestDumpRequestBytes(t *testing.T) {
 		{"ip addr show", func(nl *rtnl) error { _, err := nl.addresses(); return err }, `
 			18 00 00 00 16 00 01 03 00 10 00 00 00 00 00 00 # nlmsghdr: 24, RTM_GETADDR
 			00 00 00 00 00 00 00 00                         # ifaddrmsg: AF_UNSPEC`},
-		{"ip -6 addr show", func(nl *rtnl) error { _, err := nl.belongings(nil, nil); return err }, `
+		{"ip -4 addr show", func(nl *rtnl) error { _, err := nl.belongings(nil, nil); return err }, `
 			18 00 00 00 16 00 01 03 00 10 00 00 00 00 00 00 # nlmsghdr: 24, RTM_GETADDR
-			0a 00 00 00 00 00 00 00                         # ifaddrmsg: AF_INET6`},
+			02 00 00 00 00 00 00 00                         # ifaddrmsg: AF_INET`},
 		{"ip neigh show proxy", func(nl *rtnl) error { _, err := nl.dump(unix.RTM_GETNEIGH, proxies()); return err }, `
 			1c 00 00 00 1e 00 01 03 00 10 00 00 00 00 00 00 # nlmsghdr: 28, RTM_GETNEIGH
 			00 00 00 00 00 00 00 00 00 00 08 00             # ndmsg: NTF_PROXY`},
