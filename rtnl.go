@@ -523,8 +523,13 @@ func parseLink(body []byte) (link, error) {
 		up:       binary.NativeEndian.Uint32(body[8:])&unix.IFF_UP != 0,
 		carrier:  binary.NativeEndian.Uint32(body[8:])&unix.IFF_LOWER_UP != 0,
 	}
+	var bus, device string
 	err := eachAttr(body[unix.SizeofIfInfomsg:], func(typ uint16, value []byte) error {
 		switch typ {
+		case unix.IFLA_PARENT_DEV_BUS_NAME: // Linux 5.14
+			bus = cString(value)
+		case unix.IFLA_PARENT_DEV_NAME: // Linux 5.14
+			device = cString(value)
 		case unix.IFLA_IFNAME:
 			l.name = cString(value)
 		case unix.IFLA_ADDRESS:
@@ -552,7 +557,18 @@ func parseLink(body []byte) (link, error) {
 		}
 		return nil
 	})
+	l.path = idPath(bus, device)
 	return l, err
+}
+
+// idPath is udev's ID_PATH of a link whose parent is that device: builtin_path_id of systemd's
+// src/udev/udev-builtin-path_id.c. A virtio device is known there by the PCI device above it, of which
+// rtnetlink has nothing.
+func idPath(bus, device string) string {
+	if (bus == "pci" || bus == "xen") && device != "" {
+		return bus + "-" + device
+	}
+	return ""
 }
 
 // A routeEntry is any route of a dump.

@@ -381,6 +381,7 @@ func TestParseLink(t *testing.T) {
 	bodies := kernelSent(t)
 	for name, want := range map[string]link{
 		"link-virtio": {index: 4, name: "eth0", addr: hwaddr{2, 0xfc, 0, 0, 0, 1}, perm: hwaddr{2, 0xfc, 0, 0, 0, 1}, ethernet: true, up: true, carrier: true},
+		"link-pci":    {index: 2, name: "ens5", path: "pci-0000:00:05.0", ethernet: true},
 		"link-veth": {index: 6, name: "eth1", addr: hwaddr{10, 0xff, 0, 0, 0, 1}, kind: "veth", lower: 3,
 			altnames: []string{"enp0s5", "primary-eni"}, ethernet: true, up: true, carrier: true},
 		"link-macvlan": {index: 9, name: "mv0", addr: hwaddr{10, 0xff, 0, 0, 0, 9}, kind: "macvlan", lower: 5, ethernet: true},
@@ -388,6 +389,29 @@ func TestParseLink(t *testing.T) {
 	} {
 		if got, err := parseLink(bodies[name]); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("parseLink(%s) = %+v, %v, want %+v", name, got, err, want)
+		}
+	}
+}
+
+// The attributes have the form of those of link-virtio in testdata/kernel.txt.
+func TestParseLinkPath(t *testing.T) {
+	littleEndian(t)
+	const head = `00 00 01 00 02 00 00 00 43 10 01 00 00 00 00 00 # ifinfomsg: ARPHRD_ETHER, index 2
+		09 00 03 00 65 74 68 30 00 00 00 00 # IFLA_IFNAME "eth0"
+		`
+	for _, c := range []struct{ text, want string }{
+		{`11 00 38 00 30 30 30 30 3a 30 30 3a 30 35 2e 30 00 00 00 00 # IFLA_PARENT_DEV_NAME "0000:00:05.0"
+		08 00 39 00 70 63 69 00 # IFLA_PARENT_DEV_BUS_NAME "pci"`, "pci-0000:00:05.0"},
+		{`08 00 39 00 78 65 6e 00 # "xen", before the name
+		0a 00 38 00 76 69 66 2d 30 00 00 00 # "vif-0"`, "xen-vif-0"},
+		{`0c 00 38 00 76 69 72 74 69 6f 32 00 # "virtio2"
+		0b 00 39 00 76 69 72 74 69 6f 00 00 # "virtio"`, ""},
+		{`08 00 39 00 70 63 69 00 # no name`, ""},
+		{`11 00 38 00 30 30 30 30 3a 30 30 3a 30 35 2e 30 00 00 00 00 # no bus`, ""},
+		{``, ""},
+	} {
+		if l, err := parseLink(golden(t, head+c.text)); err != nil || l.path != c.want || l.name != "eth0" {
+			t.Errorf("parseLink(%s) = %+v, %v, want the path %q", c.text, l, err, c.want)
 		}
 	}
 }
