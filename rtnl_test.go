@@ -381,7 +381,6 @@ func TestParseLink(t *testing.T) {
 	bodies := kernelSent(t)
 	for name, want := range map[string]link{
 		"link-virtio": {index: 4, name: "eth0", addr: hwaddr{2, 0xfc, 0, 0, 0, 1}, perm: hwaddr{2, 0xfc, 0, 0, 0, 1}, ethernet: true, up: true, carrier: true},
-		"link-pci":    {index: 2, name: "ens5", path: "pci-0000:00:05.0", ethernet: true},
 		"link-veth": {index: 6, name: "eth1", addr: hwaddr{10, 0xff, 0, 0, 0, 1}, kind: "veth", lower: 3,
 			altnames: []string{"enp0s5", "primary-eni"}, ethernet: true, up: true, carrier: true},
 		"link-macvlan": {index: 9, name: "mv0", addr: hwaddr{10, 0xff, 0, 0, 0, 9}, kind: "macvlan", lower: 5, ethernet: true},
