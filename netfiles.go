@@ -1,7 +1,9 @@
 package main
 
-// This file reads systemd.network(5) and systemd.link(5), as far as they say which link they are for.
+// This file reads systemd.network(5) and systemd.link(5), as far as they say which link they are
+// for.
 import (
+	"bytes"
 	"path"
 	"slices"
 	"strings"
@@ -74,8 +76,9 @@ type netFile struct {
 	namedAt                    filePlace // where it stands
 }
 
-// netFiles reads the files that no other hides, in the order of their names. A file that systemd does
-// not load is left out: an empty one, one with a broken section header, one without any condition.
+// netFiles reads the files that no other hides, in the order of their names. A file that systemd
+// does not load is left out: an empty one, one with a broken section header, one without any
+// condition.
 func netFiles(files, dropIns []configFile) []netFile {
 	var out []netFile
 	for _, f := range unhidden(files) {
@@ -113,15 +116,16 @@ func (n *netFile) add(a assignment, kind fileKind) {
 	case "[Link]":
 		switch {
 		case kind == kindNetwork && a.key == "Unmanaged":
-			n.unmanaged = slices.Contains([]string{"1", "yes", "y", "true", "t", "on"}, strings.ToLower(a.value))
+			yes := []string{"1", "yes", "y", "true", "t", "on"} // parse_boolean
+			n.unmanaged = slices.Contains(yes, strings.ToLower(a.value))
 		case kind == kindLink && a.key == "Name" && (a.value == "" || acceptedName(a.value)):
 			n.name, n.namedAt = a.value, filePlace{a.file, a.line, "Name= in [Link]"}
 		}
 	}
 }
 
-// addMatch takes an assignment of [Match]: Match.* of src/network/networkd-network-gperf.gperf and of
-// src/udev/net/link-config-gperf.gperf. Other keys are ignored there too.
+// addMatch takes an assignment of [Match]: Match.* of src/network/networkd-network-gperf.gperf and
+// of src/udev/net/link-config-gperf.gperf. Other keys are ignored there too.
 func (n *netFile) addMatch(a assignment, kind fileKind) {
 	anyWord := func(string) bool { return true }
 	key := a.key
@@ -145,15 +149,15 @@ func (n *netFile) addMatch(a assignment, kind fileKind) {
 		n.wireless.add(a, anyWord)
 	case "Driver", "Property", "Host", "Virtualization", "KernelCommandLine", "KernelVersion",
 		"Credential", "Architecture", "Firmware":
-		n.unknown = slices.DeleteFunc(n.unknown, func(k string) bool { return k == key && a.value == "" })
-		if a.value != "" && !slices.Contains(n.unknown, key) {
+		n.unknown = slices.DeleteFunc(n.unknown, func(k string) bool { return k == key })
+		if a.value != "" {
 			n.unknown = append(n.unknown, key)
 		}
 	}
 }
 
-// addAddresses appends the addresses in value: config_parse_hw_addrs of src/shared/conf-parser.c. An
-// empty value resets the list, and words that are no address are ignored.
+// addAddresses appends the addresses in value: config_parse_hw_addrs of src/shared/conf-parser.c.
+// An empty value resets the list, and words that are no address are ignored.
 func addAddresses(list []hwaddr, value string) []hwaddr {
 	if value == "" {
 		return nil
@@ -173,8 +177,11 @@ func possibleName(word string) bool {
 
 // conditional reports whether the file has a condition at all: net_match_is_empty.
 func (n netFile) conditional() bool {
-	lists := len(n.paths.words) + len(n.types.words) + len(n.kinds.words) + len(n.names.words) + len(n.wireless.words)
-	return len(n.current)+len(n.permanent)+lists+len(n.unknown) > 0
+	words := len(n.unknown)
+	for _, list := range []wordList{n.paths, n.types, n.kinds, n.names, n.wireless} {
+		words += len(list.words)
+	}
+	return n.addressed() || words > 0
 }
 
 // addressed reports whether the file asks for a device by its address.
@@ -216,7 +223,8 @@ func (n netFile) rest(l link) matchAnswer {
 func networkProfiles(files, dropIns []configFile) []linkProfile {
 	var out []linkProfile
 	for _, n := range netFiles(files, dropIns) {
-		p := linkProfile{filePlace: n.names.filePlace, rest: n.rest, addressed: n.addressed(), blocks: n.unmanaged}
+		p := linkProfile{filePlace: n.names.filePlace, rest: n.rest, blocks: n.unmanaged}
+		p.addressed = n.addressed()
 		if n.addressed() || len(n.paths.words) > 0 {
 			p.device = n.device
 		}
@@ -241,9 +249,9 @@ type givenName struct {
 	final bool // no later one counts
 }
 
-// linkNamings are the names that .link files may give to l: those of files that may fit, to the first
-// that does. The last has no name where that file gives none, or no file fits. NamePolicy= does not
-// count: udev passes over it with net.ifnames=0, and elsewhere what it gives is no ethN
+// linkNamings are the names that .link files may give to l: those of files that may fit, to the
+// first that does. The last has no name where that file gives none, or no file fits. NamePolicy=
+// does not count: udev passes over it with net.ifnames=0, and elsewhere what it gives is no ethN
 // (link_generate_new_name of src/udev/net/link-config.c).
 func linkNamings(files []netFile, enis []link, l link, want string) []givenName {
 	var out []givenName
@@ -265,7 +273,7 @@ func linkNamings(files []netFile, enis []link, l link, want string) []givenName 
 // does. Not ok: systemd refuses the whole file.
 func parseUnit(f configFile) (out []assignment, ok bool) {
 	section := ""
-	for _, line := range joinLines([]byte(strings.TrimPrefix(string(f.text), "\ufeff")), systemdLines) {
+	for _, line := range joinLines(bytes.TrimPrefix(f.text, []byte("\ufeff")), systemdLines) {
 		text := strings.TrimSpace(line.text)
 		if !utf8.ValidString(text) {
 			return nil, false

@@ -1,8 +1,8 @@
 package main
 
 // This file decides which files tie an ENI to another name than it is to have. It opens nothing:
-// process.go reads the files. What each kind of file says is in netfiles.go (systemd's), udevrules.go,
-// and profiles.go (NetworkManager's and ifcfg).
+// process.go reads the files. What each kind of file says is in netfiles.go (systemd's),
+// udevrules.go, and profiles.go (NetworkManager's and ifcfg).
 import (
 	"cmp"
 	"fmt"
@@ -39,8 +39,9 @@ func (p pin) String() string {
 	if p.sure != answerYes {
 		ties = "may tie"
 	}
-	s := fmt.Sprintf("%s, line %d, %s the ENI %s to the name %s, and it is to be called %s: change %s there",
-		visible(p.file), p.line, ties, p.link.id(), visible(p.name), visible(p.want), p.key)
+	s := fmt.Sprintf("%s, line %d, %s the ENI %s to the name %s, and it is to be called %s: "+
+		"change %s there", visible(p.file), p.line, ties, p.link.id(), visible(p.name),
+		visible(p.want), p.key)
 	if strings.Contains(path.Base(p.file), "-netplan-") {
 		s += " (by set-name in the YAML file that netplan makes it from)"
 	}
@@ -92,8 +93,8 @@ const (
 	kindIfcfg            // nm-settings-ifcfg-rh(5)
 )
 
-// kindOf tells what reads the file at p, which is in a folder of configFolders or in one of drop-ins
-// below. None: nobody does.
+// kindOf tells what reads the file at p, which is in a folder of configFolders or in one of
+// drop-ins below. None: nobody does.
 func kindOf(p string) fileKind {
 	folder, name := path.Split(p)
 	folder = path.Clean(folder)
@@ -112,7 +113,8 @@ func kindOf(p string) fileKind {
 	case strings.HasSuffix(folder, "/network-scripts"):
 		return kindIf(!ignoredIfcfg(name), kindIfcfg)
 	}
-	return kindIf(!ignoredKeyfile(folder, name) || strings.HasSuffix(name, tombstoneSuffix), kindKeyfile)
+	read := !ignoredKeyfile(folder, name) || strings.HasSuffix(name, tombstoneSuffix)
+	return kindIf(read, kindKeyfile)
 }
 
 // kindIf is kind where is is true.
@@ -128,8 +130,8 @@ func dropInFolder(folder string) bool {
 	return strings.HasSuffix(folder, ".network.d") || strings.HasSuffix(folder, ".link.d")
 }
 
-// findPins lists what ties ENIs of names (index -> the name that the ENI is to have) to other names,
-// in the order of the files' paths.
+// findPins lists what ties ENIs of names (index -> the name that the ENI is to have) to other
+// names, in the order of the files' paths.
 func findPins(files []configFile, links []link, names map[int32]string) []pin {
 	kinds := sortedKinds(files)
 	networks := networkProfiles(kinds[kindNetwork], kinds[kindDropIn])
@@ -150,7 +152,8 @@ func findPins(files []configFile, links []link, names map[int32]string) []pin {
 		pins = append(pins, namerPins(namers, rules, enis, l, want)...)
 	}
 	slices.SortStableFunc(pins, func(a, b pin) int {
-		return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line), cmp.Compare(a.link.index, b.link.index))
+		return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line),
+			cmp.Compare(a.link.index, b.link.index))
 	})
 	return pins
 }
@@ -174,21 +177,23 @@ func sortedKinds(files []configFile) map[fileKind][]configFile {
 // of systemd's src/basic/conf-files.c has them.
 func unhidden(files []configFile) []configFile {
 	rank := func(f configFile) int {
-		return slices.IndexFunc(configFolders, func(d string) bool { return strings.HasPrefix(f.path, d+"/") })
+		in := func(folder string) bool { return strings.HasPrefix(f.path, folder+"/") }
+		return slices.IndexFunc(configFolders, in)
 	}
+	name := func(f configFile) string { return path.Base(f.path) }
 	out := slices.Clone(files)
 	slices.SortStableFunc(out, func(a, b configFile) int {
-		return cmp.Or(cmp.Compare(path.Base(a.path), path.Base(b.path)), cmp.Compare(rank(a), rank(b)))
+		return cmp.Or(cmp.Compare(name(a), name(b)), cmp.Compare(rank(a), rank(b)))
 	})
-	return slices.CompactFunc(out, func(a, b configFile) bool { return path.Base(a.path) == path.Base(b.path) })
+	return slices.CompactFunc(out, func(a, b configFile) bool { return name(a) == name(b) })
 }
 
 // A linkProfile is a file that configures the links it fits: a .network, a keyfile, an ifcfg file.
 type linkProfile struct {
 	filePlace                                // of the name, or of the file where it has none
 	name      string                         // as it is written: eth1, or eth[12]
-	device    func(l link) matchAnswer       // does it fit the device? Nil: it is for no certain one
-	named     func(l link, name string) bool // does it fit a link with that name? Nil: it has no name
+	device    func(l link) matchAnswer       // does it fit the device? Nil: it names none
+	named     func(l link, name string) bool // does it fit that name? Nil: it has none
 	rest      func(l link) matchAnswer       // are its other conditions met?
 	addressed bool                           // its device is known by an address
 	blocks    bool                           // it has the manager leave the link alone
@@ -262,7 +267,8 @@ func pathFits(l link, fits func(s string) bool) matchAnswer {
 // device, before anybody renames it. Which of these that will be is not known.
 func nameAtProbe(l link, want string, fits func(name string) bool) matchAnswer {
 	met, all := false, true
-	for _, name := range []string{l.name, want, "eth0", "eth1", "eth2", "eth3", "eth4", "eth9", "eth10"} {
+	names := []string{l.name, want, "eth0", "eth1", "eth2", "eth3", "eth4", "eth9", "eth10"}
+	for _, name := range names {
 		yes := fits(name)
 		met, all = met || yes, all && yes
 	}
@@ -278,6 +284,8 @@ func acceptedName(name string) bool {
 	return validName(name) == nil && strings.Trim(name, "0123456789") != ""
 }
 
+const hexDigits = "0123456789abcdefABCDEF"
+
 // readAddress reads an Ethernet address with colons, dashes, or dots between each two bytes. Of
 // another length, as InfiniBand's, it is the zero address, which no ENI has.
 func readAddress(word string) (hwaddr, bool) {
@@ -292,7 +300,7 @@ func readAddress(word string) (hwaddr, bool) {
 	groups := strings.Split(word, separator)
 	var b []byte
 	for _, g := range groups {
-		if g == "" || len(g) > digits || strings.Trim(g, "0123456789abcdefABCDEF") != "" || len(b) > 20 {
+		if g == "" || len(g) > digits || strings.Trim(g, hexDigits) != "" || len(b) > 20 {
 			return a, false
 		}
 		g = strings.Repeat("0", digits-len(g)) + g
@@ -320,8 +328,9 @@ func hexDigit(c byte) byte {
 	return c - '0'
 }
 
-// globFits reports whether pattern is for s, as fnmatch(3) without flags. It takes time in proportion
-// to the product of their lengths at most: after a failure only the last star takes one byte more.
+// globFits reports whether pattern is for s, as fnmatch(3) without flags. It takes time in
+// proportion to the product of their lengths at most: after a failure only the last star takes one
+// byte more.
 func globFits(pattern, s string) bool {
 	p, i := 0, 0
 	star, from := -1, 0 // where the pattern goes on after the last star, and what that star ends at
@@ -362,8 +371,8 @@ func globOne(pattern string, c byte) (int, bool) {
 	return 1, pattern[0] == c
 }
 
-// globSet reports whether the set that pattern starts with has c: [a-z], [!0-9], [[:digit:]]. Length
-// 0: there is no end to it, so that the bracket stands for itself.
+// globSet reports whether the set that pattern starts with has c: [a-z], [!0-9], [[:digit:]].
+// Length 0: there is no end to it, so that the bracket stands for itself.
 func globSet(pattern string, c byte) (int, bool) {
 	p := 1
 	negated := p < len(pattern) && (pattern[p] == '!' || pattern[p] == '^')
@@ -419,7 +428,7 @@ func globClass(pattern string, c byte) (int, bool) {
 	case "upper":
 		is = upper
 	case "xdigit":
-		is = digit || strings.IndexByte("abcdefABCDEF", c) >= 0
+		is = strings.IndexByte(hexDigits, c) >= 0
 	default:
 		return 0, false
 	}

@@ -20,8 +20,9 @@ const (
 	configFolderMax = 2000     // entries of one folder
 )
 
-// readConfigFiles reads the files of configFolders below root, which is "" but in tests. What is not
-// there, or is no regular file, is passed over. For what can't be read there is one warning each.
+// readConfigFiles reads the files of configFolders below root, which is "" but in tests. What is
+// not there, or is no regular file, is passed over. For what can't be read there is one warning
+// each.
 func readConfigFiles(root string) (files []configFile, warnings []error) {
 	r := configReader{root: root, left: configTotalMax}
 	for _, folder := range configFolders {
@@ -40,8 +41,8 @@ type configReader struct {
 	warnings []error
 }
 
-// readFolder reads the files of a folder, and the drop-ins in those below. A folder that has been read
-// under another name, as where /lib is a link to /usr/lib, is not read again.
+// readFolder reads the files of a folder, and the drop-ins in those below. A folder that has been
+// read under another name, as where /lib is a link to /usr/lib, is not read again.
 func (r *configReader) readFolder(folder string) {
 	for _, name := range r.list(folder) {
 		p := folder + "/" + name
@@ -77,7 +78,7 @@ func (r *configReader) list(folder string) []string {
 	}
 	slices.Sort(names)
 	if len(names) > configFolderMax {
-		r.warn(fmt.Errorf("%s: more than %d entries: the rest is not read", r.root+folder, configFolderMax))
+		r.warn(fmt.Errorf("%s: more than %d entries: the rest is not read", folder, configFolderMax))
 		names = names[:configFolderMax]
 	}
 	return names
@@ -92,7 +93,7 @@ func (r *configReader) readFile(p string) {
 	}
 	if r.left -= len(text); r.left < 0 {
 		if !r.full {
-			r.warn(fmt.Errorf("%s: more than %d bytes of configuration: the rest is not read", r.root+p, configTotalMax))
+			r.warn(fmt.Errorf("%s: more than %d bytes in all: the rest is not read", p, configTotalMax))
 		}
 		r.full = true
 		return
@@ -107,9 +108,10 @@ func (r *configReader) warn(err error) {
 	}
 }
 
-// readRegular reads up to configFileMax bytes of what name leads to. Not ok: it can't be read, or it
-// is neither a regular file nor /dev/null. Nothing else is opened: that can have effects of its own (a
-// watchdog starts), or wait for somebody (a FIFO), so O_NONBLOCK is for what takes the file's place.
+// readRegular reads up to configFileMax bytes of what name leads to. Not ok: it can't be read, or
+// it is neither a regular file nor /dev/null. Nothing else is opened: that can have effects of its
+// own (a watchdog starts), or wait for somebody (a FIFO), so O_NONBLOCK is for what takes the
+// file's place.
 func readRegular(name string) (text []byte, ok bool, err error) {
 	var stat unix.Stat_t
 	if err := unix.Stat(name, &stat); err != nil {

@@ -1,7 +1,8 @@
 package main
 
-// This file reads the profiles of NetworkManager, nm-settings-keyfile(5) and nm-settings-ifcfg-rh(5),
-// as far as they say which link they are for. The initscripts read ifcfg files as well.
+// This file reads the profiles of NetworkManager, nm-settings-keyfile(5) and
+// nm-settings-ifcfg-rh(5), as far as they say which link they are for. The initscripts read ifcfg
+// files as well.
 import (
 	"path"
 	"slices"
@@ -12,8 +13,9 @@ import (
 // NM_KEYFILE_PATH_SUFFIX_NMMETA.
 const tombstoneSuffix = ".nmmeta"
 
-// ignoredKeyfile reports whether NetworkManager passes over a file: nm_keyfile_utils_ignore_filename
-// of src/libnm-core-impl/nm-keyfile.c. Only in /etc a name needs no .nmconnection.
+// ignoredKeyfile reports whether NetworkManager passes over a file:
+// nm_keyfile_utils_ignore_filename of src/libnm-core-impl/nm-keyfile.c. Only in /etc a name needs
+// no .nmconnection.
 func ignoredKeyfile(folder, name string) bool {
 	if strings.HasPrefix(name, ".") {
 		return true
@@ -21,15 +23,17 @@ func ignoredKeyfile(folder, name string) bool {
 	if !strings.HasPrefix(folder, "/etc/") {
 		return !strings.HasSuffix(name, ".nmconnection")
 	}
-	lower := strings.ToLower(name)
-	for _, suffix := range []string{"~", ".pem", ".der"} {
-		if strings.HasSuffix(lower, suffix) {
-			return true
-		}
+	if hasSuffix(strings.ToLower(name), []string{"~", ".pem", ".der"}) {
+		return true
 	}
 	// What g_file_set_contents leaves: a dot and six letters or digits.
 	end := name[strings.LastIndexByte(name, '.')+1:]
 	return len(end) == 6 && len(end) < len(name) && strings.IndexFunc(end, notAlphanumeric) < 0
+}
+
+// hasSuffix reports whether s ends with one of suffixes.
+func hasSuffix(s string, suffixes []string) bool {
+	return slices.ContainsFunc(suffixes, func(end string) bool { return strings.HasSuffix(s, end) })
 }
 
 // notAlphanumeric reports whether c is no letter or digit of ASCII.
@@ -140,8 +144,9 @@ func keyfileList(value string) []string {
 
 // profile is what k is to profilePins.
 func (k etherKeyfile) profile() linkProfile {
-	p := linkProfile{filePlace: k.at, name: k.name, rest: k.rest, addressed: k.device != (hwaddr{}), idle: k.idle}
-	if k.device != (hwaddr{}) || len(k.paths) > 0 {
+	p := linkProfile{filePlace: k.at, name: k.name, rest: k.rest, idle: k.idle}
+	p.addressed = k.device != (hwaddr{})
+	if p.addressed || len(k.paths) > 0 {
 		p.device = k.fitsDevice
 	}
 	if k.name != "" || len(k.names) > 0 {
@@ -225,19 +230,15 @@ func parseGroups(f configFile) (out []assignment, ok bool) {
 	return out, true
 }
 
-// ignoredIfcfg reports whether a file of network-scripts is passed over: utils_should_ignore_file of
-// NetworkManager's ifcfg-rh plugin; /etc/init.d/network of the initscripts leaves out more.
+// ignoredIfcfg reports whether a file of network-scripts is passed over: utils_should_ignore_file
+// of NetworkManager's ifcfg-rh plugin; /etc/init.d/network of the initscripts leaves out more.
 func ignoredIfcfg(name string) bool {
 	name = strings.ToLower(name)
 	if !strings.HasPrefix(name, "ifcfg-") || name == "ifcfg-lo" || strings.ContainsAny(name, ":;") {
 		return true
 	}
-	for _, suffix := range []string{"~", ".bak", ".orig", ".rej", ".rpmnew", ".rpmsave", ".rpmorig", ".augnew", ".augtmp"} {
-		if strings.HasSuffix(name, suffix) {
-			return true
-		}
-	}
-	return false
+	left := []string{"~", ".bak", ".orig", ".rej", ".rpmnew", ".rpmsave", ".rpmorig", ".augnew", ".augtmp"}
+	return hasSuffix(name, left)
 }
 
 // ifcfgProfiles are the ifcfg files.
@@ -251,8 +252,8 @@ func ifcfgProfiles(files []configFile) []linkProfile {
 	return out
 }
 
-// parseIfcfg reads an ifcfg file: variables of the shell, the last assignment of each counts. Not ok:
-// it is for no Ethernet link.
+// parseIfcfg reads an ifcfg file: variables of the shell, the last assignment of each counts. Not
+// ok: it is for no Ethernet link.
 func parseIfcfg(f configFile) (linkProfile, bool) {
 	p := linkProfile{filePlace: filePlace{file: f.path}}
 	p.rest = func(link) matchAnswer { return answerYes }

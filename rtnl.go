@@ -498,6 +498,16 @@ func eachAttr(b []byte, fn func(typ uint16, value []byte) error) error {
 	return nil
 }
 
+// eachName calls fn for each attribute of that type in b, which is a text.
+func eachName(b []byte, want uint16, fn func(name string)) error {
+	return eachAttr(b, func(typ uint16, value []byte) error {
+		if typ == want {
+			fn(cString(value))
+		}
+		return nil
+	})
+}
+
 // parseAll parses the bodies of a dump's objects.
 func parseAll[T any](objects []message, parse func([]byte) (T, error)) ([]T, error) {
 	out := make([]T, 0, len(objects))
@@ -541,18 +551,10 @@ func parseLink(body []byte) (link, error) {
 		case unix.IFLA_MASTER:
 			l.master = int32(uint32Of(value))
 		case unix.IFLA_LINKINFO:
-			return eachAttr(value, func(typ uint16, value []byte) error {
-				if typ == unix.IFLA_INFO_KIND {
-					l.kind = cString(value)
-				}
-				return nil
-			})
+			return eachName(value, unix.IFLA_INFO_KIND, func(name string) { l.kind = name })
 		case unix.IFLA_PROP_LIST: // Linux 5.5
-			return eachAttr(value, func(typ uint16, value []byte) error {
-				if typ == unix.IFLA_ALT_IFNAME {
-					l.altnames = append(l.altnames, cString(value))
-				}
-				return nil
+			return eachName(value, unix.IFLA_ALT_IFNAME, func(name string) {
+				l.altnames = append(l.altnames, name)
 			})
 		}
 		return nil

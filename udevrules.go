@@ -1,7 +1,7 @@
 package main
 
-// This file goes through udev(7) rules as udev does when it finds an ENI, as far as they bear on NAME=.
-// The rules are those of src/udev/udev-rules.c in systemd.
+// This file goes through udev(7) rules as udev does when it finds an ENI, as far as they bear on
+// NAME=. The rules are those of src/udev/udev-rules.c in systemd.
 import (
 	"cmp"
 	"path"
@@ -42,19 +42,21 @@ type ruleFile struct {
 const (
 	ruleLineMax = 16384 // bytes: UDEV_LINE_SIZE
 	setupRules  = "80-net-setup-link.rules"
-	// setupRule is what that file of systemd's has: the name that a .link file gives counts where no
-	// rule before has given one. An empty file of that name has .link files give none.
+	// setupRule is what that file of systemd's has: the name that a .link file gives counts where
+	// no rule before has given one. An empty file of that name has .link files give none.
 	setupRule = `NAME=="", ENV{ID_NET_NAME}!="", NAME="$env{ID_NET_NAME}"`
 )
 
-// parseRules reads the rules that no other file hides, in the order of the files' names. Where there
-// is no 80-net-setup-link.rules, because it can't be seen from here, it is as if it were there.
+// parseRules reads the rules that no other file hides, in the order of the files' names. Where
+// there is no 80-net-setup-link.rules, because it can't be seen from here, it is as if it were
+// there.
 func parseRules(files []configFile) []ruleFile {
 	var out []ruleFile
 	shown := unhidden(files)
 	named := func(f configFile) bool { return path.Base(f.path) == setupRules }
 	if !slices.ContainsFunc(shown, named) {
-		shown = unhidden(append(shown, configFile{"/usr/lib/udev/rules.d/" + setupRules, []byte(setupRule)}))
+		setup := configFile{"/usr/lib/udev/rules.d/" + setupRules, []byte(setupRule)}
+		shown = unhidden(append(shown, setup))
 	}
 	for _, f := range shown {
 		out = append(out, ruleFile{path.Base(f.path), parseRuleFile(f)})
@@ -62,8 +64,8 @@ func parseRules(files []configFile) []ruleFile {
 	return out
 }
 
-// parseRuleFile reads the lines that bear on names. One that udev drops whole, for an unknown key or
-// an operator that the key does not take, is left out.
+// parseRuleFile reads the lines that bear on names. One that udev drops whole, for an unknown key
+// or an operator that the key does not take, is left out.
 func parseRuleFile(f configFile) []ruleLine {
 	var lines []ruleLine
 	labels := map[string][]int{}
@@ -108,7 +110,8 @@ func resolveJumps(lines []ruleLine, labels map[string][]int) {
 	}
 }
 
-// parseUdevRule cuts a rule into tokens: parse_line and udev_rule_parse_value. Not ok: udev drops it.
+// parseUdevRule cuts a rule into tokens: parse_line and udev_rule_parse_value. Not ok: udev drops
+// it.
 func parseUdevRule(line string) (tokens []ruleToken, ok bool) {
 	for {
 		line = strings.TrimLeft(line, " \t\n\v\f,")
@@ -146,8 +149,8 @@ func parseRuleToken(line string) (t ruleToken, rest string, ok bool) {
 	return t, "", false
 }
 
-// parseRuleValue reads a value in double quotes. In a plain one \" is a quote; e"..." has C's escapes,
-// of which here only the backslash goes; i"..." is for upper and lower case.
+// parseRuleValue reads a value in double quotes. In a plain one \" is a quote; e"..." has C's
+// escapes, of which here only the backslash goes; i"..." is for upper and lower case.
 func parseRuleValue(s string) (value string, folded bool, rest string, ok bool) {
 	escaped := false
 	for s != "" && (s[0] == 'e' || s[0] == 'i') {
@@ -225,7 +228,8 @@ func namerPins(namers []netFile, rules []ruleFile, enis []link, l link, want str
 
 // apply goes through the lines of one file. Where a jump is only maybe, so are the lines it passes.
 func (e *ruleEvent) apply(lines []ruleLine) {
-	doubtful, guarded := 0, 0 // up to these lines a jump may have passed, or one for certain devices
+	doubtful := 0 // a jump may have passed the lines up to this one
+	guarded := 0  // a jump of other devices has passed the lines up to this one
 	for i := 0; i < len(lines); i++ {
 		l := lines[i]
 		met := e.meets(l.tokens)
@@ -261,8 +265,8 @@ func (e *ruleEvent) ties(t ruleToken) bool {
 	case "DEVPATH":
 		return strings.Contains(t.value, ":")
 	case "ENV":
-		return e.properties[t.attr].tied || strings.HasPrefix(t.attr, "ID_PATH") || t.attr == "ID_NET_NAME_MAC" ||
-			t.attr == "ID_NET_NAME_PATH" || t.attr == "ID_NET_NAME_SLOT" || t.attr == "ID_NET_NAME_ONBOARD"
+		return e.properties[t.attr].tied || strings.HasPrefix(t.attr, "ID_PATH") ||
+			strings.HasPrefix(t.attr, "ID_NET_NAME_") // of the address or the path
 	}
 	return false
 }
@@ -283,8 +287,8 @@ func (e *ruleEvent) assign(l ruleLine, met matchAnswer, tied bool) {
 	}
 }
 
-// assignName carries out NAME=. After a NAME:= none counts. A name that is given for certain takes the
-// place of those before.
+// assignName carries out NAME=. After a NAME:= none counts. A name that is given for certain takes
+// the place of those before.
 func (e *ruleEvent) assignName(at filePlace, t ruleToken, met matchAnswer, tied bool) {
 	if e.closed {
 		return
@@ -310,8 +314,8 @@ func (e *ruleEvent) assignName(at filePlace, t ruleToken, met matchAnswer, tied 
 	e.names = append(e.names, givenName{at, name, tied, met, t.op == ":="})
 }
 
-// expand carries out the substitutions of a value: udev_event_apply_format of src/udev/udev-event.c.
-// The name that the kernel gave is "". Not known: the value as it stands.
+// expand carries out the substitutions of a value: udev_event_apply_format of
+// src/udev/udev-event.c. The name that the kernel gave is "". Not known: the value as it stands.
 func (e *ruleEvent) expand(value string) (string, bool) {
 	if !strings.ContainsAny(value, "%$") {
 		return value, true
@@ -321,10 +325,9 @@ func (e *ruleEvent) expand(value string) (string, bool) {
 			return p.value, true
 		}
 	}
-	for _, own := range []string{"%k", "$kernel", "eth%n", "eth$number", "$name", "$env{INTERFACE}", "%E{INTERFACE}"} {
-		if value == own {
-			return "", true
-		}
+	switch value {
+	case "%k", "$kernel", "eth%n", "eth$number", "$name", "$env{INTERFACE}", "%E{INTERFACE}":
+		return "", true
 	}
 	return value, false
 }
@@ -429,12 +432,16 @@ func (e *ruleEvent) meetsEnv(t ruleToken) matchAnswer {
 
 // parentKey reports whether key is a condition on the device or one of its parents.
 func parentKey(key string) bool {
-	return key == "KERNELS" || key == "SUBSYSTEMS" || key == "DRIVERS" || key == "ATTRS" || key == "TAGS"
+	switch key {
+	case "KERNELS", "SUBSYSTEMS", "DRIVERS", "ATTRS", "TAGS":
+		return true
+	}
+	return false
 }
 
-// meetsParents reports whether the ENI or one of its parents meets all the conditions for parents of a
-// line: udev_rule_apply_parent_token_to_event. Of the parents the nearest is known, where it is a PCI
-// device, and the ones above that are of no account.
+// meetsParents reports whether the ENI or one of its parents meets all the conditions for parents
+// of a line: udev_rule_apply_parent_token_to_event. Of the parents the nearest is known, where it
+// is a PCI device, and the ones above that are of no account.
 func (e *ruleEvent) meetsParents(tokens []ruleToken) matchAnswer {
 	own, parent := answerYes, answerYes
 	for _, t := range tokens {
