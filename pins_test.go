@@ -502,7 +502,10 @@ SUBSYSTEM=="net", ATTR{address}=="MAC1", NAME="eth0"`, "/etc/udev/rules.d/70-a.r
 SUBSYSTEM=="net", ATTR{address}=="MAC1", NAME="%k"
 SUBSYSTEM=="net", ATTR{address}=="MAC1", NAME="eth%n"
 SUBSYSTEM=="net", ATTR{address}=="MAC1", NAME=""
-SUBSYSTEM=="net", ATTR{address}=="MAC2", NAME="net/card"`, ""},
+SUBSYSTEM=="net", ATTR{address}=="MAC2", NAME="12345"`, ""},
+	{"a name with what no name can have", `
+== /etc/udev/rules.d/70-a.rules
+SUBSYSTEM=="net", ATTR{address}=="MAC1", NAME="net/card"`, "/etc/udev/rules.d/70-a.rules:1 net_card to 2"},
 	{"a name that a rule has noted before", `
 == /etc/udev/rules.d/70-a.rules
 SUBSYSTEM=="net", ATTR{address}=="MAC1", ENV{MY_NAME}="eth1"

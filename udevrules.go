@@ -305,13 +305,21 @@ func (e *ruleEvent) assignName(at filePlace, t ruleToken, met matchAnswer, tied 
 		return
 	}
 	name, known := e.expand(t.value)
-	if known && !acceptedName(name) {
+	if name = strings.Map(ifnameRune, name); known && !acceptedName(name) {
 		name = "" // rename_netif of src/udev/udev-event.c leaves the link alone
 	}
 	_, key, _ := strings.Cut(t.value, "{")
 	key, _, _ = strings.Cut(key, "}")
 	tied = tied || e.properties[key].tied
 	e.names = append(e.names, givenName{at, name, tied, met, t.op == ":="})
+}
+
+// ifnameRune is what stands for c in a name: udev_replace_ifname.
+func ifnameRune(c rune) rune {
+	if c <= ' ' || c >= 0x7f || strings.ContainsRune(":/%", c) {
+		return '_'
+	}
+	return c
 }
 
 // expand carries out the substitutions of a value: udev_event_apply_format of
