@@ -46,6 +46,7 @@ type link struct {
 	ethernet bool     // ARPHRD_ETHER
 	up       bool     // IFF_UP
 	carrier  bool     // IFF_LOWER_UP: it carries frames
+	path     string   // udev's ID_PATH: pci-0000:00:05.0; "" where it can't be told
 }
 
 // eni reports whether l can be an ENI: Ethernet, and a device of its own. A veth end is what

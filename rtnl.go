@@ -539,6 +539,16 @@ func eachAttr(b []byte, fn func(typ uint16, value []byte) error) error {
 	return nil
 }
 
+// eachName calls fn for each attribute of that type in b, which is a text.
+func eachName(b []byte, want uint16, fn func(name string)) error {
+	return eachAttr(b, func(typ uint16, value []byte) error {
+		if typ == want {
+			fn(cString(value))
+		}
+		return nil
+	})
+}
+
 // parseAll parses the bodies of a dump's objects.
 func parseAll[T any](objects []message, parse func([]byte) (T, error)) ([]T, error) {
 	out := make([]T, 0, len(objects))
@@ -564,8 +574,13 @@ func parseLink(body []byte) (link, error) {
 		up:       binary.NativeEndian.Uint32(body[8:])&unix.IFF_UP != 0,
 		carrier:  binary.NativeEndian.Uint32(body[8:])&unix.IFF_LOWER_UP != 0,
 	}
+	var bus, device string
 	err := eachAttr(body[unix.SizeofIfInfomsg:], func(typ uint16, value []byte) error {
 		switch typ {
+		case unix.IFLA_PARENT_DEV_BUS_NAME: // Linux 5.14
+			bus = cString(value)
+		case unix.IFLA_PARENT_DEV_NAME: // Linux 5.14
+			device = cString(value)
 		case unix.IFLA_IFNAME:
 			l.name = cString(value)
 		case unix.IFLA_ADDRESS:
@@ -577,23 +592,26 @@ func parseLink(body []byte) (link, error) {
 		case unix.IFLA_MASTER:
 			l.master = int32(uint32Of(value))
 		case unix.IFLA_LINKINFO:
-			return eachAttr(value, func(typ uint16, value []byte) error {
-				if typ == unix.IFLA_INFO_KIND {
-					l.kind = cString(value)
-				}
-				return nil
-			})
+			return eachName(value, unix.IFLA_INFO_KIND, func(name string) { l.kind = name })
 		case unix.IFLA_PROP_LIST: // Linux 5.5
-			return eachAttr(value, func(typ uint16, value []byte) error {
-				if typ == unix.IFLA_ALT_IFNAME {
-					l.altnames = append(l.altnames, cString(value))
-				}
-				return nil
+			return eachName(value, unix.IFLA_ALT_IFNAME, func(name string) {
+				l.altnames = append(l.altnames, name)
 			})
 		}
 		return nil
 	})
+	l.path = idPath(bus, device)
 	return l, err
+}
+
+// idPath is udev's ID_PATH of a link whose parent is that device: builtin_path_id of systemd's
+// src/udev/udev-builtin-path_id.c. A virtio device is known there by the PCI device above it, of which
+// rtnetlink has nothing.
+func idPath(bus, device string) string {
+	if (bus == "pci" || bus == "xen") && device != "" {
+		return bus + "-" + device
+	}
+	return ""
 }
 
 // A routeEntry is any route of a dump.

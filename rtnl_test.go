@@ -392,6 +392,29 @@ func TestParseLink(t *testing.T) {
 	}
 }
 
+// The attributes have the form of those of link-virtio in testdata/kernel.txt.
+func TestParseLinkPath(t *testing.T) {
+	littleEndian(t)
+	const head = `00 00 01 00 02 00 00 00 43 10 01 00 00 00 00 00 # ifinfomsg: ARPHRD_ETHER, index 2
+		09 00 03 00 65 74 68 30 00 00 00 00 # IFLA_IFNAME "eth0"
+		`
+	for _, c := range []struct{ text, want string }{
+		{`11 00 38 00 30 30 30 30 3a 30 30 3a 30 35 2e 30 00 00 00 00 # IFLA_PARENT_DEV_NAME "0000:00:05.0"
+		08 00 39 00 70 63 69 00 # IFLA_PARENT_DEV_BUS_NAME "pci"`, "pci-0000:00:05.0"},
+		{`08 00 39 00 78 65 6e 00 # "xen", before the name
+		0a 00 38 00 76 69 66 2d 30 00 00 00 # "vif-0"`, "xen-vif-0"},
+		{`0c 00 38 00 76 69 72 74 69 6f 32 00 # "virtio2"
+		0b 00 39 00 76 69 72 74 69 6f 00 00 # "virtio"`, ""},
+		{`08 00 39 00 70 63 69 00 # no name`, ""},
+		{`11 00 38 00 30 30 30 30 3a 30 30 3a 30 35 2e 30 00 00 00 00 # no bus`, ""},
+		{``, ""},
+	} {
+		if l, err := parseLink(golden(t, head+c.text)); err != nil || l.path != c.want || l.name != "eth0" {
+			t.Errorf("parseLink(%s) = %+v, %v, want the path %q", c.text, l, err, c.want)
+		}
+	}
+}
+
 func TestParseRoute(t *testing.T) {
 	littleEndian(t)
 	bodies := kernelSent(t)
