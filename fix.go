@@ -19,14 +19,47 @@ func (c *rtnl) observe() (w world, err error) {
 	return w, err
 }
 
-// askable lists the ENIs that IMDS can be asked by. Ports of a bridge or bond are not. A veth end counts
-// only where there is no Ethernet device of its own: at the other end may be a container, which must
-// not answer for IMDS.
-func askable(links []link) []link {
+// allENIs lists the ENIs. A veth end counts only where there is no Ethernet device of its own: at
+// the other end may be a container, which must not answer for IMDS.
+func allENIs(links []link) []link {
 	own := slices.ContainsFunc(links, func(l link) bool { return l.eni() && l.kind == "" })
 	return slices.DeleteFunc(slices.Clone(links), func(l link) bool {
-		return !l.eni() || (l.kind == "") != own || l.master != 0
+		return !l.eni() || (l.kind == "") != own
 	})
+}
+
+// askable lists the ENIs that IMDS can be asked by: all but the ports of a bridge or bond.
+func askable(links []link) []link {
+	return slices.DeleteFunc(allENIs(links), func(l link) bool { return l.master != 0 })
+}
+
+// onENIs is the set of the ENIs that are up and of the links stacked on them: bridges and bonds
+// that they are ports of, VLANs, macvlans. What IFLA_LINK says of a veth end is its peer, often by
+// an index of another namespace.
+func onENIs(links []link) map[int32]bool {
+	on := map[int32]bool{}
+	for _, e := range allENIs(links) {
+		if e.up {
+			on[e.index] = true
+		}
+	}
+	for before := 0; before < len(on); {
+		before = len(on)
+		for _, l := range links {
+			if l.kind != "veth" && on[l.lower] {
+				on[l.index] = true
+			}
+			if l.master != 0 && on[l.index] {
+				on[l.master] = true
+			}
+		}
+	}
+	return on
+}
+
+// hasIPv4 reports whether the link of that index has an IPv4 address.
+func hasIPv4(addresses []address, index int32) bool {
+	return slices.ContainsFunc(addresses, func(a address) bool { return a.index == index && !a.ipv6 })
 }
 
 // devices names the ENIs that are up and have an IPv4 address. Names, because that is what
@@ -39,11 +72,24 @@ func (c *rtnl) devices() ([]string, error) {
 	addresses, err := c.addresses()
 	var out []string
 	for _, l := range askable(links) {
-		if l.up && slices.ContainsFunc(addresses, func(a address) bool { return a.index == l.index && !a.ipv6 }) {
+		if l.up && hasIPv4(addresses, l.index) {
 			out = append(out, l.name)
 		}
 	}
 	return out, err
+}
+
+// configured reports whether an ENI that is up, or a link stacked on one, has an IPv4 address.
+func (c *rtnl) configured() (bool, error) {
+	links, err := c.links()
+	if err != nil {
+		return false, err
+	}
+	addresses, err := c.addresses()
+	on := onENIs(links)
+	return slices.ContainsFunc(links, func(l link) bool {
+		return l.up && on[l.index] && hasIPv4(addresses, l.index)
+	}), err
 }
 
 // everyENI is nl.devices for endpoint.ask, and tells people what is happening.
@@ -51,25 +97,38 @@ func (c *call) everyENI(nl *rtnl) func() ([]string, error) {
 	return func() ([]string, error) {
 		devices, err := nl.devices()
 		switch {
-		case c.borrows() && len(devices) == 0:
-			return nil, err
-		case err != nil:
-			c.log.err("%v", err)
-		}
-		if len(devices) == 0 {
+		case len(devices) > 0:
+			c.log.info("imds: no answer yet; asking on, by each of %s", plural(len(devices), "ENI", "ENIs"))
+		case err == nil && !c.borrows():
 			c.log.info("imds: no answer yet, and no ENI that is up has an address to ask by")
-			return nil, nil
 		}
-		c.log.info("imds: no answer yet; asking on, by each of %s", plural(len(devices), "ENI", "ENIs"))
-		return devices, nil
+		return devices, err
 	}
 }
 
 // borrows reports whether this is a fix that may borrow a network.
 func (c *call) borrows() bool { return c.verb == "fix" && !c.dry }
 
-// primaryMAC asks IMDS which ENI is the primary. Where no ENI that is up has an address, fix borrows a network
-// for that: at once if there is no way to IMDS, else if nothing has answered that way for a second.
+// borrow has borrowed networks join a race: at once if there is no way to IMDS, else if nothing has
+// answered that way for a second. It borrows nothing where the ENIs have a network already, whose
+// IMDS traffic the loan's route would take, or where none of them leads to the endpoint.
+func (c *call) borrow(l *limit, nl *rtnl) func(*race) error {
+	return func(r *race) error {
+		configured, err := nl.configured()
+		if err != nil {
+			return err
+		}
+		if configured || c.imds.loopback() {
+			c.log.info("imds: no answer yet; asking on as the routing table says, borrowing nothing")
+			return nil
+		}
+		l.heed() // from here on there is something to give back
+		return borrower{c.imds, macQuestion(), c.log}.join(r, nl)
+	}
+}
+
+// primaryMAC asks IMDS which ENI is the primary. Where no ENI that is up has an address, fix may
+// borrow a network for that.
 func (c *call) primaryMAC(l *limit, nl *rtnl) (hwaddr, error) {
 	if !c.borrows() {
 		return c.imds.primaryMAC(l, c.everyENI(nl), nil)
@@ -77,10 +136,7 @@ func (c *call) primaryMAC(l *limit, nl *rtnl) (hwaddr, error) {
 	if err := nl.reclaim(l, c.log); err != nil {
 		return hwaddr{}, err
 	}
-	return c.imds.primaryMAC(l, c.everyENI(nl), func() ([]byte, error) {
-		l.heed() // from here on there is something to give back
-		return borrower{c.imds, macQuestion(), c.log}.ask(l, nl)
-	})
+	return c.imds.primaryMAC(l, c.everyENI(nl), c.borrow(l, nl))
 }
 
 // look asks IMDS for the primary ENI, observes the world, waits for that ENI if it has not been probed
