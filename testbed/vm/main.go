@@ -28,10 +28,22 @@
 //	h   IMDS refuses connections, then tokens, then answers
 //	i   two boots of one disk with three NICs, in the wrong order, then in the right one: the
 //	    second does nothing
-//	o   b on systemd 257 and 262, with Linux 6.12 and 7; o-live is e on them
+//	l1  pinned: .link and .network files as netplan writes them want address and name of each
+//	    link, the names that it has: nothing is renamed, the unit fails and names the file
+//	l2  the same by udev rules, with ifupdown
+//	l3  the same by NetworkManager's keyfiles
+//	l4  pinned rightly: files give eth0 to the primary, and udev can't, for the name is taken
+//	m   b with NetworkManager, 1.42 and 1.52
+//	n   b with ifupdown, "auto" in interfaces(5); n2 with "allow-hotplug"
+//	o   b on systemd 257 and 262, with Linux 6.12 and 7
+//
+// l1-live, l2-live, l3-live, m-live, n-live, n2-live and o-live are e there. Before such a fix (but for
+// l) an address, a route, a rule, a neighbour and a next hop and more are made by hand on both links, and
+// have to be there afterwards, on the same link.
 //
 // What a case came to is judged by what a reporter in the machine read from the kernel, by the
-// kernel's log and systemd's, and never by eni0's own word.
+// kernel's log, and by what systemd and the network manager say; never by eni0's own word, but for the
+// code and the message that it has to give.
 //
 // The exit code is 0 if all went right, 1 if not or if it could not be tried, and 2 for usage and
 // where a program is missing.
