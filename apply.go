@@ -30,7 +30,8 @@ type renaming struct {
 	before []link         // the links as they are when it begins
 	ours   []link         // those of them that are to be renamed
 	down   map[int32]bool // the links that had to go down, by index
-	kept   []item         // what they had; nil where none had to
+	noted  map[int32]bool // the links of which kept has what they had
+	kept   []item         // what they had, before they went down or a manager was restarted
 }
 
 // attempts is how often a rename is planned anew where a name was taken in between: the kernel lets
@@ -38,8 +39,8 @@ type renaming struct {
 const attempts = 5
 
 // rename grants the wishes, all of them or none. On Linux 6.2 and newer nothing is lost by it;
-// before that links go down and up, and what that cost them is in lost(). If it fails the names
-// are as before, or the error's code is codeBroken.
+// before that links go down and up, and what that costs them is to be restored. If it fails the
+// names are as before, or the error's code is codeBroken.
 func (r *renaming) rename(wishes map[int32]string) error {
 	r.ours = slices.DeleteFunc(slices.Clone(r.before), func(l link) bool { return wishes[l.index] == "" })
 	// From here on a failure puts names back before it returns.
@@ -131,16 +132,25 @@ func (r *renaming) bounce(wishes map[int32]string) error {
 	if err := r.note(links, up); err != nil {
 		return err
 	}
+	for _, l := range links {
+		if up[l.index] && !r.down[l.index] {
+			r.log.info("%s goes down for its rename: this kernel renames no link that is up", l)
+		}
+	}
+	if r.down == nil {
+		r.down = map[int32]bool{}
+	}
+	maps.Copy(r.down, up)
 	return r.nl.carryOut(bounces(steps, up))
 }
 
-// note remembers what the links have that are about to go down, but for those that have been down
-// before: on the way back they may have lost some of it already.
-func (r *renaming) note(links []link, up map[int32]bool) error {
+// note remembers what those links have, but for links that were noted before: on the way back they
+// may have lost some of it already.
+func (r *renaming) note(links []link, which map[int32]bool) error {
 	fresh := map[int32]bool{}
-	for _, l := range links {
-		if up[l.index] && !r.down[l.index] {
-			fresh[l.index] = true
+	for index := range which {
+		if !r.noted[index] {
+			fresh[index] = true
 		}
 	}
 	if len(fresh) == 0 {
@@ -150,38 +160,24 @@ func (r *renaming) note(links []link, up map[int32]bool) error {
 	if err != nil {
 		return err
 	}
-	if r.down == nil {
-		r.down = map[int32]bool{}
+	if r.noted == nil {
+		r.noted = map[int32]bool{}
 	}
-	maps.Copy(r.down, fresh)
+	maps.Copy(r.noted, fresh)
 	r.kept = append(r.kept, kept...)
-	for _, l := range links {
-		if fresh[l.index] {
-			r.log.info("%s goes down for its rename: this kernel renames no link that is up", l)
-		}
-	}
 	return nil
 }
 
-// lost lists what is missing of what the links had. Empty on Linux 6.2 and newer, where none went down.
-func (r *renaming) lost() ([]item, error) {
+// restore puts back what the links had and pick picks, by what they have now. A thing that can't be
+// put back is an error in the log, not of the rename: that stands.
+func (r *renaming) restore(pick func(before, now []item) []item) {
 	if len(r.kept) == 0 {
-		return nil, nil
+		return
 	}
-	now, err := r.nl.belongings(r.before, r.down)
-	if err != nil {
-		return nil, err
-	}
-	return missing(r.kept, now), nil
-}
-
-// restore puts back what is missing of what the links had, but for the items that but holds back.
-// A thing that can't be put back is an error in the log, not of the rename: that stands.
-func (r *renaming) restore(but func(item) bool) {
 	var made []item
-	lost, err := r.lost()
+	now, err := r.nl.belongings(r.before, r.noted)
 	if err == nil {
-		made, err = r.nl.putBack(slices.DeleteFunc(lost, but))
+		made, err = r.nl.putBack(pick(r.kept, now))
 	}
 	for _, i := range made {
 		r.log.info("put back %s", i.words)
@@ -190,9 +186,6 @@ func (r *renaming) restore(but func(item) bool) {
 		r.log.err("%v", err)
 	}
 }
-
-// everything is for restore: nothing is left out.
-func everything(item) bool { return false }
 
 // settled looks again: the plan made from a fresh dump must be empty, and what was up be up. Then each
 // link's change is logged, and what it means for policy rules.
@@ -227,7 +220,7 @@ func (r *renaming) putNamesBack(why error) error {
 	for tries := 1; back != nil && tries < attempts; tries++ {
 		back = r.tryNamesBack()
 	}
-	r.restore(everything)
+	r.restoreAfterDown(false)
 	if back == nil {
 		return codedError{codeDoubt, why}
 	}
@@ -273,23 +266,6 @@ func (r *renaming) standing() string {
 		}
 	}
 	return strings.Join(out, ", ")
-}
-
-// restart puts back what the links lost and has those units restarted, which make their own routes. It
-// reports whether it did.
-func (r *renaming) restart(units []string) bool {
-	if len(units) == 0 {
-		r.restore(everything)
-		return false
-	}
-	r.restore(item.managed)
-	if err := restartUnits(units); err != nil {
-		r.log.warn("%v", err)
-		r.restore(everything)
-		return false
-	}
-	r.log.info("restarting %s", strings.Join(units, " "))
-	return true
 }
 
 // warnOfRules warns of policy rules that go by a name which by those steps becomes another link's.

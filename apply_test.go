@@ -104,10 +104,11 @@ func TestKernelBounce(t *testing.T) {
 			l.must(err)
 			r := &renaming{nl: nl, log: logger{to: &log}, before: before}
 			l.must(r.bounce(wishes), r.settled(wishes))
-			if lost, err := r.lost(); len(lost) < 10 || err != nil {
+			now, err := nl.belongings(before, r.noted)
+			if lost := missing(r.kept, now); len(lost) < 10 || err != nil {
 				t.Fatalf("lost %d things (%v): the links have not been down", len(lost), err)
 			}
-			r.restore(everything)
+			r.restoreAfterDown(false)
 		})
 		l.wantNames(want...)
 		if now := l.order(nl); !slices.Equal(now, order) {
@@ -136,12 +137,12 @@ func TestKernelBounceLeavesTheManagersRoutes(t *testing.T) {
 	l.must(err)
 	l.unchanged(func() {
 		l.must(r.bounce(wishes))
-		r.restore(item.managed)
+		r.restoreAfterDown(true)
 	}, m.Owns)
 	if w, err := nl.observe(); len(w.routes) != 0 || err != nil {
 		t.Errorf("default routes: %v (%v), want none yet", w.routes, err)
 	}
-	l.unchanged(func() { r.restore(everything) }, m.Owns)
+	l.unchanged(func() { r.restoreAfterDown(false) }, m.Owns)
 	if w, err := nl.observe(); len(w.routes) != 1 || err != nil {
 		t.Errorf("default routes: %v (%v), want the one that was lost", w.routes, err)
 	}
@@ -168,8 +169,7 @@ func TestKernelPutsNamesBack(t *testing.T) {
 			l.unchanged(func() {
 				r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links, ours: links}
 				r.down = map[int32]bool{a.index: true, b.index: true}
-				r.kept, err = nl.belongings(links, r.down)
-				l.must(err)
+				l.must(r.note(links, r.down))
 				why := nl.carryOut(requests)
 				if !errors.Is(why, unix.EEXIST) && !errors.Is(why, unix.EBUSY) { // EBUSY: Linux before 6.2
 					t.Fatalf("carryOut() = %v, want %v", why, unix.EEXIST)

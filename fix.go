@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,14 +19,47 @@ func (c *rtnl) observe() (w world, err error) {
 	return w, err
 }
 
-// askable lists the ENIs that IMDS can be asked by. Ports of a bridge or bond are not. A veth end counts
-// only where there is no Ethernet device of its own: at the other end may be a container, which must
-// not answer for IMDS.
-func askable(links []link) []link {
+// allENIs lists the ENIs. A veth end counts only where there is no Ethernet device of its own: at
+// the other end may be a container, which must not answer for IMDS.
+func allENIs(links []link) []link {
 	own := slices.ContainsFunc(links, func(l link) bool { return l.eni() && l.kind == "" })
 	return slices.DeleteFunc(slices.Clone(links), func(l link) bool {
-		return !l.eni() || (l.kind == "") != own || l.master != 0
+		return !l.eni() || (l.kind == "") != own
 	})
+}
+
+// askable lists the ENIs that IMDS can be asked by: all but the ports of a bridge or bond.
+func askable(links []link) []link {
+	return slices.DeleteFunc(allENIs(links), func(l link) bool { return l.master != 0 })
+}
+
+// onENIs is the set of the ENIs that are up and of the links stacked on them: bridges and bonds
+// that they are ports of, VLANs, macvlans. What IFLA_LINK says of a veth end is its peer, often by
+// an index of another namespace.
+func onENIs(links []link) map[int32]bool {
+	on := map[int32]bool{}
+	for _, e := range allENIs(links) {
+		if e.up {
+			on[e.index] = true
+		}
+	}
+	for before := 0; before < len(on); {
+		before = len(on)
+		for _, l := range links {
+			if l.kind != "veth" && on[l.lower] {
+				on[l.index] = true
+			}
+			if l.master != 0 && on[l.index] {
+				on[l.master] = true
+			}
+		}
+	}
+	return on
+}
+
+// hasIPv4 reports whether the link of that index has an IPv4 address.
+func hasIPv4(addresses []address, index int32) bool {
+	return slices.ContainsFunc(addresses, func(a address) bool { return a.index == index && !a.ipv6 })
 }
 
 // devices names the ENIs that are up and have an IPv4 address. Names, because that is what
@@ -38,11 +72,24 @@ func (c *rtnl) devices() ([]string, error) {
 	addresses, err := c.addresses()
 	var out []string
 	for _, l := range askable(links) {
-		if l.up && slices.ContainsFunc(addresses, func(a address) bool { return a.index == l.index && !a.ipv6 }) {
+		if l.up && hasIPv4(addresses, l.index) {
 			out = append(out, l.name)
 		}
 	}
 	return out, err
+}
+
+// configured reports whether an ENI that is up, or a link stacked on one, has an IPv4 address.
+func (c *rtnl) configured() (bool, error) {
+	links, err := c.links()
+	if err != nil {
+		return false, err
+	}
+	addresses, err := c.addresses()
+	on := onENIs(links)
+	return slices.ContainsFunc(links, func(l link) bool {
+		return l.up && on[l.index] && hasIPv4(addresses, l.index)
+	}), err
 }
 
 // everyENI is nl.devices for endpoint.ask, and tells people what is happening.
@@ -50,25 +97,38 @@ func (c *call) everyENI(nl *rtnl) func() ([]string, error) {
 	return func() ([]string, error) {
 		devices, err := nl.devices()
 		switch {
-		case c.borrows() && len(devices) == 0:
-			return nil, err
-		case err != nil:
-			c.log.err("%v", err)
-		}
-		if len(devices) == 0 {
+		case len(devices) > 0:
+			c.log.info("imds: no answer yet; asking on, by each of %s", plural(len(devices), "ENI", "ENIs"))
+		case err == nil && !c.borrows():
 			c.log.info("imds: no answer yet, and no ENI that is up has an address to ask by")
-			return nil, nil
 		}
-		c.log.info("imds: no answer yet; asking on, by each of %s", plural(len(devices), "ENI", "ENIs"))
-		return devices, nil
+		return devices, err
 	}
 }
 
 // borrows reports whether this is a fix that may borrow a network.
 func (c *call) borrows() bool { return c.verb == "fix" && !c.dry }
 
-// primaryMAC asks IMDS which ENI is the primary. Where no ENI that is up has an address, fix borrows a network
-// for that: at once if there is no way to IMDS, else if nothing has answered that way for a second.
+// borrow has borrowed networks join a race: at once if there is no way to IMDS, else if nothing has
+// answered that way for a second. It borrows nothing where the ENIs have a network already, whose
+// IMDS traffic the loan's route would take, or where none of them leads to the endpoint.
+func (c *call) borrow(l *limit, nl *rtnl) func(*race) error {
+	return func(r *race) error {
+		configured, err := nl.configured()
+		if err != nil {
+			return err
+		}
+		if configured || c.imds.loopback() {
+			c.log.info("imds: no answer yet; asking on as the routing table says, borrowing nothing")
+			return nil
+		}
+		l.heed() // from here on there is something to give back
+		return borrower{c.imds, macQuestion(), c.log}.join(r, nl)
+	}
+}
+
+// primaryMAC asks IMDS which ENI is the primary. Where no ENI that is up has an address, fix may
+// borrow a network for that.
 func (c *call) primaryMAC(l *limit, nl *rtnl) (hwaddr, error) {
 	if !c.borrows() {
 		return c.imds.primaryMAC(l, c.everyENI(nl), nil)
@@ -76,10 +136,7 @@ func (c *call) primaryMAC(l *limit, nl *rtnl) (hwaddr, error) {
 	if err := nl.reclaim(l, c.log); err != nil {
 		return hwaddr{}, err
 	}
-	return c.imds.primaryMAC(l, c.everyENI(nl), func() ([]byte, error) {
-		l.heed() // from here on there is something to give back
-		return borrower{c.imds, macQuestion(), c.log}.ask(l, nl)
-	})
+	return c.imds.primaryMAC(l, c.everyENI(nl), c.borrow(l, nl))
 }
 
 // look asks IMDS for the primary ENI, observes the world, waits for that ENI if it has not been probed
@@ -92,7 +149,7 @@ func (c *call) look(l *limit, nl *rtnl) (world, verdict, error) {
 	}
 	w, v, err := c.judgeNow(nl, primary)
 	if !errors.Is(err, errLate) {
-		return w, v, err
+		return c.consider(l, w, v, err)
 	}
 	c.log.info("%v; waiting for it", err)
 	start := time.Now()
@@ -103,7 +160,7 @@ func (c *call) look(l *limit, nl *rtnl) (world, verdict, error) {
 	if errors.Is(err, errLate) && over != nil {
 		err = fmt.Errorf("%w, after waiting %v: %w", err, time.Since(start).Round(time.Millisecond), over)
 	}
-	return w, v, err
+	return c.consider(l, w, v, err)
 }
 
 // judgeNow observes the world and judges it.
@@ -125,29 +182,129 @@ func unless(err, expected error) error {
 	return err
 }
 
-// mend is fix where there is something to rename: it renames, sees to it that default
-// traffic follows, and reports what has become of it.
-func (c *call) mend(l *limit, nl *rtnl, w world) (int, error) {
+// mend is fix where there is something to rename, or a manager to restart: it does so, sees to it that
+// default traffic follows, and reports what has become of it.
+func (c *call) mend(l *limit, nl *rtnl, w world, names []string) (int, error) {
 	l.heed() // from here on
-	active := activeUnits(l, c.units)
-	was, v, err := c.judgeNow(nl, w.primary) // systemctl may have taken its time
+	m := findManagers(l, c.units, names, c.log)
+	was, err := nl.observeNetwork(w.primary) // systemctl may have taken its time
+	var v verdict
+	if err == nil {
+		v, err = judge(was.world, c.names)
+	}
+	if err == nil {
+		err = c.pinned(was.world, v)
+	}
 	if err == nil {
 		err = l.expired() // a signal that came before the first change is obeyed
 	}
-	if err != nil || len(v.wishes) == 0 {
-		return c.conclude(report{world: was}, v, err)
+	if err != nil || len(v.wishes) == 0 && !c.restartsOnly(v) {
+		return c.conclude(report{world: was.world}, v, err)
 	}
 	r := &renaming{nl: nl, log: c.log.held(), before: was.links}
-	err = r.rename(v.wishes)
+	if len(m.units) > 0 {
+		err = r.note(was.links, indexes(was.links, link.eni))
+	}
 	if err == nil {
-		c.follow(l, r, was, active)
+		err = r.rename(v.wishes)
+	}
+	if err == nil {
+		m.log = r.log
+		err = r.follow(was, m)
 	}
 	r.log.release()
 	now, v, lookErr := c.judgeNow(nl, w.primary)
 	if err == nil {
-		v, err = outcome(was, now, v, lookErr)
+		v, err = outcome(was.world, now, v, lookErr)
+	}
+	if p, _ := now.primaryLink(); v.code == codeRoute && len(m.units) > 0 {
+		v.note += fmt.Sprintf("; neither did a restart of %s: see %s", strings.Join(m.units, " "), m.inspection(p))
 	}
 	return c.conclude(report{world: now, renamed: renamed(was.links, now.links)}, v, err)
+}
+
+// consider adds to a verdict what the files say that give names to devices, and what a person can do. They
+// are read only where a rename is due or renaming can't help. Where one of them ties an ENI to another
+// name, a network manager that wants both, the device and the name, would leave that ENI without any
+// network after a rename.
+func (c *call) consider(l *limit, w world, v verdict, err error) (world, verdict, error) {
+	if err == nil {
+		err = c.pinned(w, v)
+	}
+	if err != nil || v.code != codeRoute {
+		return w, v, err
+	}
+	names := map[int32]string{}
+	for _, l := range w.links {
+		if l.eni() {
+			names[l.index] = l.name
+		}
+	}
+	if pins := findPins(c.configFiles(), w.links, names); len(pins) > 0 {
+		v.pinned = true
+		v.note += "; " + pins[0].String()
+		return w, v, nil
+	}
+	return w, c.advise(l, v), nil
+}
+
+// pinned is the error where a file ties an ENI that is to be renamed to another name.
+func (c *call) pinned(w world, v verdict) error {
+	if len(v.wishes) == 0 {
+		return nil
+	}
+	var errs []error
+	for _, p := range findPins(c.configFiles(), w.links, v.wishes) {
+		errs = append(errs, fmt.Errorf("pinned: %v", p))
+	}
+	return errors.Join(errs...)
+}
+
+// configFiles are the files that may give names to devices, read once. What can't be read is told once.
+func (c *call) configFiles() []configFile {
+	if !c.filesRead {
+		files, warnings := readConfigFiles("")
+		for _, err := range warnings {
+			c.log.warn("%v", err)
+		}
+		c.files, c.filesRead = files, true
+	}
+	return c.files
+}
+
+// advise adds to the verdict that a rename can't cure it what may, by the manager that runs. Where the
+// command line says that none is to be restarted, none is asked for.
+func (c *call) advise(l *limit, v verdict) verdict {
+	units := c.units
+	if !c.restartGiven {
+		units, _ = parseUnits(defaultUnits) // which is a good list
+	}
+	if v.code != codeRoute || len(units) == 0 {
+		return v
+	}
+	running := managers{log: c.log}.activeUnits(l, units)
+	if len(running) == 0 {
+		v.note += "; no network manager runs that eni0 knows, and `ip route show default` tells who made the route"
+		return v
+	}
+	v.note += fmt.Sprintf("; `eni0 fix -restart %s` may", strings.Join(running, ","))
+	return v
+}
+
+// restartsOnly reports whether this is a fix that is to restart managers though names are right.
+func (c *call) restartsOnly(v verdict) bool {
+	return v.code == codeRoute && !v.pinned && c.restartGiven && len(c.units) > 0
+}
+
+// indexes are those of the links that are such.
+func indexes(links []link, such func(link) bool) map[int32]bool {
+	set := map[int32]bool{}
+	for _, l := range links {
+		if such(l) {
+			set[l.index] = true
+		}
+	}
+	return set
 }
 
 // outcome is the verdict after a rename that worked. The names were right then: where they can't be
@@ -159,40 +316,7 @@ func outcome(was, now world, v verdict, err error) (verdict, error) {
 	case v.code == codeNames:
 		return v, codedError{codeBroken, fmt.Errorf("renamed, but somebody else has renamed since: %s", v.note)}
 	case was.carriers() != nil && now.carriers() == nil:
-		return verdict{code: codeRoute, note: v.note + ", and there was one before; " + routeCure}, nil
+		return verdict{code: codeRoute, note: v.note + ", and there was one before"}, nil
 	}
 	return v, nil
-}
-
-// follow puts back what the links lost, has the network manager apply its configuration by the
-// new names, and, where default traffic left by some link before, waits until it leaves by the
-// primary. A manager that is being restarted makes its own routes; where it has not by the
-// deadline, those that were lost are put back.
-func (c *call) follow(l *limit, r *renaming, was world, active []string) {
-	restarted := r.restart(active)
-	r.log.release()
-	if was.carriers() == nil {
-		return
-	}
-	if !restarted {
-		var end func()
-		l, end = l.within(followTime, fmt.Errorf("not within %v", followTime))
-		defer end()
-	}
-	err := await(l, func() (bool, error) {
-		w, err := r.nl.observe()
-		if err != nil {
-			return false, err
-		}
-		w.primary = was.primary
-		p, err := w.primaryLink()
-		return w.traffic(p) == byPrimary, err
-	})
-	if err == nil {
-		return
-	}
-	c.log.warn("default traffic does not leave by the primary ENI yet: %v", err)
-	if !restarted || !errors.Is(err, errInterrupted) { // else the manager is still at it
-		r.restore(everything)
-	}
 }

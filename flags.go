@@ -126,13 +126,14 @@ func usageOf(v verb) string {
 
 // options are the flags and arguments of any verb.
 type options struct {
-	timeout time.Duration // of the whole run; 0 for verbs that wait for nothing
-	imds    endpoint
-	json    bool
-	names   bool     // names decide, whatever the routes say
-	dry     bool     // -n
-	units   []string // systemd-networkd.service
-	args    []string // what follows the flags
+	timeout      time.Duration // of the whole run; 0 for verbs that wait for nothing
+	imds         endpoint
+	json         bool
+	names        bool     // names decide, whatever the routes say
+	dry          bool     // -n
+	units        []string // systemd-networkd.service
+	restartGiven bool     // -restart stands on the command line
+	args         []string // what follows the flags
 }
 
 // usage answers a command line that is wrong, on stderr, or that asks for help, on stdout.
@@ -170,7 +171,11 @@ func flagsOf(v verb) []flag {
 		{"n", "", "false", "say what would be done, as ip(8) commands, and do nothing",
 			func(o *options, s string) (err error) { o.dry, err = parseSwitch(s); return err }},
 		{"restart", "UNITS", defaultUnits, "after a rename restart these UNITS, with commas between them, if they run;\n'' restarts none",
-			func(o *options, s string) (err error) { o.units, err = parseUnits(s); return err }},
+			func(o *options, s string) (err error) {
+				o.restartGiven = true
+				o.units, err = parseUnits(s)
+				return err
+			}},
 	}
 	return slices.DeleteFunc(all, func(f flag) bool { return !slices.Contains(v.flags, f.name) })
 }
@@ -237,6 +242,7 @@ func (c *call) parse(v verb, args []string) (err error) {
 			return fmt.Errorf("-%s: %w", f.name, err)
 		}
 	}
+	c.restartGiven = false
 	if c.args, err = c.takeFlags(known, args); err != nil {
 		return err
 	}

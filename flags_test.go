@@ -215,7 +215,7 @@ func TestParse(t *testing.T) {
 			o.imds = endpoint{[4]byte{169, 254, 169, 254}, 80, "169.254.169.254"}
 		}
 		if o.units == nil && slices.Contains(v.flags, "restart") {
-			o.units = []string{"systemd-networkd.service"}
+			o.units = strings.Split(defaultUnits, ",")
 		}
 		return o
 	}
@@ -398,7 +398,7 @@ func TestUsage(t *testing.T) {
 		"names":   "  -names          names decide, whatever the routes say (for boot)\n",
 		"n":       "  -n              say what would be done, as ip(8) commands, and do nothing\n",
 		"restart": "  -restart UNITS  after a rename restart these UNITS, with commas between them, if they run;\n" +
-			"                  '' restarts none (default systemd-networkd.service)\n",
+			"                  '' restarts none (default " + defaultUnits + ")\n",
 	}
 	for _, v := range verbs() {
 		want := "\n"

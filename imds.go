@@ -78,6 +78,9 @@ func parseEndpoint(s string) (endpoint, error) {
 	return e, nil
 }
 
+// loopback reports whether e is on this machine, where no ENI leads.
+func (e endpoint) loopback() bool { return e.addr[0] == 127 }
+
 // resolvePath turns the PATH of `eni0 imds PATH` into that of a request.
 func resolvePath(path string) (string, error) {
 	if path == "" {
@@ -133,7 +136,8 @@ func final(err error) bool {
 }
 
 // primaryMAC asks for the primary ENI's address: see ask.
-func (e endpoint) primaryMAC(l *limit, devices func() ([]string, error), borrow func() ([]byte, error)) (hwaddr, error) {
+func (e endpoint) primaryMAC(l *limit, devices func() ([]string, error),
+	borrow func(*race) error) (hwaddr, error) {
 	body, err := e.ask(l, macQuestion(), devices, borrow)
 	if err != nil {
 		return hwaddr{}, err
@@ -141,35 +145,36 @@ func (e endpoint) primaryMAC(l *limit, devices func() ([]string, error), borrow 
 	return parseMAC(body)
 }
 
-// ask asks the way the routing table says and, where that is no way or no answer has come by
-// it after a second, by each of the devices too, all at once: the first good answer wins. Where there are
-// no devices it goes on as borrow says, unless that is nil. It goes on until an answer, an error that is
-// final, or the end of l.
-func (e endpoint) ask(l *limit, q question, devices func() ([]string, error), borrow func() ([]byte, error)) ([]byte, error) {
-	alone, end := l.within(widenAfter, nil)
-	defer end()
-	body, err := e.persist(alone, "", q, end)
-	if err == nil || final(err) || l.over() {
-		return body, err
+// ask asks the way the routing table says, from the start to the end. Where that has no route, or
+// has not answered after a second, others join it, and none is dropped for another: see widen. It
+// goes on until a good answer by any way, an error that is final (see race.take), or the end of l.
+// None of the goroutines it starts is left when it returns.
+func (e endpoint) ask(l *limit, q question, devices func() ([]string, error),
+	borrow func(*race) error) ([]byte, error) {
+	r := newRace(l)
+	alone, end := r.l.within(widenAfter, nil)
+	r.run("", func() ([]byte, error) { return e.persist(r.l, "", q, end) })
+	<-alone.done
+	end()
+	var err error
+	if !r.l.over() {
+		err = e.widen(r, q, devices, borrow)
 	}
-	names, err := devices()
-	switch {
-	case err != nil:
-		return nil, err
-	case len(names) == 0 && borrow != nil:
-		return borrow()
-	}
-	return e.askAll(l, q, append([]string{""}, names...))
+	return r.result(err)
 }
 
-// askAll asks by all devices at once. None of the goroutines it starts is left when it returns.
-func (e endpoint) askAll(l *limit, q question, devices []string) ([]byte, error) {
-	l, end := l.inner()
-	r := newRace(end)
-	for _, d := range devices {
-		r.run(d, func() ([]byte, error) { return e.persist(l, d, q, func() {}) })
+// widen has the ways by each of the devices join r or, where there are no devices, what borrow has
+// to add, unless that is nil. Its error is about ways that could not join.
+func (e endpoint) widen(r *race, q question, devices func() ([]string, error),
+	borrow func(*race) error) error {
+	names, err := devices()
+	if err == nil && len(names) == 0 && borrow != nil {
+		return borrow(r)
 	}
-	return r.result()
+	for _, d := range names {
+		r.run(d, func() ([]byte, error) { return e.persist(r.l, d, q, func() {}) })
+	}
+	return err
 }
 
 // An answer is what one way to IMDS came to.
@@ -181,18 +186,23 @@ type answer struct {
 
 // A race is some ways to IMDS tried at once: the first good answer wins.
 type race struct {
-	end     func() // of all the others
-	running sync.WaitGroup
-	mu      sync.Mutex
-	good    *answer
-	table   error   // what the routing table's way came to, if that was tried: it speaks for all, if there is one
-	others  []error // what the others came to
-	devices int     // how many are asked by
-	finals  int     // how many of them say that IMDS will not answer
+	l        *limit // of all the ways
+	end      func() // ends l
+	running  sync.WaitGroup
+	mu       sync.Mutex
+	good     *answer
+	table    error   // what the routing table's way came to
+	others   []error // what the others came to
+	devices  int     // how many are asked by
+	finals   int     // how many of them say that IMDS will not answer
+	borrowed bool    // the routing table's way may lead over a borrowed network
 }
 
-// newRace is one whose ways end when end is called.
-func newRace(end func()) *race { return &race{end: end} }
+// newRace is one whose ways end with whole.
+func newRace(whole *limit) *race {
+	l, end := whole.inner()
+	return &race{l: l, end: end}
+}
 
 // run tries one way.
 func (r *race) run(device string, ask func() ([]byte, error)) {
@@ -207,8 +217,14 @@ func (r *race) run(device string, ask func() ([]byte, error)) {
 	})
 }
 
-// take notes what a way came to. That IMDS will not answer is believed of the routing table's way, or of all
-// the others together: one of them may be nobody to believe.
+// lend says that networks are going to be borrowed.
+func (r *race) lend() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.borrowed = true
+}
+
+// take notes what a way came to. An answer ends them all, and so does a final error that is believed.
 func (r *race) take(a answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -217,7 +233,7 @@ func (r *race) take(a answer) {
 	}
 	switch {
 	case r.good != nil: // it comes too late
-	case a.err == nil, final(a.err) && (a.device == "" || r.finals == r.devices):
+	case a.err == nil, final(a.err) && r.believes(a.device):
 		r.good = &a
 		r.end()
 	case a.device == "":
@@ -227,17 +243,30 @@ func (r *race) take(a answer) {
 	}
 }
 
-// result waits until no way is tried any more.
-func (r *race) result() ([]byte, error) {
+// believes reports whether r believes a way that IMDS will not answer. It believes the routing
+// table's, and all the others together: one of them may be nobody to believe. While networks are
+// borrowed, the routing table's way may lead over one of those, and is nobody else then.
+func (r *race) believes(device string) bool {
+	if device == "" {
+		return !r.borrowed
+	}
+	return r.finals == r.devices
+}
+
+// result waits until no way is tried any more. Where there is no answer the error says what each
+// way came to, and why others could not join. That the routing table has no route goes without
+// saying then.
+func (r *race) result(others error) ([]byte, error) {
 	r.running.Wait()
 	r.end()
-	switch {
-	case r.good != nil:
+	if r.good != nil {
 		return r.good.body, r.good.err
-	case r.table == nil || errors.Is(r.table, unix.ENETUNREACH) && r.others != nil:
-		return nil, errors.Join(r.others...)
 	}
-	return nil, r.table
+	others = errors.Join(append(r.others, others)...)
+	if others != nil && errors.Is(r.table, unix.ENETUNREACH) {
+		return nil, others
+	}
+	return nil, errors.Join(r.table, others)
 }
 
 // persist tries one way until there is an answer, the error is final or l ends. The pauses are a sixteenth

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -652,6 +654,53 @@ func TestAskDoesNotWidenAtTheEnd(t *testing.T) {
 	}
 }
 
+// joins is a race of ways that come to those answers, and whether it is over when all have.
+func joins(borrowed bool, answers ...answer) (r *race, over bool) {
+	r = newRace(newLimit())
+	if borrowed {
+		r.lend()
+	}
+	for _, a := range answers {
+		if a.device != "" {
+			r.devices++
+		}
+	}
+	for _, a := range answers {
+		r.take(a)
+	}
+	return r, r.l.over()
+}
+
+// What ends a race, and what it says when nothing has.
+func TestRace(t *testing.T) {
+	off, busy, noRoute := finalError{errors.New("off")}, errors.New("busy"), fmt.Errorf("connect: %w", unix.ENETUNREACH)
+	for _, c := range []struct {
+		world    string
+		borrowed bool
+		answers  []answer
+		also     error
+		over     bool
+		want     string
+	}{
+		{"an answer by the routing table's way", true, []answer{{"eth0", nil, busy}, {"", []byte(aMAC), nil}}, nil, true, ""},
+		{"an answer by a device", false, []answer{{"", nil, busy}, {"eth1", []byte(aMAC), nil}}, nil, true, ""},
+		{"the routing table's way is final", false, []answer{{"eth0", nil, busy}, {"", nil, off}}, nil, true, "off"},
+		{"it may be one of the loans", true, []answer{{"eth0", nil, busy}, {"", nil, off}}, nil, false, "off\nbusy"},
+		{"one of two devices is final", false, []answer{{"", nil, noRoute}, {"eth0", nil, off}, {"eth1", nil, busy}}, nil, false, "off\nbusy"},
+		{"both are", true, []answer{{"eth0", nil, off}, {"eth1", nil, off}}, nil, true, "off"},
+		{"nothing by any way", false, []answer{{"eth0", nil, busy}, {"", nil, errors.New("refused")}}, nil, false, "refused\nbusy"},
+		{"no route, and nobody else to ask", false, []answer{{"", nil, noRoute}}, nil, false, "connect: network is unreachable"},
+		{"no route, and others", true, []answer{{"", nil, noRoute}, {"eth0", nil, busy}}, nil, false, "busy"},
+		{"no route, and no others to be had", true, []answer{{"", nil, noRoute}}, errors.New("no ENI"), false, "no ENI"},
+	} {
+		r, over := joins(c.borrowed, c.answers...)
+		body, err := r.result(c.also)
+		if over != c.over || c.want == "" && (err != nil || string(body) != aMAC) || c.want != "" && (err == nil || err.Error() != c.want) {
+			t.Errorf("%s: over %v, %q, %v, want over %v, error %q", c.world, over, body, err, c.over, c.want)
+		}
+	}
+}
+
 // A device's name is in the errors.
 func TestAskSaysTheDevice(t *testing.T) {
 	for device, want := range map[string]string{"no-such-device": "connect HOST by no-such-device: no such device", "lo": "connect HOST by lo: connection refused ("} {
@@ -929,3 +978,31 @@ func FuzzParseMAC(f *testing.F) {
 
 // noDevices is for ask: there is no way but the routing table's.
 func noDevices() ([]string, error) { return nil, nil }
+
+// What is stacked on an ENI that is up has its network by it.
+func TestOnENIs(t *testing.T) {
+	eth := func(index, master int32, up bool) link {
+		return link{index: index, ethernet: true, master: master, up: up}
+	}
+	on := func(index, lower, master int32, kind string) link {
+		return link{index: index, lower: lower, master: master, kind: kind, ethernet: true, up: true}
+	}
+	for _, c := range []struct {
+		world string
+		links []link
+		want  string
+	}{
+		{"one is down", []link{{index: 1}, eth(2, 0, true), eth(3, 0, false)}, "[2]"},
+		{"a bridge over both", []link{eth(2, 4, true), eth(3, 4, true), on(4, 0, 0, "bridge")}, "[2 3 4]"},
+		{"a bridge over one that is down", []link{eth(2, 0, true), eth(3, 4, false), on(4, 0, 0, "bridge")}, "[2]"},
+		{"a VLAN of a bridge of a bond, the highest first", []link{on(1, 5, 0, "vlan"), eth(2, 4, true), on(4, 0, 5, "bond"), on(5, 0, 0, "bridge")}, "[1 2 4 5]"},
+		{"a macvlan", []link{eth(2, 0, true), on(7, 2, 0, "macvlan")}, "[2 7]"},
+		{"a pod's veth, whose peer has the ENI's index elsewhere, and its bridge", []link{eth(2, 0, true), on(8, 2, 9, "veth"), on(9, 0, 0, "bridge")}, "[2]"},
+		{"a namespace whose ENIs are veths", []link{on(2, 2, 4, "veth"), on(4, 0, 0, "bridge")}, "[2 4]"},
+		{"a tunnel, and a dummy", []link{eth(2, 0, true), on(5, 0, 0, "dummy"), {index: 6, kind: "tun", up: true}}, "[2]"},
+	} {
+		if got := fmt.Sprint(slices.Sorted(maps.Keys(onENIs(c.links)))); got != c.want {
+			t.Errorf("%s: onENIs() = %s, want %s", c.world, got, c.want)
+		}
+	}
+}

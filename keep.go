@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Going down costs a link what the kernel does not keep: IPv6 addresses, routes other than
-// connected IPv4 ones, neighbours even if permanent, and next-hop objects (fib_disable_ip of
-// net/ipv4/fib_frontend.c, addrconf_ifdown of net/ipv6/addrconf.c, neigh_ifdown, nh_netdev_event).
-// This file lists them before, and puts back on the same link what is missing after. What the
+// Two things cost a link what it has. Going down does: the kernel keeps no IPv6 addresses, no
+// routes other than connected IPv4 ones, no neighbours even if permanent, and no next-hop objects
+// (fib_disable_ip of net/ipv4/fib_frontend.c, addrconf_ifdown of net/ipv6/addrconf.c, neigh_ifdown,
+// nh_netdev_event). And a network manager that is restarted removes what it did not make.
+// This file lists all of it before, and puts back on the same link what is missing after. What the
 // kernel dumps is, with its counters and verdicts cleared, what it takes: that is also how
 // `ip route save` and `ip route restore` work.
 
@@ -20,10 +21,14 @@ import (
 type item struct {
 	request message  // that makes it again
 	key     string   // equal for the same thing, whatever its counters
+	same    string   // equal for the same thing on any link, with any metric
 	links   []int32  // where it is
 	words   string   // for people
 	proto   byte     // of a route: who made it (RTPROT_DHCP, ...)
 	after   *message // to be sent when request has worked
+	// It comes and goes with a lease, a router advertisement or the link itself, or is a default
+	// route of the main table, which is the manager's to decide.
+	passing bool
 }
 
 // managed reports whether i is a route that a network manager makes: one that follows from
@@ -35,8 +40,8 @@ func (i item) managed() bool {
 	return slices.Contains([]byte{unix.RTPROT_KERNEL, unix.RTPROT_STATIC, unix.RTPROT_DHCP, unix.RTPROT_RA}, i.proto)
 }
 
-// belongings lists what those links would lose, and the links stacked on them (VLANs go down and
-// up with their parent), in an order in which it can be put back.
+// belongings lists what those links have, and the links stacked on them (VLANs go down and up with
+// their parent), and the policy rules, in an order in which it can be put back.
 func (c *rtnl) belongings(links []link, of map[int32]bool) ([]item, error) {
 	of = withUppers(links, of)
 	var all []item
@@ -45,21 +50,23 @@ func (c *rtnl) belongings(links []link, of map[int32]bool) ([]item, error) {
 		request []byte
 		parse   func([]byte) (item, error)
 	}{
+		{unix.RTM_GETADDR, family(unix.SizeofIfAddrmsg, unix.AF_INET), addressItem},
 		{unix.RTM_GETADDR, family(unix.SizeofIfAddrmsg, unix.AF_INET6), addressItem},
 		{unix.RTM_GETNEIGH, make([]byte, unix.SizeofNdMsg), neighbourItem},
 		{unix.RTM_GETNEIGH, proxies(), neighbourItem},
 		{unix.RTM_GETROUTE, family(unix.SizeofRtMsg, unix.AF_INET), routeItem},
 		{unix.RTM_GETROUTE, family(unix.SizeofRtMsg, unix.AF_INET6), routeItem},
 		{unix.RTM_GETNEXTHOP, make([]byte, unix.SizeofNhmsg), nextHopItem},
+		{unix.RTM_GETRULE, family(unix.SizeofRtMsg, unix.AF_UNSPEC), ruleItem},
 	} {
 		objects, err := c.dump(kind.typ, kind.request)
 		if errors.Is(err, unix.EOPNOTSUPP) {
-			continue // next-hop objects before Linux 5.3, or IPv6 compiled out
+			continue // next-hop objects before Linux 5.3; IPv6 or policy rules compiled out
 		}
 		if err != nil {
 			return nil, err
 		}
-		if kind.typ == unix.RTM_GETADDR {
+		if kind.typ == unix.RTM_GETADDR && kind.request[0] == unix.AF_INET6 {
 			// The kernel puts the newest first (ipv6_link_dev_addr of net/ipv6/addrconf.c), and prefers
 			// it as a source: they have to come back from the last to the first.
 			slices.Reverse(objects)
@@ -95,7 +102,8 @@ const (
 	ndaProtocol = 12 // NDA_PROTOCOL, linux/neighbour.h
 )
 
-// anyLink stands for links that the object does not tell: next hops are named by an id.
+// anyLink stands for links that the object does not tell: next hops are named by an id, and policy
+// rules belong to no link.
 const anyLink = -1
 
 // missing lists the items of before that are not there now, in their order.
@@ -105,6 +113,23 @@ func missing(before, now []item) []item {
 		there[i.key] = true
 	}
 	return slices.DeleteFunc(slices.Clone(before), func(i item) bool { return there[i.key] })
+}
+
+// missingForGood lists the items of before that are nowhere any more: not where they were, and not
+// on another link either, because a manager's own address or route follows the name. What has come
+// since accounts for one item each. What comes and goes by itself is left to whoever makes it.
+func missingForGood(before, now []item) []item {
+	followed := map[string]int{}
+	for _, i := range missing(now, before) {
+		followed[i.same]++
+	}
+	return slices.DeleteFunc(missing(before, now), func(i item) bool {
+		if !i.passing && followed[i.same] > 0 {
+			followed[i.same]--
+			return true
+		}
+		return i.passing
+	})
 }
 
 // putBack makes items again, and returns those it made. One may need another (a route its gateway's
@@ -157,7 +182,7 @@ func proxies() []byte {
 	return b
 }
 
-// addressItem reads an RTM_NEWADDR of IPv6.
+// addressItem reads an RTM_NEWADDR.
 func addressItem(body []byte) (item, error) {
 	a, err := parseAddress(body)
 	if err != nil {
@@ -168,22 +193,27 @@ func addressItem(body []byte) (item, error) {
 	made[2] = 0
 	key := slices.Clone(made)
 	i := item{links: []int32{a.index}, words: fmt.Sprintf("address %s/%d (index %d)", a.ip, a.bits, a.index)}
-	flags := a.flags
 	err = eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
 		switch typ {
 		case unix.IFA_ADDRESS, unix.IFA_LOCAL:
 			key = appendAttr(key, typ, value)
 			made = appendAttr(made, typ, value)
-		case unix.IFA_CACHEINFO, unix.IFA_RT_PRIORITY, ifaProto:
+		case unix.IFA_CACHEINFO, unix.IFA_RT_PRIORITY, unix.IFA_BROADCAST, ifaProto:
 			made = appendAttr(made, typ, value) // of the lifetimes the kernel takes what is left
 		}
 		return nil
 	})
-	if flags&unix.IFA_F_DADFAILED != 0 {
+	if a.flags&unix.IFA_F_DADFAILED != 0 {
 		return item{}, err // somebody else has it
 	}
-	i.key = "address " + string(key)
-	flags &= unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN
+	i.key, i.same = "address "+string(key), "address "+string(anywhere(key, 4))
+	// A lifetime is of a lease or a router advertisement (IFA_F_PERMANENT is its absence).
+	i.passing = a.flags&unix.IFA_F_PERMANENT == 0 || a.automatic()
+	flags := a.flags & (unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN)
+	if !a.ipv6 {
+		i.request = create(unix.RTM_NEWADDR, unix.NLM_F_EXCL, appendUint32(made, unix.IFA_FLAGS, flags))
+		return i, err
+	}
 	// It was ours a moment ago: without DAD routes and sockets can use it at once. The flag is
 	// taken off again after.
 	i.request = create(unix.RTM_NEWADDR, unix.NLM_F_EXCL, appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags|unix.IFA_F_NODAD))
@@ -192,6 +222,13 @@ func addressItem(body []byte) (item, error) {
 		i.after = &m
 	}
 	return i, err
+}
+
+// anywhere is b with the index of a link at that offset cleared.
+func anywhere(b []byte, at int) []byte {
+	out := slices.Clone(b)
+	clear(out[at : at+4])
+	return out
 }
 
 // neighbourItem reads an RTM_NEWNEIGH: permanent entries and proxies are kept.
@@ -217,7 +254,7 @@ func neighbourItem(body []byte) (item, error) {
 		}
 		return nil
 	})
-	i.key = "neighbour " + string(made)
+	i.key, i.same = "neighbour "+string(made), "neighbour "+string(anywhere(made, 4))
 	i.request = create(unix.RTM_NEWNEIGH, unix.NLM_F_REPLACE, made)
 	return i, err
 }
@@ -225,26 +262,27 @@ func neighbourItem(body []byte) (item, error) {
 // routeFlags are those of a route or hop that are said by its maker; the rest are the kernel's verdicts.
 const routeFlags = unix.RTNH_F_ONLINK | unix.RTNH_F_PERVASIVE
 
-// routeItem reads an RTM_NEWROUTE. All are kept but those of the local table, which follow from addresses,
-// and those that go nowhere (blackhole and the like), which have no link to lose.
+// routeItem reads an RTM_NEWROUTE. All are kept but those of the local table, which follow from
+// addresses.
 func routeItem(body []byte) (item, error) {
 	r, err := parseRoute(body)
 	if err != nil {
 		return item{}, err
 	}
 	flags := binary.NativeEndian.Uint32(body[8:])
-	if r.table == unix.RT_TABLE_LOCAL || body[7] > unix.RTN_MULTICAST || flags&unix.RTM_F_CLONED != 0 {
+	if r.table == unix.RT_TABLE_LOCAL || body[7] > unix.RTN_THROW || flags&unix.RTM_F_CLONED != 0 {
 		return item{}, nil
 	}
 	made, expires, err := remake(body, r.nextHop != 0)
 	if err != nil || expires < 0 {
 		return item{}, err // it is over, and will be collected
 	}
-	i := item{key: "route " + string(made), proto: body[5], words: routeWords(body, r)}
+	i := item{key: "route " + string(made), same: sameRoute(made), proto: body[5], words: routeWords(body, r)}
+	i.passing = r.isDefault || expires > 0 || slices.Contains([]byte{unix.RTPROT_KERNEL, unix.RTPROT_DHCP, unix.RTPROT_RA}, i.proto)
 	for _, h := range r.hops {
 		i.links = append(i.links, h.index)
 	}
-	if r.nextHop != 0 {
+	if r.nextHop != 0 || body[7] > unix.RTN_MULTICAST { // a blackhole and its like have no link to lose
 		i.links = append(i.links, anyLink)
 	}
 	if expires > 0 {
@@ -252,6 +290,25 @@ func routeItem(body []byte) (item, error) {
 	}
 	i.request = create(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made) // in the order they had
 	return i, nil
+}
+
+// sameRoute is what a route is known by on any link: where it leads, by which gateways, in which
+// table. A manager that makes its routes again may give them other metrics: NetworkManager's
+// follow from the order in which links are activated.
+func sameRoute(made []byte) string {
+	same := slices.Clone(made[:unix.SizeofRtMsg])
+	_ = eachAttr(made[unix.SizeofRtMsg:], func(typ uint16, value []byte) error { // parsed once already
+		switch typ {
+		case unix.RTA_DST, unix.RTA_SRC, unix.RTA_TABLE, unix.RTA_GATEWAY, unix.RTA_VIA, rtaNHID:
+			same = appendAttr(same, typ, value)
+		case unix.RTA_MULTIPATH:
+			for b := slices.Clone(value); len(b) >= unix.SizeofRtNexthop; b = skip(b, int(binary.NativeEndian.Uint16(b))) {
+				same = append(same, anywhere(b[:binary.NativeEndian.Uint16(b)], 4)...)
+			}
+		}
+		return nil
+	})
+	return "route " + string(same)
 }
 
 // remake is a route's body without the kernel's verdicts and counters; expires is in 1/100 s from now,
@@ -333,16 +390,41 @@ func nextHopItem(body []byte) (item, error) {
 	return item{
 		request: create(unix.RTM_NEWNEXTHOP, unix.NLM_F_REPLACE, made),
 		key:     "next hop " + string(made),
+		same:    fmt.Sprintf("next hop %d", n.id), // an id is one next hop's
 		links:   links,
 		words:   fmt.Sprintf("next hop %d", n.id),
 	}, err
 }
 
-// A rule is a policy rule that goes by a link's name.
+// ruleFlags are those of a policy rule that are said by its maker: linux/fib_rules.h.
+const ruleFlags = unix.FIB_RULE_PERMANENT | unix.FIB_RULE_INVERT
+
+// ruleItem reads an RTM_NEWRULE. The kernel loses none, but a network manager removes those that it
+// did not make, the kernel's own excepted. Names of links in it stay as they are.
+func ruleItem(body []byte) (item, error) {
+	r, err := parseRule(body)
+	if err != nil || r.proto == unix.RTPROT_KERNEL {
+		return item{}, err
+	}
+	// struct fib_rule_hdr, linux/fib_rules.h: family, dst_len, src_len, tos, table, 2 bytes, action, flags.
+	made := slices.Clone(body)
+	binary.NativeEndian.PutUint32(made[8:], binary.NativeEndian.Uint32(body[8:])&ruleFlags)
+	key := "rule " + string(made)
+	return item{
+		request: create(unix.RTM_NEWRULE, unix.NLM_F_EXCL, made),
+		key:     key,
+		same:    key,
+		links:   []int32{anyLink},
+		words:   r.String(),
+	}, nil
+}
+
+// A rule is a policy rule, as far as it goes by a link's name.
 type rule struct {
 	ipv6     bool
 	priority uint32
 	iif, oif string
+	proto    byte // who made it: RTPROT_KERNEL, ... (Linux 4.17)
 }
 
 // rules lists the policy rules of all families that there are: fib_nl_dumprule of net/core/fib_rules.c
@@ -372,6 +454,10 @@ func parseRule(body []byte) (rule, error) {
 			r.iif = cString(value)
 		case unix.FRA_OIFNAME:
 			r.oif = cString(value)
+		case unix.FRA_PROTOCOL:
+			if len(value) == 1 {
+				r.proto = value[0]
+			}
 		}
 		return nil
 	})

@@ -256,10 +256,8 @@ func TestItemNotKept(t *testing.T) {
 		name, world string
 		changes     map[int]byte
 	}{
-		{"route-unreachable", "no link's", nil},
 		{"route-cloned", "a cache entry", nil},
 		{"route-net", "of the local table", map[int]byte{4: unix.RT_TABLE_LOCAL, 16: unix.RT_TABLE_LOCAL}},
-		{"route-net", "to nowhere", map[int]byte{7: unix.RTN_BLACKHOLE}},
 		{"neighbour-learned", "stale", nil},
 		{"neighbour", "reachable", map[int]byte{8: unix.NUD_REACHABLE}},
 		{"neighbour", "of a bridge", map[int]byte{0: unix.AF_BRIDGE}},
@@ -458,4 +456,28 @@ func FuzzItems(f *testing.F) {
 			t.Errorf("%s: its request % x is another thing", i.words, i.request.body)
 		}
 	})
+}
+
+// What a restarted manager has removed is what is nowhere any more.
+func TestMissingForGood(t *testing.T) {
+	address := func(name string) item { return item{key: name, same: strings.TrimRight(name, "0123456789")} }
+	passing := func(name string) item { i := address(name); i.passing = true; return i }
+	for _, c := range []struct {
+		world             string
+		before, now, want []item
+	}{
+		{"nothing is missing", []item{address("a1")}, []item{address("a1")}, nil},
+		{"made by hand", []item{address("a1")}, nil, []item{address("a1")}},
+		{"a manager's own, which followed the name", []item{address("a1")}, []item{address("a2")}, nil},
+		{"one of two followed", []item{address("a1"), address("a2")}, []item{address("a3")}, []item{address("a2")}},
+		{"the twin was there before", []item{address("a1"), address("a2")}, []item{address("a2")}, []item{address("a1")}},
+		{"by a lease", []item{passing("a1"), address("b1")}, nil, []item{address("b1")}},
+		{"by a lease, which followed", []item{passing("a1"), address("a2")}, []item{address("a3")}, nil},
+		{"something new", nil, []item{address("a1")}, nil},
+	} {
+		got := missingForGood(c.before, c.now)
+		if !slices.EqualFunc(got, c.want, func(a, b item) bool { return a.key == b.key }) {
+			t.Errorf("%s: missingForGood() = %v, want %v", c.world, got, c.want)
+		}
+	}
 }

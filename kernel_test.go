@@ -30,8 +30,11 @@ import (
 // into eni0 where ENI0_MAIN is set, and into systemctl where that is its name.
 
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "systemctl" {
+	switch filepath.Base(os.Args[0]) {
+	case "systemctl":
 		os.Exit(systemctlStandIn(os.Args[1:]))
+	case "nmcli":
+		os.Exit(nmcliStandIn(os.Args[1:]))
 	}
 	if os.Getenv("ENI0_HOLDS_LOCK") != "" {
 		_, err := lock(newLimit(), logger{to: io.Discard})
@@ -71,10 +74,9 @@ func launch(t *testing.T, order ...int) *lab {
 
 func runInside(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v")
 	cmd.Env = append(os.Environ(), "ENI0_INSIDE=1")
 	ec2.Isolate(cmd)
-	cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWNS // for systemd
 	if os.Geteuid() == 0 {
 		// A user of the system's and an ordinary one.
 		cmd.SysProcAttr.UidMappings = append(cmd.SysProcAttr.UidMappings, syscall.SysProcIDMap{ContainerID: 999, HostID: 65533, Size: 2})
@@ -94,7 +96,7 @@ func runInside(t *testing.T) {
 	}
 }
 
-// managed is a lab with the network up and a manager that follows links.
+// managed is a lab with the network up and a manager that follows links, and is systemd's.
 func managed(t *testing.T, order ...int) (*lab, *ec2.Manager) {
 	t.Helper()
 	l := launch(t, order...)
@@ -102,9 +104,22 @@ func managed(t *testing.T, order ...int) (*lab, *ec2.Manager) {
 		return nil, nil
 	}
 	m, err := l.Manage()
-	l.must(err)
+	l.must(err, m.Systemd())
 	t.Cleanup(func() { l.must(m.Close()) })
+	l.env = append(l.env, "PATH="+l.programs("systemctl"))
 	return l, m
+}
+
+// programs makes a folder with programs of those names, which this test's binary plays.
+func (l *lab) programs(names ...string) string {
+	l.Helper()
+	dir := l.TempDir()
+	self, err := os.Executable()
+	l.must(err)
+	for _, name := range names {
+		l.must(os.Symlink(self, filepath.Join(dir, name)))
+	}
+	return dir
 }
 
 func (l *lab) must(errs ...error) {
@@ -218,7 +233,7 @@ func (l *lab) rename(from, to string) {
 	l.must(err)
 	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: before}
 	l.must(r.rename(map[int32]string{int32(i.Index): to}))
-	r.restore(everything)
+	r.restoreAfterDown(false)
 }
 
 func (l *lab) dial() *rtnl {
@@ -291,7 +306,7 @@ func TestKernelDryRun(t *testing.T) {
 	}
 	l.unchanged(func() {
 		want := "ip link set dev eth0 name eni0-eth1\nip link set dev eth1 name eth0\nip link set dev eni0-eth1 name eth1\n"
-		l.says(l.run(codeNames, "fix", "-n").stdout, want+"# and then these are restarted if they run: systemd-networkd.service\n")
+		l.says(l.run(codeNames, "fix", "-n").stdout, want+"# and then these are restarted if they run: "+strings.ReplaceAll(defaultUnits, ",", " ")+"\n")
 		l.says(l.run(codeRight, "swap", "-n", "eth0", "eth1").stdout, want)
 	})
 	l.wantNames("eth1", "eth0")
@@ -318,7 +333,7 @@ func TestKernelKilled(t *testing.T) {
 	}
 	before := l.state()
 	for round := range 40 {
-		cmd := l.command("fix")
+		cmd := l.command("fix", "-restart", "")
 		l.must(cmd.Start())
 		time.Sleep(time.Duration(round) * 150 * time.Microsecond)
 		_ = cmd.Process.Kill()
@@ -328,14 +343,23 @@ func TestKernelKilled(t *testing.T) {
 				t.Fatalf("round %d: a link is called %s: a datagram was cut short", round, name)
 			}
 		}
-		l.run(codeRight, "fix")
+		l.fixNames()
 		l.wantNames("eth0")
-		l.run(codeRight, "swap", "eth0", "eth1")
+		l.run(codeRight, "swap", "-restart", "", "eth0", "eth1")
 		l.must(m.Apply())
 	}
 	l.run(codeRight, "fix")
 	l.must(m.Apply())
 	l.sameState(before, m.Owns)
+}
+
+// fixNames runs fix where nobody is told of the new names, and whether traffic follows is no matter.
+func (l *lab) fixNames() {
+	l.Helper()
+	r := l.finish(l.command("fix", "-restart", ""))
+	if r.code != codeRight && r.code != codeRoute {
+		l.Fatalf("fix: code %d\n%s", r.code, r.stderr)
+	}
 }
 
 func TestKernelFinishesTemporaryNames(t *testing.T) {
@@ -357,13 +381,13 @@ func TestKernelFinishesTemporaryNames(t *testing.T) {
 			l.rename(r[0], r[1])
 		}
 		l.run(codeNames, "check")
-		l.run(codeRight, "fix")
+		l.fixNames()
 		if l.wantNames("eth0", "eth1"); t.Failed() {
 			t.Fatal(from.world)
 		}
 		l.must(m.Apply())
 		l.unchanged(func() { l.run(codeRight, "fix") })
-		l.run(codeRight, "swap", "eth0", "eth1")
+		l.run(codeRight, "swap", "-restart", "", "eth0", "eth1")
 	}
 }
 
@@ -542,8 +566,7 @@ func TestKernelNoManager(t *testing.T) {
 	}
 	m.Hold()
 	l.unchanged(func() {
-		r := l.run(codeRoute, "fix", "-timeout", "3s")
-		l.says(r.stderr, "default traffic does not leave by the primary ENI yet: no time left of 3s")
+		l.run(codeRoute, "fix", "-restart", "")
 	})
 	l.wantNames("eth0", "eth1")
 	l.run(codeRoute, "check")
@@ -563,7 +586,7 @@ func TestKernelTrafficByThePrimary(t *testing.T) {
 		l.run(codeNames, "check", "-names")
 	})
 	l.wantNames("eth1", "eth0")
-	l.unchanged(func() { l.run(codeRight, "fix", "-names") })
+	l.unchanged(func() { l.run(codeRight, "fix", "-names", "-restart", "") })
 	l.wantNames("eth0", "eth1")
 }
 
@@ -737,21 +760,54 @@ func TestKernelSignal(t *testing.T) {
 	l.wantNames("eth1", "eth0")
 }
 
-// systemctlStandIn notes how it was called in $SYSTEMCTL_LOG. Units run if $SYSTEMCTL_ACTIVE says so.
-func systemctlStandIn(args []string) int {
+// noteCall appends a line to $SYSTEMCTL_LOG.
+func noteCall(line string) error {
 	f, err := os.OpenFile(os.Getenv("SYSTEMCTL_LOG"), os.O_APPEND|os.O_WRONLY, 0)
-	if err == nil {
-		_, err = fmt.Fprintln(f, strings.Join(args, " "))
-	}
 	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = fmt.Fprintln(f, line)
+	return err
+}
+
+// nmcliStandIn notes how it was called. The profiles that are active are in $NMCLI_PROFILES: "uuid=eth0".
+func nmcliStandIn(args []string) int {
+	if noteCall(strings.Join(args, " ")) != nil {
+		return 99
+	}
+	for _, profile := range strings.Fields(os.Getenv("NMCLI_PROFILES")) {
+		uuid, name, _ := strings.Cut(profile, "=")
+		switch strings.Join(args, " ") {
+		case "-g UUID connection show --active":
+			fmt.Println(uuid)
+		case "-g connection.interface-name connection show " + uuid:
+			fmt.Println(name)
+		}
+	}
+	return 0
+}
+
+// systemctlStandIn is that of the lab's manager, unless there is $SYSTEMCTL_LOG: there it notes how it was
+// called. Units run if $SYSTEMCTL_ACTIVE says so.
+func systemctlStandIn(args []string) int {
+	if os.Getenv("SYSTEMCTL_LOG") == "" {
+		return ec2.Systemctl(args, os.Stdout)
+	}
+	if noteCall(strings.Join(args, " ")) != nil {
 		return 99
 	}
 	if slices.Contains(args, "try-restart") && os.Getenv("SYSTEMCTL_DIES") != "" && unix.Mkdir(os.Getenv("SYSTEMCTL_DIES"), 0o700) == nil {
 		_ = unix.Kill(os.Getpid(), unix.SIGTERM) // the first one
 		time.Sleep(time.Hour)
 	}
-	if args[0] == "is-active" && os.Getenv("SYSTEMCTL_ACTIVE") != args[len(args)-1] {
-		return 3
+	if args[0] == "is-active" {
+		for _, unit := range args[2:] {
+			fmt.Println(map[bool]string{true: "active", false: "inactive"}[os.Getenv("SYSTEMCTL_ACTIVE") == unit])
+		}
+	}
+	if bound := os.Getenv("SYSTEMCTL_BOUND"); args[0] == "show" && strings.HasSuffix(args[len(args)-1], "-eth0.device") {
+		fmt.Println(bound)
 	}
 	return 0
 }
@@ -760,10 +816,8 @@ func systemctlStandIn(args []string) int {
 // asked for, line by line.
 func (l *lab) systemd(active string) chan string {
 	l.Helper()
-	dir := l.TempDir()
-	l.must(unix.Mount("none", "/run", "tmpfs", 0, ""), os.MkdirAll("/run/systemd/system", 0o755)) // sd_booted(3)
-	self, err := os.Executable()
-	l.must(err, os.Symlink(self, filepath.Join(dir, "systemctl")), unix.Mkfifo(filepath.Join(dir, "log"), 0o600))
+	dir := l.programs("systemctl", "nmcli")
+	l.must(unix.Mkfifo(filepath.Join(dir, "log"), 0o600))
 	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_RDWR, 0)
 	l.must(err)
 	l.Cleanup(func() { log.Close() })
@@ -799,7 +853,10 @@ func TestKernelRestart(t *testing.T) {
 	}()
 	r := l.run(codeRight, "fix", "-restart", "a.service,b.service")
 	l.must(<-applied)
-	want := []string{"is-active --quiet -- a.service", "is-active --quiet -- b.service", "--no-block try-restart -- b.service"}
+	device := func(name string) string { return "sys-subsystem-net-devices-" + name + ".device" }
+	want := []string{"is-active -- a.service b.service",
+		"show --property=BoundBy --value -- " + device("eth0"), "show --property=BoundBy --value -- " + device("eth1"),
+		"try-restart -- b.service"}
 	if !slices.Equal(asked, want) {
 		t.Errorf("systemctl was asked %q, want %q", asked, want)
 	}
@@ -807,30 +864,8 @@ func TestKernelRestart(t *testing.T) {
 	l.wantNames("eth0", "eth1")
 }
 
-// A default route that is gone for good is not right, though no other ENI carries traffic.
-func TestKernelDefaultRouteGone(t *testing.T) {
-	l, m := managed(t, 1, 0)
-	if l == nil {
-		return
-	}
-	m.Hold()
-	lines := l.systemd("systemd-networkd.service")
-	deleted := make(chan error, 1)
-	go func() {
-		for !strings.Contains(<-lines, "try-restart") {
-		}
-		deleted <- ec2.DelRoute(ec2.Route{Dev: "eth1", Via: l.Router(1), Metric: 512, Proto: 16})
-	}()
-	r := l.run(codeRoute, "fix", "-timeout", "3s")
-	if strings.Contains(r.stderr, "goes down for its rename") {
-		return // Linux before 6.2: it was gone before, and is put back at the deadline
-	}
-	l.must(<-deleted)
-	l.says(r.stdout, "there is no default route, and there was one before; a rename can't cure that")
-	l.wantNames("eth0", "eth1")
-}
-
-// `systemctl stop` of the unit that eni0 runs in means its systemctl too: the restart is ordered again.
+// `systemctl stop` of the unit that eni0 runs in means its systemctl too: the restart is ordered again, and
+// a signal does not end the wait for what comes of it.
 func TestKernelRestartIsKilled(t *testing.T) {
 	l, m := managed(t, 1, 0)
 	if l == nil {
@@ -851,17 +886,19 @@ func TestKernelRestartIsKilled(t *testing.T) {
 			t.Fatalf("%d restarts were ordered, want 2", restarts)
 		}
 	}
-	l.must(cmd.Process.Signal(syscall.SIGTERM)) // what waits for the route stops waiting
-	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != codeRoute {
-		t.Errorf("fix: %v, want code %d", cmd.ProcessState, codeRoute)
+	l.must(cmd.Process.Signal(syscall.SIGTERM))
+	l.must(m.Apply())
+	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != codeRight {
+		t.Errorf("fix: %v, want code %d", cmd.ProcessState, codeRight)
 	}
 	l.wantNames("eth0", "eth1")
-	l.must(m.Apply())
 	l.run(codeRight, "check")
 }
 
-// A manager that does not make its routes again: what was lost is put back at the deadline.
+// A manager that does nothing when it is restarted: traffic leaves by the wrong ENI as before, and nothing
+// is lost.
 func TestKernelRestartInVain(t *testing.T) {
+	t.Parallel() // it waits for settleTime
 	l, m := managed(t, 1, 0)
 	if l == nil {
 		return

@@ -35,14 +35,13 @@ type borrower struct {
 	log  logger
 }
 
-// ask asks by every ENI, those too that are probed meanwhile. It goes on until an answer, until an error
-// that is final by every ENI, or until whole ends. Then all is given back, and no goroutine is left.
-func (b borrower) ask(whole *limit, nl *rtnl) ([]byte, error) {
+// join has every ENI join r over a network of its own, those too that are probed meanwhile, until r
+// is over. What is borrowed is given back by then: r waits for that.
+func (b borrower) join(r *race, nl *rtnl) error {
+	r.lend()
 	start := time.Now()
-	l, end := whole.inner()
-	r := newRace(end)
 	begun := map[int32]bool{}
-	err := await(l, func() (bool, error) {
+	err := await(r.l, func() (bool, error) {
 		links, err := nl.links()
 		enis := askable(links)
 		_, hasFirst := byName(enis, primaryName)
@@ -55,19 +54,14 @@ func (b borrower) ask(whole *limit, nl *rtnl) ([]byte, error) {
 			if e.name == primaryName || !hasFirst {
 				delay = 0
 			}
-			r.run(e.name, func() ([]byte, error) { return b.askBy(l, e.index, delay) })
+			r.run(e.name, func() ([]byte, error) { return b.askBy(r.l, e.index, delay) })
 		}
 		return false, err
 	})
-	end()
-	body, unanswered := r.result()
 	if len(begun) == 0 {
-		unanswered = errors.New("imds: there is no ENI to borrow a network by")
+		return errors.Join(errors.New("imds: there is no ENI to borrow a network by"), err)
 	}
-	if unanswered != nil {
-		return nil, errors.Join(unanswered, err)
-	}
-	return body, nil
+	return err
 }
 
 // errGone means that a link is not there any more.
@@ -76,7 +70,7 @@ var errGone = errors.New("link is gone")
 // askBy asks by one ENI, after a delay, until there is an answer, an error that is final, or no such ENI;
 // and until l ends.
 func (b borrower) askBy(l *limit, index int32, delay time.Duration) ([]byte, error) {
-	if delay > 0 && !l.sleep(delay) {
+	if l.over() || delay > 0 && !l.sleep(delay) {
 		return nil, errors.New("imds: no answer yet")
 	}
 	for {

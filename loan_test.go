@@ -564,6 +564,88 @@ func TestKernelBorrowsNothing(t *testing.T) {
 	l.sawNoDHCP(2)
 }
 
+// busyFor serves nothing but 503 for a while after the first request, and then as h does.
+func busyFor(d time.Duration, h http.Handler) http.Handler {
+	start := sync.OnceValue(time.Now)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if time.Since(start()) < d {
+			w.WriteHeader(503)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// The network is a bridge's, over two ENIs. IMDS is late: no ENI can be asked by, and the third one's loan would
+// take the bridge's way to IMDS.
+func TestKernelBorrowsNothingBesideABridge(t *testing.T) {
+	l := borrowing(t, 0, 1, 2)
+	if l == nil {
+		return
+	}
+	l.must(ec2.AddBridge("br0", [6]byte{2, 0, 0, 0, 0, 9}), l.enslave("eth0", "br0"), l.enslave("eth1", "br0"))
+	for _, name := range []string{"eth0", "eth1", "br0"} {
+		l.must(ec2.SetUp(name, true))
+	}
+	l.must(ec2.AddAddr("br0", netip.PrefixFrom(l.Addr(1), 24)),
+		ec2.AddRoute(ec2.Route{Dev: "br0", Dst: netip.MustParsePrefix("169.254.169.254/32"), Via: l.Router(1)}))
+	l.must(l.Serve(busyFor(4*time.Second, l.Metadata())))
+	for _, says := range []string{"borrowing nothing", ""} { // the second time IMDS is ready
+		l.unchanged(func() {
+			r := l.run(codeRight, "fix", "-timeout", "20s")
+			if l.says(r.stderr, says); strings.Contains(r.stderr, "to ask IMDS by") {
+				t.Errorf("a link was taken up: %s", r.stderr)
+			}
+		})
+	}
+	l.sawNoDHCP(3)
+}
+
+// No ENI leads to a loopback address.
+func TestKernelBorrowsNothingForLoopback(t *testing.T) {
+	l := borrowing(t, 1, 0)
+	if l == nil {
+		return
+	}
+	for range 2 {
+		l.unchanged(func() {
+			r := l.run(codeDoubt, "fix", "-timeout", "1300ms", "-imds", "http://"+refusing(t).host)
+			l.says(r.stderr, "borrowing nothing")
+			if l.says(r.stderr, "connection refused ("); strings.Contains(r.stderr, "to ask IMDS by") {
+				t.Errorf("a link was taken up: %s", r.stderr)
+			}
+		})
+	}
+	l.sawNoDHCP(2)
+}
+
+// Nobody lends anything, but while that is tried somebody configures the links: the routing table's way has a
+// route then, and IMDS answers by that.
+func TestKernelBorrowOvertaken(t *testing.T) {
+	l := borrowing(t, 1, 0)
+	if l == nil {
+		return
+	}
+	l.must(l.DHCP(0).Serve(false), l.DHCP(1).Serve(false))
+	cmd := l.command("fix", "-names", "-timeout", "20s")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	l.must(cmd.Start())
+	time.Sleep(2 * time.Second)
+	for name, device := range map[string]int{"eth0": 1, "eth1": 0} {
+		l.must(ec2.SetUp(name, true), ec2.AddAddr(name, netip.PrefixFrom(l.Addr(device), 24)))
+	}
+	l.must(ec2.AddRoute(ec2.Route{Dev: "eth1", Via: l.Router(0)}))
+	_ = cmd.Wait() // the code tells
+	if code := cmd.ProcessState.ExitCode(); code != codeRight || strings.Contains(stderr.String(), "borrowed 10.") {
+		t.Errorf("code %d, want %d and nothing borrowed: %s", code, codeRight, stderr.String())
+	}
+	l.wantNames("eth0", "eth1")
+	for range 2 {
+		l.unchanged(func() { l.run(codeRight, "fix", "-names") })
+	}
+}
+
 // enslave makes a link a port of a bridge.
 func (l *lab) enslave(port, bridge string) error {
 	nl := l.dial()
@@ -731,14 +813,7 @@ func TestKernelBorrowRunsOut(t *testing.T) {
 	short := l.Lease(0)
 	short.Seconds = 1
 	l.DHCP(0).Give(short)
-	begin := time.Now()
-	l.must(l.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if time.Since(begin) < 1200*time.Millisecond {
-			w.WriteHeader(503)
-			return
-		}
-		l.Metadata().ServeHTTP(w, r)
-	})))
+	l.must(l.Serve(busyFor(1200*time.Millisecond, l.Metadata())))
 	l.unchanged(func() { l.says(l.run(codeRight, "fix").stderr, "trying again") })
 	if saw := l.DHCP(0).Messages(); len(saw) < 4 {
 		t.Errorf("DHCP has seen %v, want two exchanges", saw)
@@ -778,7 +853,8 @@ func TestKernelBorrowLeavesNobody(t *testing.T) {
 		c.arrange()
 		l.unchanged(func() {
 			limit := wholeRun(400 * time.Millisecond)
-			_, _ = borrower{imds, macQuestion(), logger{to: io.Discard}}.ask(limit, nl)
+			b := borrower{imds, macQuestion(), logger{to: io.Discard}}
+			_, _ = imds.ask(limit, macQuestion(), noDevices, func(r *race) error { return b.join(r, nl) })
 			limit.end(nil)
 		})
 		if who := atWork(); who != "" {

@@ -39,6 +39,9 @@ type call struct {
 	verb   string
 	stdout io.Writer
 	log    logger
+
+	files     []configFile // that may give names to devices
+	filesRead bool
 }
 
 // run carries out a command line and returns the exit code. What is chained to it is executed whatever
@@ -148,8 +151,8 @@ func fix(l *limit, c *call) (int, error) {
 			nl.warnOfRules(steps, c.log)
 			code, err := c.print(ipLines(w.links, steps, c.units))
 			return max(code, v.code), err
-		case err == nil && !c.dry && len(steps) > 0:
-			return c.mend(l, nl, w)
+		case err == nil && !c.dry && (len(steps) > 0 || c.restartsOnly(v)):
+			return c.mend(l, nl, w, namesOf(w.links, v.wishes))
 		}
 		return c.conclude(report{world: w, plan: steps}, v, err)
 	})
@@ -158,14 +161,15 @@ func fix(l *limit, c *call) (int, error) {
 // swap exchanges two names, whatever the links are.
 func swap(l *limit, c *call) (int, error) {
 	return c.work(l, !c.dry, func(nl *rtnl) (int, error) {
-		var active []string
+		var m managers
 		if !c.dry {
-			active = activeUnits(l, c.units)
+			m = findManagers(l, c.units, c.args, c.log)
 		}
-		links, err := nl.links()
+		was, err := nl.observeNetwork(hwaddr{})
 		if err != nil {
 			return codeDoubt, err
 		}
+		links := was.links
 		wishes, err := exchange(links, c.args[0], c.args[1])
 		if err != nil {
 			return codeDoubt, err
@@ -181,15 +185,30 @@ func swap(l *limit, c *call) (int, error) {
 		if err := l.expired(); err != nil {
 			return codeDoubt, err
 		}
-		deaf() // nothing waits any more
-		r := &renaming{nl: nl, log: c.log.held(), before: links}
-		defer r.log.release()
-		if err := r.rename(wishes); err != nil {
-			return codeOf(err), err
-		}
-		r.restart(active)
-		return codeRight, nil
+		deaf() // nothing waits any more that a signal may end
+		return c.exchangeNames(nl, m, was, wishes)
 	})
+}
+
+// exchangeNames is swap where there is something to rename. What a restart of the managers costs is put
+// back; whether the names are the right ones nobody has asked.
+func (c *call) exchangeNames(nl *rtnl, m managers, was network, wishes map[int32]string) (int, error) {
+	r := &renaming{nl: nl, log: c.log.held(), before: was.links}
+	defer func() { r.log.release() }()
+	var err error
+	if len(m.units) > 0 {
+		err = r.note(was.links, indexes(was.links, link.eni))
+	}
+	if err == nil {
+		err = r.rename(wishes)
+	}
+	if err != nil {
+		return codeOf(err), err
+	}
+	if r.tell(m) {
+		r.restoreAfterRestart(was)
+	}
+	return codeRight, nil
 }
 
 // imds prints one path of the metadata.

@@ -1,25 +1,36 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// This file is about the network manager: it has to apply its configuration by the new names, and what
-// we wait for is that it does.
+// This file is about network managers: whoever configured the links has to apply its configuration
+// by the new names. It gives them orders by commands of their own, systemctl(1) and nmcli(1).
+// It reads and changes no link itself.
 
-// defaultUnits is the network manager of the images this program is for.
-const defaultUnits = "systemd-networkd.service"
+// The units whose restart is known to help, and the default of -restart.
+const (
+	networkdUnit       = "systemd-networkd.service"
+	networkManagerUnit = "NetworkManager.service"
+	ifupdownUnit       = "networking.service"
+	defaultUnits       = networkdUnit + "," + networkManagerUnit + "," + ifupdownUnit
+)
 
 const (
-	followTime  = 5 * time.Second // for a manager that follows link events by itself
-	systemdTime = 3 * time.Second // for systemd to answer, or to take an order
+	answerTime     = 3 * time.Second        // for systemd or NetworkManager to answer a question
+	jobTime        = 70 * time.Second       // for a restart, and the activation of profiles
+	activationTime = 20 * time.Second       // for NetworkManager to activate one profile
+	retryPause     = 500 * time.Millisecond // before NetworkManager is asked again for a profile
+	outputMost     = 64 << 10               // bytes of a command's output that are read
 )
 
 // parseUnits reads a comma-separated list of systemd units; "" is none.
@@ -36,69 +47,257 @@ func parseUnits(s string) ([]string, error) {
 	return units, nil
 }
 
-// activeUnits lists those of the units that run: none where systemd does not (sd_booted(3)). One that
-// systemd does not tell of in time counts as running: to restart what does not run does nothing.
-func activeUnits(l *limit, units []string) []string {
-	if unix.Access("/run/systemd/system", unix.F_OK) != nil {
+// managers is what is to be told to the network managers that run, once links have other names.
+type managers struct {
+	log      logger
+	units    []string  // those that run, to be restarted
+	bound    []string  // ifup@eth0.service: units that systemd stops when their link is renamed
+	profiles []profile // NetworkManager's that are active and go by the name of a link
+}
+
+// A profile is a connection of NetworkManager's that is active on a link because of its name.
+type profile struct {
+	uuid string
+	name string // eth0: connection.interface-name
+}
+
+// findManagers asks which of the units run, and what goes with the links of those names. Where
+// systemd does not run (sd_booted(3)), or there are no units, nothing is asked.
+func findManagers(l *limit, units, names []string, log logger) managers {
+	m := managers{log: log}
+	if len(units) == 0 || !systemdRuns() {
+		return m
+	}
+	m.units = m.activeUnits(l, units)
+	for _, name := range names {
+		m.bound = append(m.bound, m.unitsBoundTo(l, name)...)
+	}
+	if slices.Contains(m.units, networkManagerUnit) {
+		m.profiles = m.activeProfiles(l, names)
+	}
+	return m
+}
+
+// systemdRuns is sd_booted(3).
+func systemdRuns() bool { return unix.Access("/run/systemd/system", unix.F_OK) == nil }
+
+// activeUnits lists those of the units that run, or are being started. Where systemd does not tell in
+// time all of them count as running: to restart what does not run does nothing.
+func (m managers) activeUnits(l *limit, units []string) []string {
+	if !systemdRuns() {
 		return nil
 	}
-	var active []string
-	for _, u := range units {
-		soon, end := l.within(systemdTime, nil)
-		if err := systemctl(soon, "is-active", "--quiet", "--", u); err == nil || errors.Is(err, errKilled) {
-			active = append(active, u)
+	// It prints one state a line. Its exit code is 0 if one of them runs, and 3 if none does.
+	out, err := query(l, "systemctl", append([]string{"is-active", "--"}, units...)...)
+	states := strings.Fields(out)
+	if len(states) == len(units) {
+		var active []string
+		for i, u := range units {
+			if slices.Contains([]string{"active", "activating", "reloading"}, states[i]) {
+				active = append(active, u)
+			}
 		}
-		end()
+		return active
 	}
-	return active
+	m.log.warn("which network manager runs can't be told: %v", cmp.Or(err, errors.New("systemctl is-active: not the answer that was asked for")))
+	if errors.Is(err, errKilled) {
+		return units
+	}
+	return nil
 }
 
-// restartUnits has systemd restart the units. The job goes on whatever becomes of us.
-// systemd-networkd up to 257 can lose track of a link whose name was swapped under it; a
-// restart cures that, a reload does not (systemd#20203, #42517). Once names have changed there is no
-// network without it, so it has a limit of its own and is tried again where a signal killed it:
-// `systemctl stop` of the unit we run in, or ^C, means all of our processes.
-func restartUnits(units []string) (err error) {
-	l, end := newLimit().within(systemdTime, nil)
+// unitsBoundTo lists the units that systemd stops when the link of that name gets another one: in
+// a rename the .device of the old name goes away (device_remove_old_on_move of src/core/device.c),
+// and BindsTo= means that they go too.
+func (m managers) unitsBoundTo(l *limit, name string) []string {
+	device := "sys-subsystem-net-devices-" + escapeUnit(name) + ".device"
+	out, err := query(l, "systemctl", "show", "--property=BoundBy", "--value", "--", device)
+	if err != nil {
+		m.log.warn("which units go with %s can't be told: %v", name, err)
+	}
+	return strings.Fields(out)
+}
+
+// escapeUnit writes a name as it stands in the name of a unit: systemd.unit(5), "String Escaping for
+// Inclusion in Unit Names".
+func escapeUnit(name string) string {
+	var b strings.Builder
+	for i := range len(name) {
+		c := name[i]
+		plain := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == ':' || c == '_' || c == '.' && i > 0
+		switch {
+		case plain:
+			b.WriteByte(c)
+		case c == '/':
+			b.WriteByte('-')
+		default:
+			fmt.Fprintf(&b, `\x%02x`, c)
+		}
+	}
+	return b.String()
+}
+
+// activeProfiles lists the profiles that are active and go by one of the names.
+func (m managers) activeProfiles(l *limit, names []string) (profiles []profile) {
+	out, err := query(l, "nmcli", "-g", "UUID", "connection", "show", "--active")
+	for _, uuid := range strings.Fields(out) {
+		var name string
+		if name, err = query(l, "nmcli", "-g", "connection.interface-name", "connection", "show", uuid); err != nil {
+			break
+		}
+		if name = strings.TrimSpace(name); slices.Contains(names, name) {
+			profiles = append(profiles, profile{uuid, name})
+		}
+	}
+	if err != nil {
+		m.log.warn("NetworkManager's profiles can't be told, so none is activated again: %v", err)
+	}
+	// eth0 first: default traffic waits for it.
+	slices.SortStableFunc(profiles, func(a, b profile) int { return cmp.Compare(a.name, b.name) })
+	return profiles
+}
+
+// restart has the managers apply their configuration by the new names, and returns when they say
+// that they have. It reports whether any order was taken. Names have changed: without it there
+// may be no network, so no signal and no deadline of the run cuts it short, only jobTime.
+func (m managers) restart(renamed []step) (taken bool) {
+	l, end := newLimit().within(jobTime, fmt.Errorf("not within %v", jobTime))
 	defer end()
-	for err = errKilled; errors.Is(err, errKilled) && !l.over(); {
-		err = systemctl(l, append([]string{"--no-block", "try-restart", "--"}, units...)...)
+	// systemd-networkd up to 257 can lose track of a link whose name was swapped under it; a
+	// restart cures that, a reload does not (systemd#20203, #42517). NetworkManager up to 1.52 can
+	// lose a device from its list: device_ip_iface_changed of src/core/nm-manager.c removes the
+	// one that had the new name before.
+	taken = len(m.units) > 0 && m.order(l, "restarting", m.units, "try-restart")
+	if taken {
+		// After its restart NetworkManager takes links as it finds them, "connected (externally)".
+		for _, p := range m.profiles {
+			m.activate(l, p)
+		}
+		for _, s := range renamed {
+			if m.hasProfile(s.from) && !m.hasProfile(s.to) {
+				m.disconnect(l, s.to)
+			}
+		}
 	}
-	return err
+	return len(m.bound) > 0 && m.order(l, "starting", m.bound, "start") || taken
 }
 
-// errKilled means that a signal ended systemctl.
+// order has systemd do something to units and waits until it is done. The job goes on whatever becomes
+// of systemctl. Where a signal killed that it is called again: `systemctl stop` of the unit that
+// eni0 runs in, or ^C, means all processes, and the job may not have been ordered yet.
+func (m managers) order(l *limit, doing string, units []string, verb string) bool {
+	m.log.info("%s %s", doing, strings.Join(units, " "))
+	var err error
+	for err = errKilled; errors.Is(err, errKilled) && !l.over(); {
+		_, err = runCommand(l, "systemctl", append([]string{verb, "--"}, units...)...)
+	}
+	if err != nil {
+		m.log.warn("%v", err)
+	}
+	return err == nil || errors.Is(err, errKilled)
+}
+
+// activate has NetworkManager activate a profile on the link that has its name now. After a restart
+// it may not know the link yet.
+func (m managers) activate(l *limit, p profile) {
+	l, end := l.within(activationTime, nil)
+	defer end()
+	m.log.info("activating NetworkManager's profile of %s", p.name)
+	for {
+		_, err := runCommand(l, "nmcli", "connection", "up", "uuid", p.uuid)
+		if err == nil {
+			return
+		}
+		if !l.sleep(retryPause) {
+			m.log.warn("%v", err)
+			return
+		}
+	}
+}
+
+// hasProfile reports whether one of the profiles is for the link of that name.
+func (m managers) hasProfile(name string) bool {
+	return slices.ContainsFunc(m.profiles, func(p profile) bool { return p.name == name })
+}
+
+// disconnect has NetworkManager take off a link what the profile of its former name had put there: that
+// profile is active on another link now, and there is none for this one.
+func (m managers) disconnect(l *limit, name string) {
+	m.log.info("NetworkManager has no profile for %s any more: disconnecting it", name)
+	if _, err := runCommand(l, "nmcli", "device", "disconnect", name); err != nil {
+		m.log.warn("%v", err)
+	}
+}
+
+// inspection is the command by which a person can see what a manager has made of a link.
+func (m managers) inspection(l link) string {
+	switch {
+	case slices.Contains(m.units, networkdUnit):
+		return "`networkctl status " + l.name + "`"
+	case slices.Contains(m.units, networkManagerUnit):
+		return "`nmcli device show " + l.name + "`"
+	case slices.Contains(m.units, ifupdownUnit):
+		return "`ifquery " + l.name + "` and `journalctl -b -u " + ifupdownUnit + "`"
+	}
+	return "`journalctl -b -u " + strings.Join(m.units, " -u ") + "`"
+}
+
+// errKilled means that a signal ended a command.
 var errKilled = errors.New("killed")
 
-// systemctl runs it, with nothing to read and nowhere to write, and kills it when l ends. By
-// syscall, because os.StartProcess brings 100 kB along for a directory that we don't change.
-func systemctl(l *limit, args ...string) error {
-	path, err := lookPath("systemctl")
+// query runs a command that only tells something.
+func query(l *limit, name string, args ...string) (string, error) {
+	l, end := l.within(answerTime, nil)
+	defer end()
+	return runCommand(l, name, args...)
+}
+
+// runCommand runs a command with nothing to read, kills it when l ends, and returns the first 64 KiB of what
+// it printed. Its error names the command.
+func runCommand(l *limit, name string, args ...string) (string, error) {
+	path, err := lookPath(name)
 	if err != nil {
-		return err
+		return "", err
 	}
-	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return "", err
 	}
-	defer unix.Close(null)
-	files := []uintptr{uintptr(null), uintptr(null), uintptr(null)}
-	pid, err := syscall.ForkExec(path, append([]string{"systemctl"}, args...), &syscall.ProcAttr{Env: os.Environ(), Files: files})
+	defer null.Close()
+	out, in, err := os.Pipe()
 	if err != nil {
-		return err
+		return "", err
 	}
-	defer l.then(func() { _ = unix.Kill(pid, unix.SIGKILL) })()
-	var status unix.WaitStatus
-	for err = unix.EINTR; err == unix.EINTR; {
-		_, err = unix.Wait4(pid, &status, 0, nil)
+	defer out.Close()
+	p, err := os.StartProcess(path, append([]string{name}, args...), &os.ProcAttr{Files: []*os.File{null, in, null}})
+	_ = in.Close() // or the end of the output would never come
+	if err != nil {
+		return "", err
 	}
-	switch {
-	case err != nil:
-		return err
-	case status.Signaled():
-		return fmt.Errorf("systemctl %s: %w: %v", strings.Join(args, " "), errKilled, status.Signal())
-	case status.ExitStatus() != 0:
-		return fmt.Errorf("systemctl %s: exit code %d", strings.Join(args, " "), status.ExitStatus())
+	printed := make(chan string, 1)
+	go func() {
+		text, _ := io.ReadAll(io.LimitReader(out, outputMost)) // what was read before an error is what there is
+		_, _ = io.Copy(io.Discard, out)
+		printed <- string(text)
+	}()
+	stop := l.then(func() { _ = p.Kill() })
+	state, err := p.Wait()
+	stop()
+	_ = out.SetReadDeadline(time.Now().Add(time.Second)) // a process that it left behind may keep the pipe open
+	text := <-printed
+	return text, commandError(state, err, name+" "+strings.Join(args, " "))
+}
+
+// commandError is the error of a command that has ended, or nil.
+func commandError(state *os.ProcessState, err error, command string) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", command, err)
+	}
+	switch code := state.ExitCode(); {
+	case code < 0:
+		return fmt.Errorf("%s: %w: %v", command, errKilled, state)
+	case code > 0:
+		return fmt.Errorf("%s: exit code %d", command, code)
 	}
 	return nil
 }
@@ -115,27 +314,4 @@ func lookPath(name string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%s: not on $PATH", name)
-}
-
-// await calls done now and after each change of links or default routes, until it says so, fails,
-// or l ends; then it returns why.
-func await(l *limit, done func() (bool, error)) error {
-	events, err := dialRtnl(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer events.close()
-	defer l.expire(events.file)()
-	for {
-		if ok, err := done(); ok || err != nil {
-			return err
-		}
-		if l.over() {
-			return l.expired()
-		}
-		_, err := events.receive()
-		if err != nil && !l.over() && !errors.Is(err, unix.ENOBUFS) { // ENOBUFS: more changes than fit, so look
-			return err
-		}
-	}
 }

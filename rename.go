@@ -46,6 +46,7 @@ type link struct {
 	ethernet bool     // ARPHRD_ETHER
 	up       bool     // IFF_UP
 	carrier  bool     // IFF_LOWER_UP: it carries frames
+	path     string   // udev's ID_PATH: pci-0000:00:05.0; "" where it can't be told
 }
 
 // eni reports whether l can be an ENI: Ethernet, and a device of its own. A veth end is what
@@ -103,19 +104,84 @@ type world struct {
 // with the lowest metric, the first in the kernel's order among equals; only where there is
 // none, those of the IPv6 one. Nil: there is no default route.
 func (w world) carriers() []int32 {
+	r, _ := w.defaultRoute()
+	return r.live()
+}
+
+// defaultRoute is the default route that decides, and whether there is one.
+func (w world) defaultRoute() (route, bool) {
 	for _, ipv6 := range []bool{false, true} {
-		var best *route
-		for i, r := range w.routes {
-			if r.ipv6 != ipv6 || r.live() == nil {
-				continue // the other family, or all its hops are dead
-			}
-			if best == nil || r.metric < best.metric {
-				best = &w.routes[i]
-			}
+		if r, ok := w.bestOf(ipv6); ok {
+			return r, true
 		}
-		if best != nil {
-			return best.live()
+	}
+	return route{}, false
+}
+
+// bestOf is the default route of one family that traffic takes, and whether there is one.
+func (w world) bestOf(ipv6 bool) (best route, found bool) {
+	for _, r := range w.routes {
+		if r.ipv6 != ipv6 || r.live() == nil {
+			continue // the other family, or all its hops are dead
 		}
+		if !found || r.metric < best.metric {
+			best, found = r, true
+		}
+	}
+	return best, found
+}
+
+// An address is an address of a link.
+type address struct {
+	ipv6  bool
+	index int32
+	ip    string // 10.0.1.10
+	bits  byte   // 24: the length of its prefix
+	scope byte   // RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, ...
+	flags uint32 // IFA_F_TEMPORARY, ...
+	proto byte   // IFA_PROTO: who made it (Linux 5.18)
+	body  []byte // of the RTM_NEWADDR
+}
+
+// A network is a world with its addresses.
+type network struct {
+	world
+	addresses []address
+}
+
+// scopeLink is RT_SCOPE_LINK of linux/rtnetlink.h: valid on the link only.
+const scopeLink = 253
+
+// addressOn reports whether l, or a link that is stacked on it, has an address of a family by which
+// others can be reached.
+func (n network) addressOn(l link, ipv6 bool) bool {
+	return slices.ContainsFunc(n.addresses, func(a address) bool {
+		on, _ := byIndex(n.links, a.index)
+		stacked := on.lower == l.index || l.master != 0 && l.master == on.index
+		return a.ipv6 == ipv6 && a.scope < scopeLink && (a.index == l.index || stacked)
+	})
+}
+
+// networkLost says what a machine has lost that had the network was and has now: the default route of
+// the family that decided, or the primary's address of that family. Nil is nothing that counts; a
+// primary that was pulled out is not lost by a rename.
+func networkLost(was, now network) error {
+	p, err := now.primaryLink()
+	if err != nil {
+		return nil
+	}
+	r, routed := was.defaultRoute()
+	family := "IPv4"
+	if r.ipv6 {
+		family = "IPv6"
+	}
+	if _, ok := now.bestOf(r.ipv6); routed && !ok {
+		return fmt.Errorf("there is no %s default route", family)
+	}
+	old, err := was.primaryLink()
+	addressed := err == nil && was.addressOn(old, r.ipv6)
+	if (routed || addressed) && !now.addressOn(p, r.ipv6) {
+		return fmt.Errorf("%s has no %s address", p, family)
 	}
 	return nil
 }
@@ -164,6 +230,7 @@ type verdict struct {
 	code   int
 	wishes map[int32]string // index -> name; empty where nothing is to be renamed
 	note   string           // the verdict in words, for people
+	pinned bool             // with codeRoute: a file ties an ENI to another name than it has
 }
 
 // judge is the whole decision: the table of the README. With names, a default route that
@@ -176,31 +243,31 @@ func judge(w world, names bool) (verdict, error) {
 	}
 	traffic := w.traffic(p)
 	if !kernelName(p.name) && !temporary(p.name) {
-		return routeOnly(p, traffic), nil // an image with predictable names: nothing to do here
+		return w.routeOnly(p), nil // an image with predictable names: nothing to do here
 	}
 	if traffic == byPrimary && !names && !unfinished(w.links, p) {
-		return undisturbed(w.links, p), nil
+		return w.undisturbed(p), nil
 	}
 	wishes, err := wishesFor(w.links, p)
 	if err != nil {
 		return verdict{}, err
 	}
 	if len(wishes) == 0 {
-		return routeOnly(p, traffic), nil
+		return w.routeOnly(p), nil
 	}
-	return verdict{codeNames, wishes, wrongNames(p, traffic)}, nil
+	return verdict{code: codeNames, wishes: wishes, note: wrongNames(p, traffic)}, nil
 }
 
 // undisturbed is the verdict where default traffic leaves by the primary: that and the holder of eth0
 // keep their names. What else has a temporary name gets its own.
-func undisturbed(links []link, p link) verdict {
-	wishes := claims(links, p)
-	grant(links, wishes, p)
+func (w world) undisturbed(p link) verdict {
+	wishes := claims(w.links, p)
+	grant(w.links, wishes, p)
 	switch {
 	case len(wishes) > 0:
-		return verdict{codeNames, wishes, "default traffic leaves by the primary ENI, but an earlier rename of another was not finished"}
+		return verdict{code: codeNames, wishes: wishes, note: "default traffic leaves by the primary ENI, but an earlier rename of another was not finished"}
 	case p.name == primaryName:
-		return routeOnly(p, byPrimary)
+		return w.routeOnly(p)
 	}
 	note := fmt.Sprintf("default traffic leaves by the primary ENI, though that is called %s; a rename would disturb it", p.name)
 	return verdict{code: codeRight, note: note}
@@ -237,22 +304,25 @@ func (w world) traffic(primary link) traffic {
 }
 
 // routeOnly is the verdict where no name is to be changed.
-func routeOnly(p link, t traffic) verdict {
+func (w world) routeOnly(p link) verdict {
 	who := primaryName + " is the primary ENI"
 	if p.name != primaryName {
 		who = fmt.Sprintf("the primary ENI is called %s, which is not a kernel name: names are left alone", p.name)
 	}
-	switch t {
+	switch w.traffic(p) {
 	case byNothing:
 		return verdict{code: codeRight, note: who + "; there is no default route"}
 	case byPrimary:
 		return verdict{code: codeRight, note: who + ", and default traffic leaves by it"}
 	}
-	return verdict{code: codeRoute, note: who + ", but default traffic leaves by another link; " + routeCure}
+	var names []string
+	for _, index := range w.carriers() {
+		l, _ := byIndex(w.links, index)
+		names = append(names, visible(l.name))
+	}
+	note := fmt.Sprintf("%s, but default traffic leaves by another link, %s; a rename can't cure that", who, strings.Join(names, " and "))
+	return verdict{code: codeRoute, note: note}
 }
-
-// routeCure is what people can do about codeRoute.
-const routeCure = "a rename can't cure that, a restart of the network manager may"
 
 // wrongNames says what is wrong with the names.
 func wrongNames(p link, t traffic) string {
@@ -487,6 +557,21 @@ func inUse(links []link, wishes map[int32]string, asked map[string]bool) error {
 		}
 	}
 	return nil
+}
+
+// namesOf lists the names that links have or are to have by the wishes, each once; of all ENIs where there
+// are no wishes.
+func namesOf(links []link, wishes map[int32]string) []string {
+	var names []string
+	for _, l := range links {
+		if wishes[l.index] != "" {
+			names = append(names, l.name, wishes[l.index])
+		} else if len(wishes) == 0 && l.eni() {
+			names = append(names, l.name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // undo lists the wishes that give every link still there the name it had before.

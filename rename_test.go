@@ -1117,3 +1117,47 @@ func TestMakeWay(t *testing.T) {
 		t.Errorf("makeWay() moves a bridge to %q, want it left alone", way[9])
 	}
 }
+
+func TestNetworkLost(t *testing.T) {
+	primary, secondary := link{index: 2, name: "eth1", addr: hwaddr{1}, ethernet: true}, link{index: 3, name: "eth0", addr: hwaddr{2}, ethernet: true}
+	bridge := link{index: 4, name: "br0", kind: "bridge", ethernet: true, addr: hwaddr{1}}
+	port := primary
+	port.master = bridge.index
+	v4 := func(index int32) address { return address{index: index} }
+	v6 := func(index int32, scope byte) address { return address{index: index, ipv6: true, scope: scope} }
+	by := func(index int32, ipv6 bool) route { return route{ipv6: ipv6, hops: []hop{{index: index}}} }
+	of := func(routes []route, addresses ...address) network {
+		return network{world{links: []link{primary, secondary}, routes: routes, primary: primary.addr}, addresses}
+	}
+	bridged := of([]route{by(4, false)}, v4(4))
+	bridged.links = []link{port, secondary, bridge}
+	gone := of([]route{by(3, false)})
+	gone.links = []link{secondary}
+	for _, c := range []struct {
+		world    string
+		was, now network
+		want     string // "" for nothing
+	}{
+		{"all is there", of([]route{by(3, false)}, v4(2), v4(3)), of([]route{by(2, false)}, v4(2), v4(3)), ""},
+		{"the default route still leaves by another ENI", of([]route{by(3, false)}, v4(2)), of([]route{by(3, false)}, v4(2)), ""},
+		{"no default route", of([]route{by(3, false)}, v4(2)), of(nil, v4(2)), "there is no IPv4 default route"},
+		{"one of the other family only", of([]route{by(3, false)}, v4(2)), of([]route{by(2, true)}, v4(2)), "there is no IPv4 default route"},
+		{"the primary has no address", of([]route{by(3, false)}, v4(2)), of([]route{by(3, false)}, v4(3)), "eth1 (01:00:00:00:00:00, index 2) has no IPv4 address"},
+		{"it had none before either, but traffic was to leave by it", of([]route{by(3, false)}, v4(3)), of([]route{by(3, false)}, v4(3)), "eth1 (01:00:00:00:00:00, index 2) has no IPv4 address"},
+		{"IPv6 decided", of([]route{by(3, true)}, v6(2, 0)), of(nil, v6(2, 0)), "there is no IPv6 default route"},
+		{"its IPv6 address is for the link only", of([]route{by(3, true)}, v6(2, 0)), of([]route{by(3, true)}, v6(2, scopeLink)), "has no IPv6 address"},
+		{"there was no default route, nor address", of(nil), of(nil), ""},
+		{"there was an address", of(nil, v4(2)), of(nil), "has no IPv4 address"},
+		{"its bridge has the address", bridged, bridged, ""},
+		{"its next hop is dead", of([]route{by(3, false)}, v4(2)), of([]route{{hops: []hop{{index: 2, dead: true}}}}, v4(2)), "there is no IPv4 default route"},
+		{"the primary was pulled out", of([]route{by(3, false)}, v4(2)), gone, ""},
+	} {
+		got := ""
+		if err := networkLost(c.was, c.now); err != nil {
+			got = err.Error()
+		}
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: networkLost() = %q, want %q", c.world, got, c.want)
+		}
+	}
+}

@@ -306,12 +306,17 @@ func (l logger) held() logger {
 	return l
 }
 
-// release writes what a held logger has kept.
-func (l logger) release() {
+// release writes what a held logger has kept, and returns one that holds nothing back.
+func (l logger) release() logger {
+	if l.kept == nil {
+		return l
+	}
 	for _, line := range *l.kept {
 		_, _ = io.WriteString(l.to, line) // there is nowhere left to complain
 	}
 	*l.kept = nil
+	l.kept = nil
+	return l
 }
 
 // err, warn and info write a line of that priority: LOG_ERR, LOG_WARNING, LOG_INFO of syslog(3).

@@ -228,6 +228,59 @@ func (c *rtnl) receive() ([]message, error) {
 	}
 }
 
+// await calls done now and after each change of links, addresses or routes, until it says so, fails,
+// or l ends; then it returns why.
+func await(l *limit, done func() (bool, error)) error {
+	events, err := dialEvents()
+	if err != nil {
+		return err
+	}
+	defer events.close()
+	defer l.expire(events.file)()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		if l.over() {
+			return l.expired()
+		}
+		_, err := events.receive()
+		if err != nil && !l.over() && !errors.Is(err, unix.ENOBUFS) { // ENOBUFS: more changes than fit, so look
+			return err
+		}
+	}
+}
+
+// awaitQuiet returns when no link, address or route has changed for d, or when l ends; then it returns
+// why.
+func awaitQuiet(l *limit, d time.Duration) error {
+	events, err := dialEvents()
+	if err != nil {
+		return err
+	}
+	defer events.close()
+	defer l.expire(events.file)()
+	for !l.over() {
+		if err := events.file.SetReadDeadline(time.Now().Add(d)); err != nil {
+			return err
+		}
+		_, err := events.receive()
+		if errors.Is(err, os.ErrDeadlineExceeded) && !l.over() {
+			return nil
+		}
+		if err != nil && !l.over() && !errors.Is(err, unix.ENOBUFS) {
+			return err
+		}
+	}
+	return l.expired()
+}
+
+// dialEvents opens a socket that hears of each change of links, addresses and routes.
+func dialEvents() (*rtnl, error) {
+	return dialRtnl(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
+}
+
 // links lists all links of the network namespace, in the order of their indexes.
 func (c *rtnl) links() ([]link, error) {
 	request := make([]byte, unix.SizeofIfInfomsg)
@@ -297,18 +350,6 @@ func (c *rtnl) nextHop(id uint32) ([]hop, error) {
 		}
 	}
 	return hops, nil
-}
-
-// An address is an address of a link.
-type address struct {
-	ipv6  bool
-	index int32
-	ip    string // 10.0.1.10
-	bits  byte   // 24: the length of its prefix
-	scope byte   // RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, ...
-	flags uint32 // IFA_F_TEMPORARY, ...
-	proto byte   // IFA_PROTO: who made it (Linux 5.18)
-	body  []byte // of the RTM_NEWADDR
 }
 
 // addresses lists the addresses of all links.
@@ -498,6 +539,16 @@ func eachAttr(b []byte, fn func(typ uint16, value []byte) error) error {
 	return nil
 }
 
+// eachName calls fn for each attribute of that type in b, which is a text.
+func eachName(b []byte, want uint16, fn func(name string)) error {
+	return eachAttr(b, func(typ uint16, value []byte) error {
+		if typ == want {
+			fn(cString(value))
+		}
+		return nil
+	})
+}
+
 // parseAll parses the bodies of a dump's objects.
 func parseAll[T any](objects []message, parse func([]byte) (T, error)) ([]T, error) {
 	out := make([]T, 0, len(objects))
@@ -523,8 +574,13 @@ func parseLink(body []byte) (link, error) {
 		up:       binary.NativeEndian.Uint32(body[8:])&unix.IFF_UP != 0,
 		carrier:  binary.NativeEndian.Uint32(body[8:])&unix.IFF_LOWER_UP != 0,
 	}
+	var bus, device string
 	err := eachAttr(body[unix.SizeofIfInfomsg:], func(typ uint16, value []byte) error {
 		switch typ {
+		case unix.IFLA_PARENT_DEV_BUS_NAME: // Linux 5.14
+			bus = cString(value)
+		case unix.IFLA_PARENT_DEV_NAME: // Linux 5.14
+			device = cString(value)
 		case unix.IFLA_IFNAME:
 			l.name = cString(value)
 		case unix.IFLA_ADDRESS:
@@ -536,23 +592,26 @@ func parseLink(body []byte) (link, error) {
 		case unix.IFLA_MASTER:
 			l.master = int32(uint32Of(value))
 		case unix.IFLA_LINKINFO:
-			return eachAttr(value, func(typ uint16, value []byte) error {
-				if typ == unix.IFLA_INFO_KIND {
-					l.kind = cString(value)
-				}
-				return nil
-			})
+			return eachName(value, unix.IFLA_INFO_KIND, func(name string) { l.kind = name })
 		case unix.IFLA_PROP_LIST: // Linux 5.5
-			return eachAttr(value, func(typ uint16, value []byte) error {
-				if typ == unix.IFLA_ALT_IFNAME {
-					l.altnames = append(l.altnames, cString(value))
-				}
-				return nil
+			return eachName(value, unix.IFLA_ALT_IFNAME, func(name string) {
+				l.altnames = append(l.altnames, name)
 			})
 		}
 		return nil
 	})
+	l.path = idPath(bus, device)
 	return l, err
+}
+
+// idPath is udev's ID_PATH of a link whose parent is that device: builtin_path_id of systemd's
+// src/udev/udev-builtin-path_id.c. A virtio device is known there by the PCI device above it, of which
+// rtnetlink has nothing.
+func idPath(bus, device string) string {
+	if (bus == "pci" || bus == "xen") && device != "" {
+		return bus + "-" + device
+	}
+	return ""
 }
 
 // A routeEntry is any route of a dump.

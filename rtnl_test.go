@@ -217,9 +217,9 @@ func TestDumpRequestBytes(t *testing.T) {
 		{"ip addr show", func(nl *rtnl) error { _, err := nl.addresses(); return err }, `
 			18 00 00 00 16 00 01 03 00 10 00 00 00 00 00 00 # nlmsghdr: 24, RTM_GETADDR
 			00 00 00 00 00 00 00 00                         # ifaddrmsg: AF_UNSPEC`},
-		{"ip -6 addr show", func(nl *rtnl) error { _, err := nl.belongings(nil, nil); return err }, `
+		{"ip -4 addr show", func(nl *rtnl) error { _, err := nl.belongings(nil, nil); return err }, `
 			18 00 00 00 16 00 01 03 00 10 00 00 00 00 00 00 # nlmsghdr: 24, RTM_GETADDR
-			0a 00 00 00 00 00 00 00                         # ifaddrmsg: AF_INET6`},
+			02 00 00 00 00 00 00 00                         # ifaddrmsg: AF_INET`},
 		{"ip neigh show proxy", func(nl *rtnl) error { _, err := nl.dump(unix.RTM_GETNEIGH, proxies()); return err }, `
 			1c 00 00 00 1e 00 01 03 00 10 00 00 00 00 00 00 # nlmsghdr: 28, RTM_GETNEIGH
 			00 00 00 00 00 00 00 00 00 00 08 00             # ndmsg: NTF_PROXY`},
@@ -388,6 +388,29 @@ func TestParseLink(t *testing.T) {
 	} {
 		if got, err := parseLink(bodies[name]); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("parseLink(%s) = %+v, %v, want %+v", name, got, err, want)
+		}
+	}
+}
+
+// The attributes have the form of those of link-virtio in testdata/kernel.txt.
+func TestParseLinkPath(t *testing.T) {
+	littleEndian(t)
+	const head = `00 00 01 00 02 00 00 00 43 10 01 00 00 00 00 00 # ifinfomsg: ARPHRD_ETHER, index 2
+		09 00 03 00 65 74 68 30 00 00 00 00 # IFLA_IFNAME "eth0"
+		`
+	for _, c := range []struct{ text, want string }{
+		{`11 00 38 00 30 30 30 30 3a 30 30 3a 30 35 2e 30 00 00 00 00 # IFLA_PARENT_DEV_NAME "0000:00:05.0"
+		08 00 39 00 70 63 69 00 # IFLA_PARENT_DEV_BUS_NAME "pci"`, "pci-0000:00:05.0"},
+		{`08 00 39 00 78 65 6e 00 # "xen", before the name
+		0a 00 38 00 76 69 66 2d 30 00 00 00 # "vif-0"`, "xen-vif-0"},
+		{`0c 00 38 00 76 69 72 74 69 6f 32 00 # "virtio2"
+		0b 00 39 00 76 69 72 74 69 6f 00 00 # "virtio"`, ""},
+		{`08 00 39 00 70 63 69 00 # no name`, ""},
+		{`11 00 38 00 30 30 30 30 3a 30 30 3a 30 35 2e 30 00 00 00 00 # no bus`, ""},
+		{``, ""},
+	} {
+		if l, err := parseLink(golden(t, head+c.text)); err != nil || l.path != c.want || l.name != "eth0" {
+			t.Errorf("parseLink(%s) = %+v, %v, want the path %q", c.text, l, err, c.want)
 		}
 	}
 }

@@ -21,8 +21,9 @@
 //
 //	-seed S      the launches of the run that printed seed S
 //
-// What plays the network manager follows names: eth0 gets the default route, whichever ENI it is.
-// systemctl is played by this program too; the host's is never asked for anything.
+// What plays the network manager gives the default route to whatever is called eth0, when it starts and
+// when it is restarted. systemctl is played by this program too; the host's is never asked for
+// anything.
 //
 // The exit code is 0 if all was verified to be right, 1 if not or if it could not be tried, and 2 for
 // usage.
@@ -34,6 +35,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+
+	"eni0/testbed/ec2"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,7 +57,7 @@ const inside = "testbed-inside"
 func run(ctx context.Context, name string, args []string) int {
 	switch {
 	case name == "systemctl":
-		return systemctl(args)
+		return ec2.Systemctl(args, os.Stdout)
 	case name == inside && args[0] == "launch":
 		return tryLaunch(ctx, args[1], args[2])
 	case name == inside && args[0] == "shell":

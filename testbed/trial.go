@@ -60,7 +60,10 @@ func newTrial(order, stage string, out io.Writer) (*trial, error) {
 	if stage == early {
 		return t, nil
 	}
-	if t.manager, err = i.Manage(); err != nil {
+	if t.manager, err = i.Manage(); err == nil {
+		err = t.manager.Systemd()
+	}
+	if err != nil {
 		return nil, errors.Join(err, i.Close())
 	}
 	return t, nil

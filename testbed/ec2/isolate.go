@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Isolate makes cmd start as root of a user namespace and of a network namespace of its own. Both
-// end with the last process in them; nothing outside can be reached, nor changed by what is done
-// to links and routes inside.
+// Isolate makes cmd start as root of a user namespace, and of a network and a mount namespace of its
+// own. They end with the last process in them; nothing outside can be reached, nor changed by what
+// is done to links, routes and mounts inside.
 func Isolate(cmd *exec.Cmd) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)
 	}
-	cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER | unix.CLONE_NEWNET
+	cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWNS
 	cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 	cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 }

@@ -29,6 +29,7 @@ type Manager struct {
 	i      *Instance
 	events *os.File
 	ended  chan struct{} // closed when follow has returned
+	orders net.Listener  // nil unless it is a unit of systemd
 
 	mu    sync.Mutex // for one apply at a time, and for what is below
 	held  bool       // no apply at an event
@@ -55,6 +56,9 @@ func (i *Instance) Manage() (*Manager, error) {
 // Close stops the following and leaves everything configured. It returns what went wrong while the
 // last event was followed.
 func (m *Manager) Close() error {
+	if m.orders != nil {
+		m.orders.Close()
+	}
 	err := m.events.Close()
 	<-m.ended
 	return errors.Join(err, m.err)

@@ -1,0 +1,380 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"eni0/testbed/ec2"
+
+	"golang.org/x/sys/unix"
+)
+
+// A network manager that is restarted removes what it did not make, as systemd-networkd does. All of it
+// comes back, and what the manager's own files give to the name stays where it went.
+func TestKernelRestartCosts(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.furnish()
+	if ec2.HasIPv6() {
+		l.furnishIPv6()
+	}
+	own := netip.MustParsePrefix("10.99.0.1/24") // of the manager's file for eth1
+	l.must(ec2.AddRule(ec2.Rule{From: netip.MustParsePrefix("10.77.0.7/32"), Table: 77, Priority: 777}),
+		ec2.AddAddr("eth0", netip.MustParsePrefix("10.77.0.7/24")),
+		ec2.AddAddr("eth1", own))
+	before := l.state()
+	restarted := make(chan error, 1)
+	lines := l.systemd("systemd-networkd.service")
+	go func() {
+		for !strings.Contains(<-lines, "try-restart") {
+		}
+		restarted <- l.flush(m, own)
+	}()
+	r := l.finish(l.command("fix"))
+	l.must(<-restarted)
+	if r.code != codeRight {
+		t.Fatalf("fix: code %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	l.wantNames("eth0", "eth1")
+	l.says(r.stderr, "put back address 10.77.0.7/24 (index ")
+	l.says(r.stderr, "put back rule 777")
+	l.sameState(before, m.Owns, func(line string) bool { return strings.Contains(line, "10.99.0.") })
+	if addrs := l.addrs("eth1"); !slices.Contains(addrs, own.String()) {
+		t.Errorf("eth1 has %v, want %v, which followed the name", addrs, own)
+	}
+	if addrs := l.addrs("eth0"); slices.Contains(addrs, own.String()) {
+		t.Errorf("eth0 has %v, want no %v any more", addrs, own)
+	}
+	l.unchanged(func() { l.run(codeRight, "fix") })
+}
+
+// With the new names the manager configures nothing: the names are put back, and the network is as before.
+func TestKernelUndo(t *testing.T) {
+	t.Parallel() // it waits for settleTime
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	lines := l.systemd("systemd-networkd.service")
+	restarts, failed := 0, make(chan error, 1)
+	go func() {
+		for line := range lines {
+			if !strings.Contains(line, "try-restart") {
+				continue
+			}
+			if restarts++; restarts == 1 { // no file fits any more
+				failed <- ec2.DelRoute(ec2.Route{Dev: "eth1", Via: l.Router(1), Metric: 512, Proto: 16})
+			}
+		}
+	}()
+	var r result
+	l.unchanged(func() { r = l.run(codeDoubt, "fix", "-timeout", "3s") })
+	l.must(<-failed)
+	l.wantNames("eth1", "eth0")
+	l.says(r.stderr, "putting the names back: with the new names, 20s after systemd-networkd.service had applied its configuration, there is no IPv4 default route: see `networkctl status eth1`")
+	if restarts != 2 {
+		t.Errorf("%d restarts were ordered, want 2", restarts)
+	}
+	l.run(codeNames, "check")
+}
+
+// The primary loses its address: that counts though there is a default route.
+func TestKernelUndoForAnAddress(t *testing.T) {
+	t.Parallel() // it waits for settleTime
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	lines := l.systemd("systemd-networkd.service")
+	go func() {
+		for !strings.Contains(<-lines, "try-restart") {
+		}
+		if err := l.delAddr("eth0", netip.PrefixFrom(l.Addr(0), 24)); err != nil {
+			t.Error(err)
+		}
+	}()
+	l.unchanged(func() { l.says(l.run(codeDoubt, "fix").stderr, "has no IPv4 address") })
+	l.wantNames("eth1", "eth0")
+}
+
+// Units that systemd stops with a renamed link are started again: ifup@eth0.service of ifupdown.
+func TestKernelBoundUnits(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	lines := l.systemd("networking.service")
+	l.env = append(l.env, "SYSTEMCTL_BOUND=ifup@eth0.service")
+	var asked []string
+	applied := make(chan error)
+	go func() {
+		for line := range lines {
+			asked = append(asked, line)
+			switch {
+			case strings.HasPrefix(line, "try-restart"):
+				l.must(m.Apply())
+			case strings.HasPrefix(line, "start"):
+				applied <- nil
+				return
+			}
+		}
+	}()
+	l.run(codeRight, "fix")
+	l.must(<-applied)
+	if last := asked[len(asked)-2:]; !slices.Equal(last, []string{"try-restart -- networking.service", "start -- ifup@eth0.service"}) {
+		t.Errorf("systemctl was asked %q at last, want try-restart and start", last)
+	}
+	l.wantNames("eth0", "eth1")
+}
+
+// NetworkManager is restarted, and its profiles are activated by name, eth0 first; a link without a profile
+// is disconnected.
+func TestKernelNetworkManager(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	for _, c := range []struct {
+		world, profiles string
+		want            []string
+	}{
+		{"a profile for each", "uuid1=eth1 uuid0=eth0 uuid9=lo uuid7=", []string{
+			"restart", "connection up uuid uuid0", "connection up uuid uuid1"}},
+		{"one for eth0 only", "uuid0=eth0", []string{"restart", "connection up uuid uuid0", "device disconnect eth1"}},
+		{"none that goes by name", "uuid7=", []string{"restart"}},
+	} {
+		lines := l.systemd("NetworkManager.service")
+		l.env = append(l.env, "NMCLI_PROFILES="+c.profiles)
+		var did []string
+		done := make(chan error, 1)
+		go func() {
+			for line := range lines {
+				if line == "end" {
+					done <- nil
+					return
+				}
+				if strings.HasPrefix(line, "try-restart") {
+					line = "restart"
+					l.must(m.Apply())
+				}
+				if !strings.HasPrefix(line, "is-active") && !strings.HasPrefix(line, "show") && !strings.Contains(line, "connection show") {
+					did = append(did, strings.TrimPrefix(line, "-w 20 "))
+				}
+			}
+		}()
+		l.run(codeRight, "fix")
+		l.must(l.noteEnd())
+		l.must(<-done)
+		if !slices.Equal(did, c.want) {
+			t.Errorf("%s: it was told %q, want %q", c.world, did, c.want)
+		}
+		l.wantNames("eth0", "eth1")
+		l.run(codeRight, "swap", "-restart", "", "eth0", "eth1")
+		l.must(m.Apply())
+	}
+}
+
+// A manager that can't be asked for is not one that does not run: a warning says so.
+func TestKernelNoSystemctl(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.env = append(l.env, "PATH=/nowhere")
+	l.says(l.run(codeRoute, "fix").stderr, "which network manager runs can't be told: systemctl: not on $PATH")
+	l.wantNames("eth0", "eth1")
+}
+
+// Names are right, and traffic leaves by another ENI: a manager is restarted where -restart is given, and
+// only there.
+func TestKernelRestartAlone(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.run(codeRoute, "fix", "-restart", "")
+	l.unchanged(func() {
+		r := l.run(codeRoute, "fix")
+		l.says(r.stdout, "`eni0 fix -restart systemd-networkd.service` may")
+		l.says(l.run(codeRoute, "check").stdout, "default traffic leaves by another link, eth1")
+	})
+	l.run(codeRight, "fix", "-restart", "systemd-networkd.service")
+	l.wantNames("eth0", "eth1")
+}
+
+// noteEnd ends what the stand-ins have noted.
+func (l *lab) noteEnd() error {
+	for _, setting := range l.env {
+		if file, ok := strings.CutPrefix(setting, "SYSTEMCTL_LOG="); ok {
+			l.Setenv("SYSTEMCTL_LOG", file) // the last one counts
+		}
+	}
+	return noteCall("end")
+}
+
+// addrs lists the addresses of the link of that name.
+func (l *lab) addrs(name string) (out []string) {
+	l.Helper()
+	i, err := net.InterfaceByName(name)
+	l.must(err)
+	addrs, err := i.Addrs()
+	l.must(err)
+	for _, a := range addrs {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+// delAddr takes an IPv4 address off the link of that name.
+func (l *lab) delAddr(name string, p netip.Prefix) error {
+	nl := l.dial()
+	defer nl.close()
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return err
+	}
+	addresses, err := nl.addresses()
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		if a.index == int32(i.Index) && a.ip == p.Addr().String() && int(a.bits) == p.Bits() {
+			return nl.carryOut([]message{{typ: unix.RTM_DELADDR, body: a.body}})
+		}
+	}
+	return unix.EADDRNOTAVAIL
+}
+
+// flush removes all that the manager m did not make, and has m apply its configuration, in which what is
+// called eth1 has the address own.
+func (l *lab) flush(m *ec2.Manager, own netip.Prefix) error {
+	nl := l.dial()
+	defer nl.close()
+	links, err := nl.links()
+	if err != nil {
+		return err
+	}
+	items, err := nl.belongings(links, indexes(links, link.eni))
+	if err != nil {
+		return err
+	}
+	for _, i := range slices.Backward(items) {
+		if dhcp := i.request.typ == unix.RTM_NEWADDR && strings.Contains(i.words, ".10/24"); dhcp || i.passing {
+			continue // the manager's own
+		}
+		if i.request.typ == unix.RTM_NEWNEXTHOP {
+			id := i.request.body[unix.SizeofNhmsg : unix.SizeofNhmsg+8] // NHA_ID, and nothing else
+			i.request.body = append(make([]byte, unix.SizeofNhmsg), id...)
+		}
+		i.request.typ++ // RTM_DELx is RTM_NEWx + 1
+		i.request.flags = 0
+		err := nl.carryOut([]message{i.request})
+		gone := errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) // with its next hop
+		if err != nil && !gone {
+			return fmt.Errorf("%s: %w", i.words, err)
+		}
+	}
+	return errors.Join(m.Apply(), ec2.AddAddr("eth1", own))
+}
+
+// configure makes /etc this lab's own, with these files in it.
+func (l *lab) configure(files map[string]string) {
+	l.Helper()
+	l.must(unix.Mount("none", "/etc", "tmpfs", 0, ""))
+	for name, text := range files {
+		l.must(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o600))
+	}
+}
+
+// Files that tie ENIs to the names they have at a boot with wrong ones. A network manager that wants both,
+// device and name, would leave them without any network.
+func TestKernelPinned(t *testing.T) {
+	const network = "/etc/systemd/network/"
+	for kind, files := range map[string]map[string]string{
+		"netplan": {
+			network + "10-netplan-eth1.link":    "[Match]\nPermanentMACAddress=0a:ff:00:00:00:01\n\n[Link]\nName=eth1\n",
+			network + "10-netplan-eth1.network": "[Match]\nMACAddress=0a:ff:00:00:00:01\nName=eth1\n\n[Network]\nDHCP=ipv4\n",
+			network + "10-netplan-eth0.network": "[Match]\nMACAddress=0a:ff:00:00:00:02\nName=eth0\n\n[Network]\nDHCP=ipv4\n",
+		},
+		"udev": {"/etc/udev/rules.d/70-persistent-net.rules": "" +
+			`SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{address}=="0a:ff:00:00:00:01", NAME="eth1"` + "\n" +
+			`SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{address}=="0a:ff:00:00:00:02", NAME="eth0"` + "\n"},
+		"NetworkManager": {"/etc/NetworkManager/system-connections/b.nmconnection": "" +
+			"[connection]\nid=b\ntype=ethernet\ninterface-name=eth1\n\n[ethernet]\nmac-address=0A:FF:00:00:00:01\n"},
+		"ifcfg": {"/etc/sysconfig/network-scripts/ifcfg-eth1": "DEVICE=eth1\nHWADDR=0A:FF:00:00:00:01\nBOOTPROTO=dhcp\n"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			l, _ := managed(t, 1, 0)
+			if l == nil {
+				return
+			}
+			l.configure(files)
+			l.unchanged(func() {
+				for _, args := range [][]string{{"check"}, {"fix", "-n"}, {"fix"}, {"fix", "-names", "-restart", ""}} {
+					r := l.run(codeDoubt, args...)
+					l.says(r.stderr, "pinned: /etc/")
+					l.says(r.stderr, "0a:ff:00:00:00:01 to the name eth1, and it is to be called eth0")
+				}
+			})
+			l.wantNames("eth1", "eth0")
+		})
+	}
+}
+
+// The same files where the kernel's order is right: 11, and the file that is behind it. No restart cures that.
+func TestKernelPinnedOtherwise(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.run(codeRoute, "fix", "-restart", "")
+	l.configure(map[string]string{"/etc/systemd/network/9.network": "[Match]\nMACAddress=0a:ff:00:00:00:01\nName=eth1\n"})
+	l.unchanged(func() {
+		for _, args := range [][]string{{"check"}, {"fix"}, {"fix", "-restart", "systemd-networkd.service"}} {
+			r := l.run(codeRoute, args...)
+			l.says(r.stdout, "/etc/systemd/network/9.network, line 3, ties the ENI 0a:ff:00:00:00:01 to the name eth1")
+			if strings.Contains(r.stdout, "eni0 fix -restart") {
+				t.Errorf("%v: advises a restart, which can't cure that: %s", args, r.stdout)
+			}
+		}
+	})
+}
+
+// What pins nothing: files of the machine that this one was cloned from, files that agree, files for one
+// of both only. What can't be read costs nothing but a warning.
+func TestKernelPinsNothing(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	l.configure(map[string]string{
+		"/etc/systemd/network/10-a.network": "[Match]\nMACAddress=0a:ff:00:00:00:77\nName=eth1\n",
+		"/etc/systemd/network/11-b.network": "[Match]\nMACAddress=0a:ff:00:00:00:01\nName=eth0\n",
+		"/etc/systemd/network/12-c.network": "[Match]\nName=eth*\n",
+		"/etc/systemd/network/13-d.network": "[Match]\nMACAddress=0a:ff:00:00:00:01\n",
+	})
+	l.must(os.Symlink("14-e.network", "/etc/systemd/network/14-e.network"), unix.Mkfifo("/etc/systemd/network/15-f.network", 0o600),
+		os.Symlink("/dev/zero", "/etc/systemd/network/16-g.network"))
+	r := l.run(codeRight, "fix")
+	if warned := strings.Count(r.stderr, "/etc/systemd/network/14-e.network"); warned != 1 {
+		t.Errorf("%d warnings of a link to itself, want 1: %s", warned, r.stderr)
+	}
+	l.wantNames("eth0", "eth1")
+}
