@@ -33,11 +33,12 @@
 //	l2  the same by udev rules, with ifupdown
 //	l3  the same by NetworkManager's keyfiles
 //	l4  pinned rightly: files give eth0 to the primary, and udev can't, for the name is taken
+//	l5  l1 by netplan's own generator, which writes to /run at the boot
 //	m   b with NetworkManager, 1.42 and 1.52
 //	n   b with ifupdown, "auto" in interfaces(5); n2 with "allow-hotplug"
 //	o   b on systemd 257 and 262, with Linux 6.12 and 7
 //
-// l1-live, l2-live, l3-live, m-live, n-live, n2-live and o-live are e there. Before such a fix (but for
+// l1-live, l2-live, l3-live, l5-live, m-live, n-live, n2-live and o-live are e there. Before such a fix (but for
 // l) an address, a route, a rule, a neighbour and a next hop and more are made by hand on both links, and
 // have to be there afterwards, on the same link.
 //
