@@ -149,7 +149,7 @@ func (c *call) look(l *limit, nl *rtnl) (world, verdict, error) {
 	}
 	w, v, err := c.judgeNow(nl, primary)
 	if !errors.Is(err, errLate) {
-		return w, c.advise(l, v), err
+		return c.consider(l, w, v, err)
 	}
 	c.log.info("%v; waiting for it", err)
 	start := time.Now()
@@ -160,7 +160,7 @@ func (c *call) look(l *limit, nl *rtnl) (world, verdict, error) {
 	if errors.Is(err, errLate) && over != nil {
 		err = fmt.Errorf("%w, after waiting %v: %w", err, time.Since(start).Round(time.Millisecond), over)
 	}
-	return w, c.advise(l, v), err
+	return c.consider(l, w, v, err)
 }
 
 // judgeNow observes the world and judges it.
@@ -193,6 +193,9 @@ func (c *call) mend(l *limit, nl *rtnl, w world, names []string) (int, error) {
 		v, err = judge(was.world, c.names)
 	}
 	if err == nil {
+		err = c.pinned(was.world, v)
+	}
+	if err == nil {
 		err = l.expired() // a signal that came before the first change is obeyed
 	}
 	if err != nil || len(v.wishes) == 0 && !c.restartsOnly(v) {
@@ -220,6 +223,55 @@ func (c *call) mend(l *limit, nl *rtnl, w world, names []string) (int, error) {
 	return c.conclude(report{world: now, renamed: renamed(was.links, now.links)}, v, err)
 }
 
+// consider adds to a verdict what the files say that give names to devices, and what a person can do. They
+// are read only where a rename is due or renaming can't help. Where one of them ties an ENI to another
+// name, a network manager that wants both, the device and the name, would leave that ENI without any
+// network after a rename.
+func (c *call) consider(l *limit, w world, v verdict, err error) (world, verdict, error) {
+	if err == nil {
+		err = c.pinned(w, v)
+	}
+	if err != nil || v.code != codeRoute {
+		return w, v, err
+	}
+	names := map[int32]string{}
+	for _, l := range w.links {
+		if l.eni() {
+			names[l.index] = l.name
+		}
+	}
+	if pins := findPins(c.configFiles(), w.links, names); len(pins) > 0 {
+		v.pinned = true
+		v.note += "; " + pins[0].String()
+		return w, v, nil
+	}
+	return w, c.advise(l, v), nil
+}
+
+// pinned is the error where a file ties an ENI that is to be renamed to another name.
+func (c *call) pinned(w world, v verdict) error {
+	if len(v.wishes) == 0 {
+		return nil
+	}
+	var errs []error
+	for _, p := range findPins(c.configFiles(), w.links, v.wishes) {
+		errs = append(errs, fmt.Errorf("pinned: %v", p))
+	}
+	return errors.Join(errs...)
+}
+
+// configFiles are the files that may give names to devices, read once. What can't be read is told once.
+func (c *call) configFiles() []configFile {
+	if !c.filesRead {
+		files, warnings := readConfigFiles("")
+		for _, err := range warnings {
+			c.log.warn("%v", err)
+		}
+		c.files, c.filesRead = files, true
+	}
+	return c.files
+}
+
 // advise adds to the verdict that a rename can't cure it what may, by the manager that runs. Where the
 // command line says that none is to be restarted, none is asked for.
 func (c *call) advise(l *limit, v verdict) verdict {
@@ -240,7 +292,9 @@ func (c *call) advise(l *limit, v verdict) verdict {
 }
 
 // restartsOnly reports whether this is a fix that is to restart managers though names are right.
-func (c *call) restartsOnly(v verdict) bool { return v.code == codeRoute && c.restartGiven }
+func (c *call) restartsOnly(v verdict) bool {
+	return v.code == codeRoute && !v.pinned && c.restartGiven && len(c.units) > 0
+}
 
 // indexes are those of the links that are such.
 func indexes(links []link, such func(link) bool) map[int32]bool {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -289,4 +291,90 @@ func (l *lab) flush(m *ec2.Manager, own netip.Prefix) error {
 		}
 	}
 	return errors.Join(m.Apply(), ec2.AddAddr("eth1", own))
+}
+
+// configure makes /etc this lab's own, with these files in it.
+func (l *lab) configure(files map[string]string) {
+	l.Helper()
+	l.must(unix.Mount("none", "/etc", "tmpfs", 0, ""))
+	for name, text := range files {
+		l.must(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o600))
+	}
+}
+
+// Files that tie ENIs to the names they have at a boot with wrong ones. A network manager that wants both,
+// device and name, would leave them without any network.
+func TestKernelPinned(t *testing.T) {
+	const network = "/etc/systemd/network/"
+	for kind, files := range map[string]map[string]string{
+		"netplan": {
+			network + "10-netplan-eth1.link":    "[Match]\nPermanentMACAddress=0a:ff:00:00:00:01\n\n[Link]\nName=eth1\n",
+			network + "10-netplan-eth1.network": "[Match]\nMACAddress=0a:ff:00:00:00:01\nName=eth1\n\n[Network]\nDHCP=ipv4\n",
+			network + "10-netplan-eth0.network": "[Match]\nMACAddress=0a:ff:00:00:00:02\nName=eth0\n\n[Network]\nDHCP=ipv4\n",
+		},
+		"udev": {"/etc/udev/rules.d/70-persistent-net.rules": "" +
+			`SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{address}=="0a:ff:00:00:00:01", NAME="eth1"` + "\n" +
+			`SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{address}=="0a:ff:00:00:00:02", NAME="eth0"` + "\n"},
+		"NetworkManager": {"/etc/NetworkManager/system-connections/b.nmconnection": "" +
+			"[connection]\nid=b\ntype=ethernet\ninterface-name=eth1\n\n[ethernet]\nmac-address=0A:FF:00:00:00:01\n"},
+		"ifcfg": {"/etc/sysconfig/network-scripts/ifcfg-eth1": "DEVICE=eth1\nHWADDR=0A:FF:00:00:00:01\nBOOTPROTO=dhcp\n"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			l, _ := managed(t, 1, 0)
+			if l == nil {
+				return
+			}
+			l.configure(files)
+			l.unchanged(func() {
+				for _, args := range [][]string{{"check"}, {"fix", "-n"}, {"fix"}, {"fix", "-names", "-restart", ""}} {
+					r := l.run(codeDoubt, args...)
+					l.says(r.stderr, "pinned: /etc/")
+					l.says(r.stderr, "0a:ff:00:00:00:01 to the name eth1, and it is to be called eth0")
+				}
+			})
+			l.wantNames("eth1", "eth0")
+		})
+	}
+}
+
+// The same files where the kernel's order is right: 11, and the file that is behind it. No restart cures that.
+func TestKernelPinnedOtherwise(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.run(codeRoute, "fix", "-restart", "")
+	l.configure(map[string]string{"/etc/systemd/network/9.network": "[Match]\nMACAddress=0a:ff:00:00:00:01\nName=eth1\n"})
+	l.unchanged(func() {
+		for _, args := range [][]string{{"check"}, {"fix"}, {"fix", "-restart", "systemd-networkd.service"}} {
+			r := l.run(codeRoute, args...)
+			l.says(r.stdout, "/etc/systemd/network/9.network, line 3, ties the ENI 0a:ff:00:00:00:01 to the name eth1")
+			if strings.Contains(r.stdout, "eni0 fix -restart") {
+				t.Errorf("%v: advises a restart, which can't cure that: %s", args, r.stdout)
+			}
+		}
+	})
+}
+
+// What pins nothing: files of the machine that this one was cloned from, files that agree, files for one
+// of both only. What can't be read costs nothing but a warning.
+func TestKernelPinsNothing(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	l.configure(map[string]string{
+		"/etc/systemd/network/10-a.network": "[Match]\nMACAddress=0a:ff:00:00:00:77\nName=eth1\n",
+		"/etc/systemd/network/11-b.network": "[Match]\nMACAddress=0a:ff:00:00:00:01\nName=eth0\n",
+		"/etc/systemd/network/12-c.network": "[Match]\nName=eth*\n",
+		"/etc/systemd/network/13-d.network": "[Match]\nMACAddress=0a:ff:00:00:00:01\n",
+	})
+	l.must(os.Symlink("14-e.network", "/etc/systemd/network/14-e.network"), unix.Mkfifo("/etc/systemd/network/15-f.network", 0o600),
+		os.Symlink("/dev/zero", "/etc/systemd/network/16-g.network"))
+	r := l.run(codeRight, "fix")
+	if warned := strings.Count(r.stderr, "/etc/systemd/network/14-e.network"); warned != 1 {
+		t.Errorf("%d warnings of a link to itself, want 1: %s", warned, r.stderr)
+	}
+	l.wantNames("eth0", "eth1")
 }

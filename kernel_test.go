@@ -74,7 +74,7 @@ func launch(t *testing.T, order ...int) *lab {
 
 func runInside(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v")
 	cmd.Env = append(os.Environ(), "ENI0_INSIDE=1")
 	ec2.Isolate(cmd)
 	if os.Geteuid() == 0 {

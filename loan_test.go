@@ -813,14 +813,7 @@ func TestKernelBorrowRunsOut(t *testing.T) {
 	short := l.Lease(0)
 	short.Seconds = 1
 	l.DHCP(0).Give(short)
-	begin := time.Now()
-	l.must(l.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if time.Since(begin) < 1200*time.Millisecond {
-			w.WriteHeader(503)
-			return
-		}
-		l.Metadata().ServeHTTP(w, r)
-	})))
+	l.must(l.Serve(busyFor(1200*time.Millisecond, l.Metadata())))
 	l.unchanged(func() { l.says(l.run(codeRight, "fix").stderr, "trying again") })
 	if saw := l.DHCP(0).Messages(); len(saw) < 4 {
 		t.Errorf("DHCP has seen %v, want two exchanges", saw)

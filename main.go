@@ -39,6 +39,9 @@ type call struct {
 	verb   string
 	stdout io.Writer
 	log    logger
+
+	files     []configFile // that may give names to devices
+	filesRead bool
 }
 
 // run carries out a command line and returns the exit code. What is chained to it is executed whatever

@@ -230,6 +230,7 @@ type verdict struct {
 	code   int
 	wishes map[int32]string // index -> name; empty where nothing is to be renamed
 	note   string           // the verdict in words, for people
+	pinned bool             // with codeRoute: a file ties an ENI to another name than it has
 }
 
 // judge is the whole decision: the table of the README. With names, a default route that
@@ -254,7 +255,7 @@ func judge(w world, names bool) (verdict, error) {
 	if len(wishes) == 0 {
 		return w.routeOnly(p), nil
 	}
-	return verdict{codeNames, wishes, wrongNames(p, traffic)}, nil
+	return verdict{code: codeNames, wishes: wishes, note: wrongNames(p, traffic)}, nil
 }
 
 // undisturbed is the verdict where default traffic leaves by the primary: that and the holder of eth0
@@ -264,7 +265,7 @@ func (w world) undisturbed(p link) verdict {
 	grant(w.links, wishes, p)
 	switch {
 	case len(wishes) > 0:
-		return verdict{codeNames, wishes, "default traffic leaves by the primary ENI, but an earlier rename of another was not finished"}
+		return verdict{code: codeNames, wishes: wishes, note: "default traffic leaves by the primary ENI, but an earlier rename of another was not finished"}
 	case p.name == primaryName:
 		return w.routeOnly(p)
 	}

@@ -23,6 +23,7 @@ type boot struct {
 	Late   bool   // the last of them is plugged in some time after IMDS has named the primary
 	IMDS   string // how it answers: atOnce, late, later, never
 	Amazon bool   // the BIOS says that it is an instance of EC2
+	IPv6   bool   // there are IPv6 routers too
 	Dir    string // where the logs go
 }
 
@@ -101,8 +102,7 @@ func (b *boot) qemu() []string {
 		args = append(args, "-drive", "if=virtio,format=raw,cache=unsafe,snapshot="+snapshot+",file="+b.Disk)
 	}
 	for at, device := range b.Order {
-		args = append(args, "-netdev", fmt.Sprintf("user,id=net%d,net=10.0.%d.0/24,dhcpstart=%s,ipv6=off", device, device+1, address(device)),
-			"-object", fmt.Sprintf("filter-dump,id=dump%d,netdev=net%d,file=%s", device, device, b.capture(device)))
+		args = append(args, "-netdev", b.network(device), "-object", fmt.Sprintf("filter-dump,id=dump%d,netdev=net%d,file=%s", device, device, b.capture(device)))
 		if b.Late && at == len(b.Order)-1 {
 			continue
 		}
@@ -113,6 +113,15 @@ func (b *boot) qemu() []string {
 		args = append(args, "-device", "virtio-net-pci,"+strings.Join(nic, ","))
 	}
 	return args
+}
+
+// network is QEMU's option for the network of a NIC: with DHCP, and with router advertisements or without.
+func (b *boot) network(device int) string {
+	v6 := "ipv6=off"
+	if b.IPv6 {
+		v6 = fmt.Sprintf("ipv6-net=fd00:0:0:%d::/64", device+1)
+	}
+	return fmt.Sprintf("user,id=net%d,net=10.0.%d.0/24,dhcpstart=%s,%s", device, device+1, address(device), v6)
 }
 
 // nicOptions are those of one NIC: without a boot ROM, for nothing is booted from it.

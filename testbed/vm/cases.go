@@ -86,8 +86,9 @@ func managerCases() []*testCase {
 	var all []*testCase
 	for _, c := range []testCase{
 		{name: "m", words: "NetworkManager", on: on(bookworm, trixie), setup: nmByName},
-		{name: "n", words: "ifupdown, auto", on: on(bookworm), setup: autoByName},
-		{name: "n2", words: "ifupdown, allow-hotplug", on: on(bookworm), setup: plugByName},
+		// ifupdown leaves IPv6 to the kernel, which takes its default routes from routers.
+		{name: "n", words: "ifupdown, auto", on: on(bookworm), setup: autoByName, boots: wrongly(boot{IPv6: true})},
+		{name: "n2", words: "ifupdown, allow-hotplug", on: on(bookworm), setup: plugByName, boots: wrongly(boot{IPv6: true})},
 		{name: "o", words: "newer systemd", on: on(trixie, forky)},
 	} {
 		early, live := c, c
@@ -95,7 +96,7 @@ func managerCases() []*testCase {
 		early.judge = judgeEarly
 		live.name += "-live"
 		live.words += ", fixed live"
-		live.boots = wrongly(boot{Append: byHand})
+		live.boots = wrongly(boot{Append: byHand, IPv6: c.boots != nil && c.boots[0].IPv6})
 		live.judge = judgeLive
 		all = append(all, &early, &live)
 	}
@@ -109,12 +110,14 @@ func pinnedCases() []*testCase {
 		testCase
 		pinned
 	}{
-		{testCase{name: "l1", words: "pinned by netplan", on: on(trixie), setup: pinnedByNetplan},
+		{testCase{name: "l1", words: "pinned as by netplan", on: on(trixie), setup: pinnedByNetplan},
 			pinned{file: "/etc/systemd/network/10-netplan-eth", leaves: "eth0", code: 1}},
 		{testCase{name: "l2", words: "pinned by udev rules", on: on(bookworm), setup: pinnedByUdev},
 			pinned{file: "/etc/udev/rules.d/70-persistent-net.rules", leaves: "eth1", code: 0}},
 		{testCase{name: "l3", words: "pinned by keyfiles", on: on(bookworm, trixie), setup: pinnedByNM},
 			pinned{file: "/etc/NetworkManager/system-connections/eth", leaves: "eth0", code: 1}},
+		{testCase{name: "l5", words: "pinned by netplan's generator", on: on(bookworm), setup: pinnedByYAML},
+			pinned{file: "netplan-eth", leaves: "eth0", code: 1}}, // in /run, of .link, .network and udev rules
 	} {
 		early, live := c.testCase, c.testCase
 		early.words += ", early unit"
@@ -125,6 +128,7 @@ func pinnedCases() []*testCase {
 		live.judge = c.judgeLive
 		all = append(all, &early, &live)
 	}
+	// l4 is last: there is nothing to hold.
 	rightly := []platform{{plain, "6.1"}, {trixie, "6.12"}}
 	all = append(all, &testCase{name: "l4", words: "pinned rightly, early unit", on: rightly, setup: pinnedRightly, judge: judgeEnforced})
 	return usual(all)

@@ -97,6 +97,7 @@ func judgeLive(s []*scene) *verdict {
 	v.state(r.After)
 	v.addresses(r.After)
 	v.madeByHand(s[0])
+	v.advertised(s[0])
 	v.note("code %d in %d ms with systemd-run, traffic by the primary after %d ms", r.Fix.Code, r.Fix.Took, r.Fix.Traffic)
 	v.pings(r.Fix)
 	return v

@@ -182,6 +182,7 @@ func slowIMDS() *scene {
 var (
 	byFile  = pinned{"/etc/systemd/network/10-netplan-eth", "eth0", 1}
 	byRules = pinned{"/etc/udev/rules.d/70-persistent-net.rules", "eth1", 0}
+	byYAML  = pinned{"/run/systemd/network/10-netplan-eth", "eth0", 1}
 	byKeys  = pinned{"/etc/NetworkManager/system-connections/eth", "eth0", 1}
 )
 
@@ -197,6 +198,7 @@ func TestJudgeRightWorlds(t *testing.T) {
 		"j1": policed, "j2": policedLive, "j3": policedLate, "p2": stages,
 		"l1": func() *scene { return held(byFile) }, "l1-live": func() *scene { return heldLive(byFile) },
 		"l2": func() *scene { return held(byRules) }, "l2-live": func() *scene { return heldLive(byRules) },
+		"l5": func() *scene { return held(byYAML) }, "l5-live": func() *scene { return heldLive(byYAML) },
 		"l3": func() *scene { return held(byKeys) }, "l3-live": func() *scene { return heldLive(byKeys) },
 	} {
 		for name := range strings.FieldsSeq(names) {
@@ -259,6 +261,7 @@ var wrongWorlds = []struct {
 	{"e: it is on the other link", judgeLive, live(), func(s *scene) { s.Report.Dumps[2] = swapped(s.Report.Dumps[2]) }, "made by hand on link 2, and now on 3"},
 	{"e: nothing was made by hand", judgeLive, live(), func(s *scene) { s.Report.Dumps[1] = dump(0, 2, 3) }, "0 things were made"},
 	{"e: ip(8) did not say", judgeLive, live(), func(s *scene) { s.Report.Dumps[2][witness.Asked[1]] = "no such file" }, "no such file"},
+	{"n: two routers became one route", judgeLive, live(), func(s *scene) { s.Report.Dumps[1][witness.Asked[2]] = advertised }, "before [{route 2 "},
 	{"m: a device is lost", judgeLive, under(nm, live()), func(s *scene) { s.managed["eth1"] = "connected (externally)" }, "eth1 is connected (externally)"},
 	{"n: renamed too late", judgeEarly, under(ifupdown, fixed()), func(s *scene) { s.journal[1].at = ms(3500) }, "renamed at 3500 ms"},
 	{"l: renamed all the same", byFile.judgeEarly, held(byFile), func(s *scene) { s.journal = fixed().journal }, "renamed at"},
@@ -284,6 +287,9 @@ var wrongWorlds = []struct {
 	{"h: not asked before it listened", judgeSlowIMDS, slowIMDS(), func(s *scene) { s.Asked = 0 }, "asked 0 times"},
 	{"h: no token was refused", judgeSlowIMDS, slowIMDS(), func(s *scene) { s.Requests = nil }, "0 tokens were refused"},
 }
+
+// advertised is what ip(8) says of a default route from a router.
+const advertised = `[{"dst":"default","gateway":"fe80::2","dev":"link2","protocol":"ra"}]`
 
 // swapped is a dump in which two links have each other's things.
 func swapped(d witness.Dump) witness.Dump {

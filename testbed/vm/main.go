@@ -28,15 +28,27 @@
 //	h   IMDS refuses connections, then tokens, then answers
 //	i   two boots of one disk with three NICs, in the wrong order, then in the right one: the
 //	    second does nothing
-//	o   b on systemd 257 and 262, with Linux 6.12 and 7; o-live is e on them
 //	j1  b with amazon-ec2-net-utils, which gives each ENI a metric and the secondary a policy rule;
 //	j2  live there, where traffic leaves by the primary already: fix -names;
 //	j3  and early, with an IMDS that is 10 seconds late
 //	k1  cloud-init with EC2's data source, early unit from the first boot: a boot in the wrong order,
 //	    then one of the same disk in the right one; systemd-networkd's files are written by cloud-init
 //	k2  or by netplan, and a third boot in the wrong order, which finds files for the names
+//	l1  pinned: .link and .network files as netplan writes them want address and name of each
+//	    link, the names that it has: nothing is renamed, the unit fails and names the file
+//	l2  the same by udev rules, with ifupdown
+//	l3  the same by NetworkManager's keyfiles
+//	l4  pinned rightly: files give eth0 to the primary, and udev can't, for the name is taken
+//	l5  l1 by netplan's own generator, which writes to /run at the boot
+//	m   b with NetworkManager, 1.42 and 1.52
+//	n   b with ifupdown, "auto" in interfaces(5); n2 with "allow-hotplug"
+//	o   b on systemd 257 and 262, with Linux 6.12 and 7
 //	p1  d2 on arm64, with arm64's Linux 6.1
 //	p2  there, live, where nobody manages the network: two fixes, which change names and nothing else
+//
+// l1-live, l2-live, l3-live, l5-live, m-live, n-live, n2-live and o-live are e there. Before such a fix (but for
+// l) an address, a route, a rule, a neighbour and a next hop and more are made by hand on both links, and
+// have to be there afterwards, on the same link.
 //
 // Cases e tell what a machine loses meanwhile: echoes that the primary's router was asked for every 20
 // ms from the primary's address. One more case is for comparison, and only tried where -case names it:
@@ -44,7 +56,8 @@
 //	e-hand  e by ip(8) and a restart of systemd-networkd, without eni0
 //
 // What a case came to is judged by what a reporter in the machine read from the kernel, by the
-// kernel's log and systemd's, and never by eni0's own word.
+// kernel's log, and by what systemd and the network manager say; never by eni0's own word, but for the
+// code and the message that it has to give.
 //
 // The exit code is 0 if all went right, 1 if not or if it could not be tried, and 2 for usage and
 // where a program is missing.

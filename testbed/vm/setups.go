@@ -49,6 +49,7 @@ var (
 var (
 	pinnedByNetplan = &setup{"pinned-netplan", []string{"pinned-netplan"}, []string{networkdUnit}, networkd}
 	pinnedByUdev    = &setup{"pinned-udev", []string{"pinned-udev"}, []string{ifupdownUnit}, ifupdown}
+	pinnedByYAML    = &setup{"pinned-yaml", []string{"netplan"}, []string{networkdUnit}, networkd}
 	pinnedByNM      = &setup{"pinned-nm", []string{"nm", "pinned-nm"}, []string{nmUnit}, nm}
 	pinnedRightly   = &setup{"pinned-rightly", []string{"pinned-rightly"}, []string{networkdUnit}, networkd}
 )

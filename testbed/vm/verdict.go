@@ -108,6 +108,16 @@ func (v *verdict) madeByHand(s *scene) {
 	}
 }
 
+// advertised wants the default routes that routers have advertised to be as before the fix: one for each link.
+func (v *verdict) advertised(s *scene) {
+	before, err := s.Report.Dumps[1].Advertised()
+	v.want(err == nil, "%v", err)
+	after, err := s.Report.Dumps[2].Advertised()
+	v.want(err == nil, "%v", err)
+	v.want(len(witness.Without(before, after)) == 0 && len(before) == len(after),
+		"default routes by routers' word: before %v, after %v", before, after)
+}
+
 // unchanged wants a fix to have left everything as it was.
 func (v *verdict) unchanged(s *scene) {
 	before, after := s.Report.Dumps[1], s.Report.Dumps[2]

@@ -94,7 +94,7 @@ func TestQEMU(t *testing.T) {
 		return "virtio-net-pci,id=nic" + device + ",netdev=net" + device + ",mac=0a:ff:00:00:00:0" + map[string]string{"0": "1", "1": "2"}[device] + ",romfile="
 	}
 	got := strings.Join(b.qemu(), " ")
-	for _, want := range []string{"qemu-system-x86_64 -cpu max", "-append console=ttyS0 quiet", "snapshot=on,file=/d", "user,id=net1,net=10.0.2.0/24,dhcpstart=10.0.2.10,", nic("1"), nic("0")} {
+	for _, want := range []string{"qemu-system-x86_64 -cpu max", "-append console=ttyS0 quiet", "snapshot=on,file=/d", "user,id=net1,net=10.0.2.0/24,dhcpstart=10.0.2.10,ipv6=off", nic("1"), nic("0")} {
 		if !strings.Contains(got, want) {
 			t.Errorf("qemu() = %s, want %s in it", got, want)
 		}
@@ -102,10 +102,11 @@ func TestQEMU(t *testing.T) {
 	if strings.Index(got, nic("1")) > strings.Index(got, nic("0")) {
 		t.Errorf("qemu() = %s, want the secondary first", got)
 	}
-	b.Late, b.Keep = true, true
+	b.Late, b.Keep, b.IPv6 = true, true, true
 	got = strings.Join(b.qemu(), " ")
-	if strings.Contains(got, nic("0")) || !strings.Contains(got, "id=net0") || !strings.Contains(got, "snapshot=off") {
-		t.Errorf("qemu() = %s, want the network of the primary without its NIC, and the disk kept", got)
+	if strings.Contains(got, nic("0")) || !strings.Contains(got, "id=net0") || !strings.Contains(got, "snapshot=off") ||
+		!strings.Contains(got, "ipv6-net=fd00:0:0:1::/64") {
+		t.Errorf("qemu() = %s, want the network of the primary without its NIC, the disk kept, and IPv6", got)
 	}
 	const plug = `{"arguments":{"driver":"virtio-net-pci","id":"nic0","mac":"0a:ff:00:00:00:01","netdev":"net0","romfile":""},"execute":"device_add"}`
 	if b.plug() != plug {

@@ -36,14 +36,34 @@ var ignored = []string{"label", "valid_life_time", "preferred_life_time", "dynam
 // theirs are the protocols of routes that the kernel makes, or a network manager by what it was told.
 var theirs = []string{"kernel", "ra", "dhcp"}
 
-// Entries are those of a dump, but for routes that come by themselves.
+// Entries are those of a dump, but for addresses and routes that come by themselves.
 func (d Dump) Entries() ([]Entry, error) {
+	return d.entries(func(kind string, fields map[string]any) bool {
+		protocol, _ := fields["protocol"].(string)
+		return fields["dynamic"] == nil && (kind != "route" || !slices.Contains(theirs, protocol))
+	})
+}
+
+// Advertised are the default routes that the kernel has made of what IPv6 routers said.
+func (d Dump) Advertised() ([]Entry, error) {
+	return d.entries(func(kind string, fields map[string]any) bool {
+		return kind == "route" && fields["dst"] == "default" && fields["protocol"] == "ra"
+	})
+}
+
+// entries are those of a dump that are wanted.
+func (d Dump) entries(wanted func(kind string, fields map[string]any) bool) ([]Entry, error) {
 	var links []map[string]any
 	if err := parse(d[Asked[0]], &links); err != nil {
 		return nil, err
 	}
 	index := make(map[string]int)
 	var entries []Entry
+	add := func(kind string, fields map[string]any) {
+		if wanted(kind, fields) {
+			entries = append(entries, entry(kind, fields, index))
+		}
+	}
 	for _, l := range links {
 		name, _ := l["ifname"].(string)
 		number, _ := l["ifindex"].(float64)
@@ -52,7 +72,7 @@ func (d Dump) Entries() ([]Entry, error) {
 		for _, info := range infos {
 			if fields, ok := info.(map[string]any); ok && len(fields) > 0 {
 				fields["dev"] = name
-				entries = append(entries, entry("address", fields, index))
+				add("address", fields)
 			}
 		}
 	}
@@ -62,10 +82,7 @@ func (d Dump) Entries() ([]Entry, error) {
 			return nil, fmt.Errorf("ip %s: %w", asked, err)
 		}
 		for _, fields := range objects {
-			protocol, _ := fields["protocol"].(string)
-			if kind := kindOf(asked); kind != "route" || !slices.Contains(theirs, protocol) {
-				entries = append(entries, entry(kind, fields, index))
-			}
+			add(kindOf(asked), fields)
 		}
 	}
 	return entries, nil

@@ -35,6 +35,11 @@ func TestEntries(t *testing.T) {
 	if got := Without(want, want[:1]); !slices.Equal(got, want[1:]) {
 		t.Errorf("Without() = %v, want %v", got, want[1:])
 	}
+	printed[Asked[2]] = `[{"dst":"default","gateway":"fe80::2","dev":"eth0","protocol":"ra"},{"dst":"fd00::/64","dev":"eth0","protocol":"ra"}]`
+	want = []Entry{{"route", 2, `{"dst":"default","gateway":"fe80::2","protocol":"ra"}`}}
+	if got, err := printed.Advertised(); err != nil || !slices.Equal(got, want) {
+		t.Errorf("Advertised() = %v, %v, want %v", got, err, want)
+	}
 	for _, asked := range []string{"-d -j address", "-d -j -4 rule"} {
 		if _, err := (Dump{asked: "Object \"rule\" is unknown"}).Entries(); err == nil {
 			t.Errorf("%s: no error", asked)
