@@ -787,6 +787,8 @@ func TestKernelBorrowBesideAnAddressThatIsDown(t *testing.T) {
 	}
 	l.must(ec2.AddAddr("eth1", netip.MustParsePrefix("10.9.9.9/32")))
 	l.unchanged(func() { l.run(codeRight, "fix", "-timeout", "10s") })
+	l.DHCP(0).Serve(false) // now it is eth1 that has to be taken up
+	l.unchanged(func() { l.run(codeRight, "fix", "-timeout", "10s") })
 }
 
 // An ENI that is pulled out takes its loan along; the answer comes by another.
