@@ -404,9 +404,7 @@ func TestKernelBorrowKilledThenManaged(t *testing.T) {
 		return
 	}
 	l.meanwhile(func(fix *os.Process) { l.must(fix.Kill()) })
-	m, err := l.Manage()
-	l.must(err)
-	defer m.Close()
+	l.manage()
 	l.says(l.run(codeRight, "fix").stderr, "stays up: somebody else has come to use it")
 	l.wantNames("eth0", "eth1")
 	if left := l.borrowed(); len(left) > 0 {
