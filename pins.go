@@ -424,8 +424,8 @@ func globSet(pattern string, c byte) (int, bool) {
 		p++
 	}
 	has := false
-	for first := p; p < len(pattern); {
-		if pattern[p] == ']' && p > first {
+	for start := p; p < len(pattern); {
+		if pattern[p] == ']' && p > start {
 			return p + 1, has != negated
 		}
 		if n, ok := globClass(pattern[p:], c); n > 0 {
@@ -505,7 +505,7 @@ var (
 // are left out, and comments, even between a line and its continuation.
 func joinLines(text []byte, style *lineStyle) (out []joinedLine) {
 	var whole []byte
-	for number := 1; len(text) > 0 || len(whole) > 0; number++ {
+	for lineNumber := 1; len(text) > 0 || len(whole) > 0; lineNumber++ {
 		line := text
 		text = nil
 		if end := bytes.IndexFunc(line, endsLine); end >= 0 {
@@ -528,7 +528,7 @@ func joinLines(text []byte, style *lineStyle) (out []joinedLine) {
 			line = nil
 		}
 		if whole = append(whole, line...); len(whole) > 0 {
-			out = append(out, joinedLine{number, string(whole)})
+			out = append(out, joinedLine{lineNumber, string(whole)})
 		}
 		whole = nil
 	}

@@ -111,10 +111,10 @@ func (r *configReader) warn(op, p string, err error) {
 	r.warnings = append(r.warnings, &fs.PathError{Op: op, Path: p, Err: err})
 }
 
-// readRegular reads up to limit bytes of what name leads to. Not ok: it can't be read, or it is
+// readRegular reads up to most bytes of what name leads to. Not ok: it can't be read, or it is
 // neither a regular file nor /dev/null. Nothing else is opened, as that can have effects of its own
 // (a watchdog starts). What takes the file's place meanwhile is not waited for (a FIFO).
-func readRegular(name string, limit int) (text []byte, ok bool, err error) {
+func readRegular(name string, most int) (text []byte, ok bool, err error) {
 	var stat unix.Stat_t
 	if err := unix.Stat(name, &stat); err != nil {
 		return nil, false, err
@@ -133,7 +133,7 @@ func readRegular(name string, limit int) (text []byte, ok bool, err error) {
 	if err := unix.Fstat(fd, &stat); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, false, err
 	}
-	text = make([]byte, min(int(stat.Size), limit))
+	text = make([]byte, min(int(stat.Size), most))
 	got := 0
 	for got < len(text) {
 		n, err := unix.Read(fd, text[got:])

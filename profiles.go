@@ -59,20 +59,20 @@ type etherKeyfile struct {
 // /etc, and these those in /usr/lib (nms-keyfile-plugin.c, "shadow").
 func keyfileProfiles(files []configFile) (out []linkProfile) {
 	var read []etherKeyfile
-	first := map[string]int{} // UUID -> folder
+	shownIn := map[string]int{} // UUID -> folder
 	for i := range files {
 		k, ok := parseKeyfile(&files[i])
 		if !ok {
 			continue
 		}
-		if folder, seen := first[k.uuid]; k.uuid != "" && (!seen || k.folder < folder) {
-			first[k.uuid] = k.folder
+		if folder, seen := shownIn[k.uuid]; k.uuid != "" && (!seen || k.folder < folder) {
+			shownIn[k.uuid] = k.folder
 		}
 		read = append(read, k)
 	}
 	for i := range read {
 		k := &read[i]
-		if folder, hidden := first[k.uuid]; k.ethernet && !(hidden && folder < k.folder) {
+		if folder, hidden := shownIn[k.uuid]; k.ethernet && !(hidden && folder < k.folder) {
 			out = append(out, k.profile())
 		}
 	}
@@ -277,28 +277,28 @@ func parseIfcfg(f *configFile) (linkProfile, bool) {
 // svUnescape of src/core/settings/plugins/ifcfg-rh/shvar.c.
 func shellValue(s string) string {
 	var out strings.Builder
-	quote := byte(0)
+	quoted := byte(0)
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == '\'':
+		case quoted != 0 && c == quoted:
+			quoted = 0
+		case quoted == '\'':
 			out.WriteByte(c)
 		case c == '$' || c == '`':
 			return ""
 		case c == '\\' && i+1 < len(s):
 			i++
 			out.WriteByte(s[i])
-		case quote == 0 && (c == '"' || c == '\''):
-			quote = c
-		case quote == 0 && strings.IndexByte(" \t;", c) >= 0:
+		case quoted == 0 && (c == '"' || c == '\''):
+			quoted = c
+		case quoted == 0 && strings.IndexByte(" \t;", c) >= 0:
 			return out.String()
 		default:
 			out.WriteByte(c)
 		}
 	}
-	if quote != 0 {
+	if quoted != 0 {
 		return ""
 	}
 	return out.String()

@@ -409,8 +409,8 @@ func (e *ruleEvent) meetsName(t *ruleToken) matchAnswer {
 
 // meetsDevpath looks for the PCI address in the path below /sys.
 func (e *ruleEvent) meetsDevpath(t *ruleToken) matchAnswer {
-	if _, address, ok := strings.Cut(e.link.path, "-"); ok && strings.Contains(t.value, ":") {
-		return min(answerMaybe, answerOf(strings.Contains(t.value, address) == (t.op == "==")))
+	if _, pciAddress, ok := strings.Cut(e.link.path, "-"); ok && strings.Contains(t.value, ":") {
+		return min(answerMaybe, answerOf(strings.Contains(t.value, pciAddress) == (t.op == "==")))
 	}
 	return answerMaybe
 }
