@@ -103,11 +103,17 @@ func managed(t *testing.T, order ...int) (*lab, *ec2.Manager) {
 	if l == nil {
 		return nil, nil
 	}
+	return l, l.manage()
+}
+
+// manage brings the network up, with a manager that is a unit of systemd's.
+func (l *lab) manage() *ec2.Manager {
+	l.Helper()
 	m, err := l.Manage()
 	l.must(err, m.Systemd())
-	t.Cleanup(func() { l.must(m.Close()) })
+	l.Cleanup(func() { l.must(m.Close()) })
 	l.env = append(l.env, "PATH="+l.programs("systemctl"))
-	return l, m
+	return m
 }
 
 // programs makes a folder with programs of those names, which this test's binary plays.

@@ -123,6 +123,7 @@ type loan struct {
 	on   string    // eth0 (0a:ff:00:00:00:02, index 2)
 	undo []message // in the order of the changes
 	down bool      // the link was down
+	had  []address // its addresses when it was found
 	// A packet socket takes milliseconds to close, for an RCU grace period (packet_release of
 	// net/packet/af_packet.c): IMDS is asked meanwhile.
 	closing sync.WaitGroup
@@ -145,6 +146,9 @@ func (n *loan) takeUp(l *limit, index int32) (link, error) {
 		return e, err
 	}
 	n.on, n.down = e.String(), !e.up
+	if n.had, err = n.nl.addresses(); err != nil {
+		return e, err
+	}
 	if n.down {
 		err = n.change(setLink(index, "", unix.IFF_UP, unix.IFF_UP), setLink(index, "", 0, unix.IFF_UP))
 		if err != nil {
@@ -292,7 +296,7 @@ func gone(err error) bool {
 }
 
 // unused is errInUse where somebody else has come to use the link: it is a port of another, or has an address
-// that is neither ours nor one of those which IPv6 gives by itself.
+// that it had not when it was found, and that is neither ours nor one of those which IPv6 gives by itself.
 func (n *loan) unused(index int32) error {
 	e, err := n.link(index)
 	if err != nil {
@@ -302,7 +306,12 @@ func (n *loan) unused(index int32) error {
 	if err != nil {
 		return err
 	}
-	if e.master != 0 || slices.ContainsFunc(addresses, func(a address) bool { return a.index == index && !a.automatic() && !a.borrowed() }) {
+	isNew := func(a address) bool {
+		// Not one of IPv6, though it was there: it would be lost with the link.
+		old := !a.ipv6 && slices.ContainsFunc(n.had, func(b address) bool { return a.index == b.index && a.ip == b.ip && a.bits == b.bits })
+		return a.index == index && !old && !a.automatic() && !a.borrowed()
+	}
+	if e.master != 0 || slices.ContainsFunc(addresses, isNew) {
 		return errInUse
 	}
 	return nil

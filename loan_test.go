@@ -404,9 +404,7 @@ func TestKernelBorrowKilledThenManaged(t *testing.T) {
 		return
 	}
 	l.meanwhile(func(fix *os.Process) { l.must(fix.Kill()) })
-	m, err := l.Manage()
-	l.must(err)
-	defer m.Close()
+	l.manage()
 	l.says(l.run(codeRight, "fix").stderr, "stays up: somebody else has come to use it")
 	l.wantNames("eth0", "eth1")
 	if left := l.borrowed(); len(left) > 0 {
@@ -786,6 +784,8 @@ func TestKernelBorrowBesideAnAddressThatIsDown(t *testing.T) {
 		return
 	}
 	l.must(ec2.AddAddr("eth1", netip.MustParsePrefix("10.9.9.9/32")))
+	l.unchanged(func() { l.run(codeRight, "fix", "-timeout", "10s") })
+	l.DHCP(0).Serve(false) // now it is eth1 that has to be taken up
 	l.unchanged(func() { l.run(codeRight, "fix", "-timeout", "10s") })
 }
 

@@ -4,7 +4,6 @@ package main
 // for.
 import (
 	"bytes"
-	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -24,7 +23,7 @@ type wordList struct {
 
 // add appends the words of an assignment. An empty one resets the list, and a "!" before the first
 // word negates all words of this assignment: config_parse_match_strv of src/shared/net-condition.c.
-func (w *wordList) add(a assignment, valid func(word string) bool) {
+func (w *wordList) add(a *assignment, valid func(word string) bool) {
 	if a.value == "" {
 		*w = wordList{}
 		return
@@ -43,7 +42,7 @@ func (w *wordList) add(a assignment, valid func(word string) bool) {
 }
 
 // fit reports whether the list is for s: net_condition_test_strv. An empty list is for everything.
-func (w wordList) fit(s string) bool {
+func (w *wordList) fit(s string) bool {
 	met, positive := false, false
 	for _, word := range w.words {
 		pattern, negated := strings.CutPrefix(word, "!")
@@ -60,7 +59,7 @@ func (w wordList) fit(s string) bool {
 }
 
 // fitName reports whether the list is for a link with that name: net_condition_test_ifname.
-func (w wordList) fitName(l link, name string) bool {
+func (w *wordList) fitName(l *link, name string) bool {
 	return w.fit(name) || slices.ContainsFunc(l.altnames, w.fit)
 }
 
@@ -91,8 +90,9 @@ func netFiles(files, dropIns []configFile) []netFile {
 			assignments, ok = append(assignments, more...), ok && whole
 		}
 		n := netFile{file: f.path}
-		for _, a := range assignments {
-			n.add(a, kindOf(f.path))
+		kind := kindOf(f.path)
+		for i := range assignments {
+			n.add(&assignments[i], kind)
 		}
 		if ok && n.conditional() {
 			out = append(out, n)
@@ -102,14 +102,19 @@ func netFiles(files, dropIns []configFile) []netFile {
 }
 
 // dropInsOf are the drop-ins of f, from all folders.
-func dropInsOf(f configFile, dropIns []configFile) []configFile {
-	return slices.DeleteFunc(slices.Clone(dropIns), func(d configFile) bool {
-		return path.Base(path.Dir(d.path)) != path.Base(f.path)+".d"
-	})
+func dropInsOf(f *configFile, dropIns []configFile) []configFile {
+	_, name := splitPath(f.path)
+	var out []configFile
+	for _, d := range dropIns {
+		if folder, _ := splitPath(d.path); strings.HasSuffix(folder, "/"+name+".d") {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // add takes an assignment.
-func (n *netFile) add(a assignment, kind fileKind) {
+func (n *netFile) add(a *assignment, kind fileKind) {
 	switch a.section {
 	case "[Match]":
 		n.addMatch(a, kind)
@@ -117,7 +122,7 @@ func (n *netFile) add(a assignment, kind fileKind) {
 		switch {
 		case kind == kindNetwork && a.key == "Unmanaged":
 			yes := []string{"1", "yes", "y", "true", "t", "on"} // parse_boolean
-			n.unmanaged = slices.Contains(yes, strings.ToLower(a.value))
+			n.unmanaged = slices.Contains(yes, lowerASCII(a.value))
 		case kind == kindLink && a.key == "Name" && (a.value == "" || acceptedName(a.value)):
 			n.name, n.namedAt = a.value, filePlace{a.file, a.line, "Name= in [Link]"}
 		}
@@ -126,7 +131,7 @@ func (n *netFile) add(a assignment, kind fileKind) {
 
 // addMatch takes an assignment of [Match]: Match.* of src/network/networkd-network-gperf.gperf and
 // of src/udev/net/link-config-gperf.gperf. Other keys are ignored there too.
-func (n *netFile) addMatch(a assignment, kind fileKind) {
+func (n *netFile) addMatch(a *assignment, kind fileKind) {
 	anyWord := func(string) bool { return true }
 	key := a.key
 	a.key += "= in [Match]"
@@ -176,7 +181,7 @@ func possibleName(word string) bool {
 }
 
 // conditional reports whether the file has a condition at all: net_match_is_empty.
-func (n netFile) conditional() bool {
+func (n *netFile) conditional() bool {
 	words := len(n.unknown)
 	for _, list := range []wordList{n.paths, n.types, n.kinds, n.names, n.wireless} {
 		words += len(list.words)
@@ -185,16 +190,16 @@ func (n netFile) conditional() bool {
 }
 
 // addressed reports whether the file asks for a device by its address.
-func (n netFile) addressed() bool { return len(n.current)+len(n.permanent) > 0 }
+func (n *netFile) addressed() bool { return len(n.current)+len(n.permanent) > 0 }
 
 // tied reports whether the file asks for certain devices.
-func (n netFile) tied(enis []link) bool {
+func (n *netFile) tied(enis []*link) bool {
 	return n.addressed() || len(n.paths.words) > 0 && !forAny(n.device, false, enis)
 }
 
 // device reports whether the file is for the device of l. PermanentMACAddress= is compared with the
 // address that IMDS knows it by, as ethtool has a permanent one where rtnetlink has none yet.
-func (n netFile) device(l link) matchAnswer {
+func (n *netFile) device(l *link) matchAnswer {
 	if len(n.current) > 0 && !slices.Contains(n.current, l.addr) {
 		return answerNo
 	}
@@ -208,7 +213,7 @@ func (n netFile) device(l link) matchAnswer {
 }
 
 // rest reports whether the other conditions are met, but for the name.
-func (n netFile) rest(l link) matchAnswer {
+func (n *netFile) rest(l *link) matchAnswer {
 	switch {
 	case !n.types.fit("ether"), !n.kinds.fit(l.kind), !n.wireless.fit(""):
 		return answerNo
@@ -243,17 +248,16 @@ func linkFiles(files, dropIns []configFile) []netFile { return netFiles(files, d
 // A givenName is a name that a file gives to an ENI.
 type givenName struct {
 	filePlace
-	name  string // eth1, or a text with substitutions
-	tied  bool   // the file asks for certain devices
-	sure  matchAnswer
-	final bool // no later one counts
+	name string // eth1, or a text with substitutions
+	tied bool   // the file asks for certain devices
+	sure matchAnswer
 }
 
 // linkNamings are the names that .link files may give to l: those of files that may fit, to the
 // first that does. The last has no name where that file gives none, or no file fits. NamePolicy=
 // does not count: udev passes over it with net.ifnames=0, and elsewhere what it gives is no ethN
 // (link_generate_new_name of src/udev/net/link-config.c).
-func linkNamings(files []netFile, enis []link, l link, want string) []givenName {
+func linkNamings(files []netFile, enis []*link, l *link, want string) []givenName {
 	var out []givenName
 	for _, n := range files {
 		probed := nameAtProbe(l, want, n.names.fit)
@@ -261,7 +265,7 @@ func linkNamings(files []netFile, enis []link, l link, want string) []givenName 
 		if sure == answerNo {
 			continue
 		}
-		out = append(out, givenName{n.namedAt, n.name, n.tied(enis), sure, false})
+		out = append(out, givenName{n.namedAt, n.name, n.tied(enis), sure})
 		if sure == answerYes {
 			break
 		}
@@ -271,9 +275,9 @@ func linkNamings(files []netFile, enis []link, l link, want string) []givenName 
 
 // parseUnit reads the assignments of a file as config_parse of systemd's src/shared/conf-parser.c
 // does. Not ok: systemd refuses the whole file.
-func parseUnit(f configFile) (out []assignment, ok bool) {
+func parseUnit(f *configFile) (out []assignment, ok bool) {
 	section := ""
-	for _, line := range joinLines(bytes.TrimPrefix(f.text, []byte("\ufeff")), systemdLines) {
+	for _, line := range joinLines(bytes.TrimPrefix(f.text, []byte("\ufeff")), &systemdLines) {
 		text := strings.TrimSpace(line.text)
 		if !utf8.ValidString(text) {
 			return nil, false

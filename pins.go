@@ -4,9 +4,8 @@ package main
 // process.go reads the files. What each kind of file says is in netfiles.go (systemd's),
 // udevrules.go, and profiles.go (NetworkManager's and ifcfg).
 import (
-	"cmp"
+	"bytes"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 )
@@ -42,7 +41,7 @@ func (p pin) String() string {
 	s := fmt.Sprintf("%s, line %d, %s the ENI %s to the name %s, and it is to be called %s: "+
 		"change %s there", visible(p.file), p.line, ties, p.link.id(), visible(p.name),
 		visible(p.want), p.key)
-	if strings.Contains(path.Base(p.file), "-netplan-") {
+	if strings.Contains(p.file, "-netplan-") {
 		s += " (by set-name in the YAML file that netplan makes it from)"
 	}
 	return s
@@ -91,15 +90,16 @@ const (
 	kindRules            // udev(7)
 	kindKeyfile          // nm-settings-keyfile(5)
 	kindIfcfg            // nm-settings-ifcfg-rh(5)
+	kindsEnd
 )
 
 // kindOf tells what reads the file at p, which is in a folder of configFolders or in one of
 // drop-ins below. None: nobody does.
 func kindOf(p string) fileKind {
-	folder, name := path.Split(p)
-	folder = path.Clean(folder)
+	folder, name := splitPath(p)
+	above, _ := splitPath(folder)
 	switch {
-	case dropInFolder(folder) && slices.Contains(configFolders, path.Dir(folder)):
+	case dropInFolder(folder) && slices.Contains(configFolders, above):
 		return kindIf(strings.HasSuffix(name, ".conf"), kindDropIn)
 	case !slices.Contains(configFolders, folder):
 		return kindNone
@@ -117,6 +117,12 @@ func kindOf(p string) fileKind {
 	return kindIf(read, kindKeyfile)
 }
 
+// splitPath cuts a path at its last slash.
+func splitPath(p string) (folder, name string) {
+	i := strings.LastIndexByte(p, '/')
+	return p[:max(i, 0)], p[i+1:]
+}
+
 // kindIf is kind where is is true.
 func kindIf(is bool, kind fileKind) fileKind {
 	if is {
@@ -130,6 +136,9 @@ func dropInFolder(folder string) bool {
 	return strings.HasSuffix(folder, ".network.d") || strings.HasSuffix(folder, ".link.d")
 }
 
+// pinsMax is more pins than people read.
+const pinsMax = 100
+
 // findPins lists what ties ENIs of names (index -> the name that the ENI is to have) to other
 // names, in the order of the files' paths.
 func findPins(files []configFile, links []link, names map[int32]string) []pin {
@@ -139,11 +148,16 @@ func findPins(files []configFile, links []link, names map[int32]string) []pin {
 	rules := parseRules(kinds[kindRules])
 	keyfiles := keyfileProfiles(kinds[kindKeyfile])
 	ifcfgs := ifcfgProfiles(kinds[kindIfcfg])
-	enis := slices.DeleteFunc(slices.Clone(links), func(l link) bool { return !l.eni() })
+	var enis []*link
+	for _, l := range links {
+		if l.eni() {
+			enis = append(enis, &l)
+		}
+	}
 	var pins []pin
 	for _, l := range enis {
 		want, ok := names[l.index]
-		if !ok {
+		if !ok || len(pins) > pinsMax {
 			continue // it keeps its name
 		}
 		for _, profiles := range [][]linkProfile{networks, keyfiles, ifcfgs} {
@@ -151,57 +165,85 @@ func findPins(files []configFile, links []link, names map[int32]string) []pin {
 		}
 		pins = append(pins, namerPins(namers, rules, enis, l, want)...)
 	}
-	slices.SortStableFunc(pins, func(a, b pin) int {
-		return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.line, b.line),
-			cmp.Compare(a.link.index, b.link.index))
-	})
-	return pins
+	var out []pin
+	for _, i := range sortBy(min(len(pins), pinsMax), func(i int) string {
+		p := &pins[i]
+		return fmt.Sprintf("%s\x00%9d%9d%s", p.file, p.line, p.link.index, p.name)
+	}) {
+		out = append(out, pins[i])
+	}
+	return out
+}
+
+// sortBy sorts n items by their keys, and returns their indexes. Of two with one key the first
+// counts. There are not many: it takes time in proportion to the square of their number.
+func sortBy(n int, key func(i int) string) (indexes []int) {
+	var keys []string
+	for i := range n {
+		k := key(i)
+		at, found := slices.BinarySearch(keys, k)
+		if found {
+			continue
+		}
+		keys, indexes = append(keys, ""), append(indexes, 0)
+		copy(keys[at+1:], keys[at:])
+		copy(indexes[at+1:], indexes[at:])
+		keys[at], indexes[at] = k, i
+	}
+	return indexes
 }
 
 // sortedKinds sorts files by kind, and those of a kind by path. Of two with one path one counts.
-func sortedKinds(files []configFile) map[fileKind][]configFile {
-	sorted := slices.Clone(files)
-	slices.SortFunc(sorted, func(a, b configFile) int {
-		return cmp.Or(cmp.Compare(a.path, b.path), slices.Compare(a.text, b.text))
-	})
-	sorted = slices.CompactFunc(sorted, func(a, b configFile) bool { return a.path == b.path })
-	kinds := map[fileKind][]configFile{}
-	for _, f := range sorted {
-		kind := kindOf(f.path)
-		kinds[kind] = append(kinds[kind], f)
+func sortedKinds(files []configFile) (kinds [kindsEnd][]configFile) {
+	last := ""
+	for _, i := range sortBy(len(files), func(i int) string {
+		return files[i].path + "\x00" + string(files[i].text)
+	}) {
+		f := files[i]
+		if kind := kindOf(f.path); f.path != last {
+			kinds[kind] = append(kinds[kind], f)
+		}
+		last = f.path
 	}
 	return kinds
 }
 
 // unhidden are the files that no other of their name hides, sorted by name, as conf_files_list_strv
 // of systemd's src/basic/conf-files.c has them.
-func unhidden(files []configFile) []configFile {
-	rank := func(f configFile) int {
-		in := func(folder string) bool { return strings.HasPrefix(f.path, folder+"/") }
-		return slices.IndexFunc(configFolders, in)
+func unhidden(files []configFile) (out []*configFile) {
+	last := ""
+	for _, i := range sortBy(len(files), func(i int) string {
+		_, name := splitPath(files[i].path)
+		return name + "\x00" + string(rune('a'+folderRank(&files[i])))
+	}) {
+		if _, name := splitPath(files[i].path); name != last {
+			out = append(out, &files[i])
+			last = name
+		}
 	}
-	name := func(f configFile) string { return path.Base(f.path) }
-	out := slices.Clone(files)
-	slices.SortStableFunc(out, func(a, b configFile) int {
-		return cmp.Or(cmp.Compare(name(a), name(b)), cmp.Compare(rank(a), rank(b)))
-	})
-	return slices.CompactFunc(out, func(a, b configFile) bool { return name(a) == name(b) })
+	return out
+}
+
+// folderRank is the lower the more the folder of f hides others.
+func folderRank(f *configFile) int {
+	in := func(folder string) bool { return strings.HasPrefix(f.path, folder+"/") }
+	return slices.IndexFunc(configFolders, in)
 }
 
 // A linkProfile is a file that configures the links it fits: a .network, a keyfile, an ifcfg file.
 type linkProfile struct {
-	filePlace                                // of the name, or of the file where it has none
-	name      string                         // as it is written: eth1, or eth[12]
-	device    func(l link) matchAnswer       // does it fit the device? Nil: it names none
-	named     func(l link, name string) bool // does it fit that name? Nil: it has none
-	rest      func(l link) matchAnswer       // are its other conditions met?
-	addressed bool                           // its device is known by an address
-	blocks    bool                           // it has the manager leave the link alone
-	idle      bool                           // it takes effect only on demand
+	filePlace                                 // of the name, or of the file where it has none
+	name      string                          // as it is written: eth1, or eth[12]
+	device    func(l *link) matchAnswer       // does it fit the device? Nil: it names none
+	named     func(l *link, name string) bool // does it fit that name? Nil: it has none
+	rest      func(l *link) matchAnswer       // are its other conditions met?
+	addressed bool                            // its device is known by an address
+	blocks    bool                            // it has the manager leave the link alone
+	idle      bool                            // it takes effect only on demand
 }
 
 // fits reports whether p is for l under that name.
-func (p linkProfile) fits(l link, name string) matchAnswer {
+func (p *linkProfile) fits(l *link, name string) matchAnswer {
 	if p.named != nil && !p.named(l, name) {
 		return answerNo
 	}
@@ -209,7 +251,7 @@ func (p linkProfile) fits(l link, name string) matchAnswer {
 }
 
 // fitsBut reports whether p is for l, whatever its name.
-func (p linkProfile) fitsBut(l link) matchAnswer {
+func (p *linkProfile) fitsBut(l *link) matchAnswer {
 	fits := p.rest(l)
 	if p.device != nil {
 		fits = min(fits, p.device(l))
@@ -219,26 +261,28 @@ func (p linkProfile) fitsBut(l link) matchAnswer {
 
 // profilePins are the profiles of one kind, in the order of their manager, that want both l and
 // another name, where no other is for l under the new one.
-func profilePins(profiles []linkProfile, enis []link, l link, want string) []pin {
+func profilePins(profiles []linkProfile, enis []*link, l *link, want string) []pin {
 	if configured(profiles, l, want) {
 		return nil
 	}
 	var pins []pin
-	for _, p := range profiles {
+	for i := range profiles {
+		p := &profiles[i]
 		if p.device == nil || p.named == nil || p.named(l, want) ||
 			forAny(p.device, p.addressed, enis) {
 			continue // a device without a name, a name without a device, or the right name
 		}
-		if sure := p.fitsBut(l); sure != answerNo {
-			pins = append(pins, pin{p.filePlace, l, p.name, want, sure})
+		if sure := p.fitsBut(l); sure != answerNo && len(pins) < pinsMax {
+			pins = append(pins, pin{p.filePlace, *l, p.name, want, sure})
 		}
 	}
 	return pins
 }
 
 // configured reports whether l surely has a configuration under that name.
-func configured(profiles []linkProfile, l link, name string) bool {
-	for _, p := range profiles {
+func configured(profiles []linkProfile, l *link, name string) bool {
+	for i := range profiles {
+		p := &profiles[i]
 		switch fits := p.fits(l, name); {
 		case fits == answerYes && !p.idle && !p.blocks:
 			return true
@@ -250,13 +294,13 @@ func configured(profiles []linkProfile, l link, name string) bool {
 }
 
 // forAny reports whether a device that is known by its path is any of several ENIs, which is none.
-func forAny(device func(link) matchAnswer, addressed bool, enis []link) bool {
-	other := func(l link) bool { return device(l) != answerYes }
+func forAny(device func(*link) matchAnswer, addressed bool, enis []*link) bool {
+	other := func(l *link) bool { return device(l) != answerYes }
 	return !addressed && len(enis) > 1 && !slices.ContainsFunc(enis, other)
 }
 
 // pathFits reports whether fits says yes to the path of l, which may be unknown (link.path).
-func pathFits(l link, fits func(s string) bool) matchAnswer {
+func pathFits(l *link, fits func(s string) bool) matchAnswer {
 	if l.path == "" {
 		return answerMaybe
 	}
@@ -265,7 +309,7 @@ func pathFits(l link, fits func(s string) bool) matchAnswer {
 
 // nameAtProbe is the answer to a condition on the name that the kernel gives when it finds the
 // device, before anybody renames it. Which of these that will be is not known.
-func nameAtProbe(l link, want string, fits func(name string) bool) matchAnswer {
+func nameAtProbe(l *link, want string, fits func(name string) bool) matchAnswer {
 	met, all := false, true
 	names := []string{l.name, want, "eth0", "eth1", "eth2", "eth3", "eth4", "eth9", "eth10"}
 	for _, name := range names {
@@ -380,8 +424,8 @@ func globSet(pattern string, c byte) (int, bool) {
 		p++
 	}
 	has := false
-	for first := p; p < len(pattern); {
-		if pattern[p] == ']' && p > first {
+	for start := p; p < len(pattern); {
+		if pattern[p] == ']' && p > start {
 			return p + 1, has != negated
 		}
 		if n, ok := globClass(pattern[p:], c); n > 0 {
@@ -443,47 +487,64 @@ type joinedLine struct {
 
 // A lineStyle is what one program takes for a line.
 type lineStyle struct {
-	comments string // what starts one
-	indented bool   // blanks at the start of a line are of no account
-	joint    string // what stands for a backslash and the end of the line
+	comments  string // what starts one
+	continued bool   // by a backslash at the end
+	indented  bool   // blanks at the start are of no account
+	joint     string // what stands for the backslash
 }
 
-// config_parse of systemd's src/shared/conf-parser.c, and udev_rules_parse_file of its
-// src/udev/udev-rules.c.
+// config_parse of systemd's src/shared/conf-parser.c, udev_rules_parse_file of its
+// src/udev/udev-rules.c, and the readers of NetworkManager's profiles.
 var (
-	systemdLines = lineStyle{comments: "#;", joint: " "}
-	udevLines    = lineStyle{comments: "#", indented: true}
+	systemdLines = lineStyle{comments: "#;", continued: true, joint: " "}
+	udevLines    = lineStyle{comments: "#", continued: true, indented: true}
+	profileLines = lineStyle{comments: "#", indented: true}
 )
 
-// joinLines cuts a text into lines, and puts together those that end with a backslash. Comments are
-// left out, even between a line and its continuation.
-func joinLines(text []byte, style lineStyle) []joinedLine {
-	// read_line of systemd's src/basic/fileio.c takes these for the end of a line as well.
-	s := strings.ReplaceAll(string(text), "\r\n", "\n")
-	s = strings.ReplaceAll(strings.ReplaceAll(s, "\r", "\n"), "\x00", "\n")
-	var out []joinedLine
-	var whole strings.Builder
-	for i, line := range strings.Split(s, "\n") {
-		start := strings.TrimLeft(line, " \t\v\f")
-		if start != "" && strings.IndexByte(style.comments, start[0]) >= 0 {
+// joinLines cuts a text into lines, and puts together those that end with a backslash. Empty lines
+// are left out, and comments, even between a line and its continuation.
+func joinLines(text []byte, style *lineStyle) (out []joinedLine) {
+	var whole []byte
+	for lineNumber := 1; len(text) > 0 || len(whole) > 0; lineNumber++ {
+		line := text
+		text = nil
+		if end := bytes.IndexFunc(line, endsLine); end >= 0 {
+			line, text = line[:end], bytes.TrimPrefix(line[end:], []byte("\r"))
+			text = text[min(1, len(text)):]
+		}
+		start := bytes.TrimLeft(line, " \t\v\f")
+		if len(start) > 0 && strings.IndexByte(style.comments, start[0]) >= 0 {
 			continue
 		}
 		if style.indented {
 			line = start
 		}
-		trailing := len(line) - len(strings.TrimRight(line, `\`))
-		if trailing%2 == 1 {
-			whole.WriteString(line[:len(line)-1] + style.joint)
-			continue
+		trailing := len(line) - len(bytes.TrimRight(line, `\`))
+		if style.continued && trailing%2 == 1 {
+			whole = append(append(whole, line[:len(line)-1]...), style.joint...)
+			if len(text) > 0 {
+				continue
+			}
+			line = nil
 		}
-		whole.WriteString(line)
-		if whole.Len() > 0 {
-			out = append(out, joinedLine{i + 1, whole.String()})
+		if whole = append(whole, line...); len(whole) > 0 {
+			out = append(out, joinedLine{lineNumber, string(whole)})
 		}
-		whole.Reset()
-	}
-	if whole.Len() > 0 {
-		out = append(out, joinedLine{strings.Count(s, "\n") + 1, whole.String()})
+		whole = nil
 	}
 	return out
+}
+
+// endsLine reports whether c ends a line: read_line of systemd's src/basic/fileio.c.
+func endsLine(c rune) bool { return c == '\n' || c == '\r' || c == 0 }
+
+// lowerASCII is s without capitals.
+func lowerASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] += 'a' - 'A'
+		}
+	}
+	return string(b)
 }

@@ -4,10 +4,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +14,7 @@ import (
 const (
 	configFileMax   = 1 << 20  // bytes of one file
 	configTotalMax  = 16 << 20 // bytes of all files
+	configFilesMax  = 5000     // files
 	configFolderMax = 2000     // entries of one folder
 )
 
@@ -34,17 +32,22 @@ func readConfigFiles(root string) (files []configFile, warnings []error) {
 // A configReader is what has been read so far.
 type configReader struct {
 	root     string
-	left     int // bytes that may be read yet
-	full     bool
-	folders  []fs.FileInfo
+	left     int         // bytes that may be read yet
+	folders  [][2]uint64 // that have been read: device and inode
 	files    []configFile
 	warnings []error
 }
 
-// readFolder reads the files of a folder, and the drop-ins in those below. A folder that has been
-// read under another name, as where /lib is a link to /usr/lib, is not read again.
+// readFolder reads the files of a folder, and the drop-ins in those below.
 func (r *configReader) readFolder(folder string) {
-	for _, name := range r.list(folder) {
+	names, err := r.list(folder)
+	r.warn("read", folder, err)
+	if len(names) > configFolderMax {
+		r.warn("read", folder, fmt.Errorf("more than %d entries: the rest is not read",
+			configFolderMax))
+		names = names[:configFolderMax]
+	}
+	for _, name := range names {
 		p := folder + "/" + name
 		switch {
 		case kindOf(p) != kindNone:
@@ -55,67 +58,66 @@ func (r *configReader) readFolder(folder string) {
 	}
 }
 
-// list is the names in a folder, sorted.
-func (r *configReader) list(folder string) []string {
-	info, err := os.Stat(r.root + folder)
-	if err != nil || !info.IsDir() {
-		r.warn(err)
-		return nil
-	}
-	if slices.ContainsFunc(r.folders, func(f fs.FileInfo) bool { return os.SameFile(f, info) }) {
-		return nil
-	}
-	r.folders = append(r.folders, info)
-	f, err := os.Open(r.root + folder)
+// list is the names in a folder. One that has been read under another name, as where /lib is a link
+// to /usr/lib, has none.
+func (r *configReader) list(folder string) (names []string, err error) {
+	fd, err := openConfig(r.root+folder, unix.O_DIRECTORY)
 	if err != nil {
-		r.warn(err)
-		return nil
+		return nil, err
 	}
-	defer f.Close()
-	names, err := f.Readdirnames(configFolderMax + 1)
-	if !errors.Is(err, io.EOF) {
-		r.warn(err)
+	defer unix.Close(fd)
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return nil, err
 	}
-	slices.Sort(names)
-	if len(names) > configFolderMax {
-		r.warn(fmt.Errorf("%s: more than %d entries: the rest is not read", folder, configFolderMax))
-		names = names[:configFolderMax]
+	same := [2]uint64{uint64(stat.Dev), stat.Ino}
+	if slices.Contains(r.folders, same) {
+		return nil, nil
 	}
-	return names
+	r.folders = append(r.folders, same)
+	b := make([]byte, 1<<14)
+	for len(names) <= configFolderMax {
+		n, err := unix.ReadDirent(fd, b)
+		if n <= 0 || err != nil {
+			return names, err
+		}
+		_, _, names = unix.ParseDirent(b[:n], -1, names)
+	}
+	return names, nil
 }
 
 // readFile reads a file if it is a regular one, or /dev/null, which is empty.
 func (r *configReader) readFile(p string) {
-	text, ok, err := readRegular(filepath.Clean(r.root + p))
-	r.warn(err)
-	if !ok {
+	text, ok, err := readRegular(r.root+p, min(configFileMax, r.left+1))
+	r.warn("read", p, err)
+	switch {
+	case !ok || r.left < 0:
+		return
+	case len(text) > r.left || len(r.files) == configFilesMax:
+		r.warn("read", p, fmt.Errorf("more than %d bytes or %d files in all: the rest is not read",
+			configTotalMax, configFilesMax))
+		r.left = -1
 		return
 	}
-	if r.left -= len(text); r.left < 0 {
-		if !r.full {
-			r.warn(fmt.Errorf("%s: more than %d bytes in all: the rest is not read", p, configTotalMax))
-		}
-		r.full = true
-		return
-	}
+	r.left -= len(text)
 	r.files = append(r.files, configFile{p, text})
 }
 
 // warn notes err, unless it says that something is not there.
-func (r *configReader) warn(err error) {
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
-		r.warnings = append(r.warnings, err)
+func (r *configReader) warn(op, p string, err error) {
+	if err == nil || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		return
 	}
+	r.warnings = append(r.warnings, &fs.PathError{Op: op, Path: p, Err: err})
 }
 
-// readRegular reads up to configFileMax bytes of what name leads to. Not ok: it can't be read, or
-// it is neither a regular file nor /dev/null. Nothing else is opened: that can have effects of its
-// own (a watchdog starts), or wait for somebody (a FIFO), so O_NONBLOCK is for what takes the
-// file's place.
-func readRegular(name string) (text []byte, ok bool, err error) {
+// readRegular reads up to most bytes of what name leads to. Not ok: it can't be read, or it is
+// neither a regular file nor /dev/null. Nothing else is opened, as that can have effects of its own
+// (a watchdog starts). What takes the file's place meanwhile is not waited for (a FIFO).
+func readRegular(name string, most int) (text []byte, ok bool, err error) {
 	var stat unix.Stat_t
 	if err := unix.Stat(name, &stat); err != nil {
-		return nil, false, &fs.PathError{Op: "stat", Path: name, Err: err}
+		return nil, false, err
 	}
 	if stat.Mode&unix.S_IFMT == unix.S_IFCHR && stat.Rdev == unix.Mkdev(1, 3) {
 		return nil, true, nil // /dev/null: Documentation/admin-guide/devices.txt of the kernel
@@ -123,15 +125,35 @@ func readRegular(name string) (text []byte, ok bool, err error) {
 	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, false, nil
 	}
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	fd, err := openConfig(name, unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
 		return nil, false, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
+	defer unix.Close(fd)
+	if err := unix.Fstat(fd, &stat); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, false, err
 	}
-	text, err = io.ReadAll(io.LimitReader(f, configFileMax))
-	return text, err == nil, err
+	text = make([]byte, min(int(stat.Size), most))
+	got := 0
+	for got < len(text) {
+		n, err := unix.Read(fd, text[got:])
+		if err != nil && err != unix.EINTR {
+			return nil, false, err
+		}
+		if n <= 0 && err == nil {
+			break // it has become shorter
+		}
+		got += max(n, 0)
+	}
+	return text[:got], true, nil
+}
+
+// openConfig opens name for reading.
+func openConfig(name string, flags int) (fd int, err error) {
+	for {
+		fd, err = unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|flags, 0)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
 }

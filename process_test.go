@@ -50,6 +50,8 @@ func (c configRoot) expect(paths []string, words ...string) map[string]string {
 		got = append(got, f.path)
 		texts[f.path] = string(f.text)
 	}
+	slices.Sort(got)
+	slices.Sort(paths)
 	if !slices.Equal(got, paths) {
 		c.t.Errorf("readConfigFiles() = %q, want %q", got, paths)
 	}

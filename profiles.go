@@ -4,7 +4,6 @@ package main
 // nm-settings-ifcfg-rh(5), as far as they say which link they are for. The initscripts read ifcfg
 // files as well.
 import (
-	"path"
 	"slices"
 	"strings"
 )
@@ -23,7 +22,7 @@ func ignoredKeyfile(folder, name string) bool {
 	if !strings.HasPrefix(folder, "/etc/") {
 		return !strings.HasSuffix(name, ".nmconnection")
 	}
-	if hasSuffix(strings.ToLower(name), []string{"~", ".pem", ".der"}) {
+	if hasSuffix(lowerASCII(name), []string{"~", ".pem", ".der"}) {
 		return true
 	}
 	// What g_file_set_contents leaves: a dot and six letters or digits.
@@ -43,78 +42,68 @@ func notAlphanumeric(c rune) bool {
 
 // An etherKeyfile is a profile for Ethernet.
 type etherKeyfile struct {
-	uuid        string
-	device      hwaddr // mac-address
-	denied      []hwaddr
-	name        string // interface-name
-	names       []string
-	paths       []string
-	at          filePlace
-	unknown     bool // it has conditions that can't be tested here
-	idle        bool // autoconnect=false
-	notEthernet bool
+	uuid     string
+	device   hwaddr // mac-address
+	denied   []hwaddr
+	name     string // interface-name
+	names    []string
+	paths    []string
+	at       filePlace
+	unknown  bool // it has conditions that can't be tested here
+	idle     bool // autoconnect=false
+	ethernet bool // type=ethernet
+	folder   int  // folderRank
 }
 
 // keyfileProfiles are the profiles that no other of their UUID hides: those in /run hide those in
-// /etc, and these those in /usr/lib (_storages_consolidate, and nms-keyfile-plugin.c, "shadow").
-func keyfileProfiles(files []configFile) []linkProfile {
-	var out []linkProfile
-	seen := map[string]bool{}
-	for _, folder := range configFolders {
-		hiding := []string{}
-		for _, f := range files {
-			if path.Dir(f.path) != folder {
-				continue
-			}
-			if uuid, is := strings.CutSuffix(path.Base(f.path), tombstoneSuffix); is {
-				if len(f.text) == 0 {
-					hiding = append(hiding, uuid)
-				}
-				continue
-			}
-			k, ok := parseKeyfile(f)
-			if !ok || seen[k.uuid] {
-				continue
-			}
-			if k.uuid != "" {
-				hiding = append(hiding, k.uuid)
-			}
-			if !k.notEthernet {
-				out = append(out, k.profile())
-			}
+// /etc, and these those in /usr/lib (nms-keyfile-plugin.c, "shadow").
+func keyfileProfiles(files []configFile) (out []linkProfile) {
+	var read []etherKeyfile
+	shownIn := map[string]int{} // UUID -> folder
+	for i := range files {
+		k, ok := parseKeyfile(&files[i])
+		if !ok {
+			continue
 		}
-		for _, uuid := range hiding {
-			seen[uuid] = true
+		if folder, seen := shownIn[k.uuid]; k.uuid != "" && (!seen || k.folder < folder) {
+			shownIn[k.uuid] = k.folder
+		}
+		read = append(read, k)
+	}
+	for i := range read {
+		k := &read[i]
+		if folder, hidden := shownIn[k.uuid]; k.ethernet && !(hidden && folder < k.folder) {
+			out = append(out, k.profile())
 		}
 	}
 	return out
 }
 
-// parseKeyfile reads a keyfile. Not ok: NetworkManager refuses it.
-func parseKeyfile(f configFile) (etherKeyfile, bool) {
-	k := etherKeyfile{at: filePlace{file: f.path}}
-	assignments, ok := parseGroups(f)
-	ethernet := false
-	for _, a := range assignments {
-		if a.section == "802-3-ethernet" {
-			a.section = "ethernet" // its older name
-		}
-		ethernet = ethernet || a.section == "ethernet"
-		if a.section == "connection" && a.key == "type" {
-			ethernet = ethernet || a.value == "ethernet" || a.value == "802-3-ethernet"
-			k.notEthernet = a.value != "ethernet" && a.value != "802-3-ethernet"
-		}
-		k.add(a)
+// parseKeyfile reads a keyfile, or one that only hides others. Not ok: NetworkManager refuses it.
+func parseKeyfile(f *configFile) (k etherKeyfile, ok bool) {
+	k = etherKeyfile{at: filePlace{file: f.path}, folder: folderRank(f)}
+	_, name := splitPath(f.path)
+	if uuid, is := strings.CutSuffix(name, tombstoneSuffix); is {
+		k.uuid = uuid
+		return k, len(f.text) == 0
 	}
-	k.notEthernet = k.notEthernet || !ethernet
-	return k, ok && len(assignments) > 0
+	assignments, ok := parseGroups(f)
+	for i := range assignments {
+		k.add(&assignments[i])
+	}
+	return k, ok
 }
 
 // add takes an assignment.
-func (k *etherKeyfile) add(a assignment) {
+func (k *etherKeyfile) add(a *assignment) {
 	key := a.key
 	a.key += "= in [" + a.section + "]"
+	if a.section == "802-3-ethernet" {
+		a.section = "ethernet" // its older name
+	}
 	switch a.section + "." + key {
+	case "connection.type":
+		k.ethernet = a.value == "ethernet" || a.value == "802-3-ethernet"
 	case "connection.uuid":
 		k.uuid = a.value
 	case "connection.interface-name":
@@ -124,7 +113,8 @@ func (k *etherKeyfile) add(a assignment) {
 	case "ethernet.mac-address":
 		k.device, _ = readAddress(a.value)
 	case "ethernet.mac-address-blacklist", "ethernet.mac-address-denylist":
-		k.denied = addAddresses(nil, strings.NewReplacer(";", " ", ",", " ").Replace(a.value))
+		list := strings.ReplaceAll(strings.ReplaceAll(a.value, ",", " "), ";", " ")
+		k.denied = addAddresses(nil, list)
 	case "match.interface-name":
 		k.names = keyfileList(a.value)
 		if k.name == "" {
@@ -139,11 +129,11 @@ func (k *etherKeyfile) add(a assignment) {
 
 // keyfileList is the values of a list: g_key_file_get_string_list.
 func keyfileList(value string) []string {
-	return slices.DeleteFunc(strings.Split(value, ";"), func(s string) bool { return s == "" })
+	return strings.FieldsFunc(value, func(c rune) bool { return c == ';' })
 }
 
 // profile is what k is to profilePins.
-func (k etherKeyfile) profile() linkProfile {
+func (k *etherKeyfile) profile() linkProfile {
 	p := linkProfile{filePlace: k.at, name: k.name, rest: k.rest, idle: k.idle}
 	p.addressed = k.device != (hwaddr{})
 	if p.addressed || len(k.paths) > 0 {
@@ -160,7 +150,7 @@ func (k etherKeyfile) profile() linkProfile {
 
 // fitsDevice compares the permanent address, as check_connection_compatible of
 // src/core/devices/nm-device-ethernet.c does, and the path.
-func (k etherKeyfile) fitsDevice(l link) matchAnswer {
+func (k *etherKeyfile) fitsDevice(l *link) matchAnswer {
 	if k.device != (hwaddr{}) && k.device != l.id() {
 		return answerNo
 	}
@@ -171,12 +161,12 @@ func (k etherKeyfile) fitsDevice(l link) matchAnswer {
 }
 
 // fitsName compares the name.
-func (k etherKeyfile) fitsName(_ link, name string) bool {
+func (k *etherKeyfile) fitsName(_ *link, name string) bool {
 	return (k.name == "" || k.name == name) && (len(k.names) == 0 || wildcardsFit(k.names, name))
 }
 
 // rest tests the other conditions.
-func (k etherKeyfile) rest(l link) matchAnswer {
+func (k *etherKeyfile) rest(l *link) matchAnswer {
 	switch {
 	case slices.Contains(k.denied, l.id()):
 		return answerNo
@@ -207,13 +197,11 @@ func wildcardsFit(patterns []string, s string) bool {
 
 // parseGroups reads a file as GLib's g_key_file_load_from_file does, which refuses one that has
 // anything but groups, assignments and comments.
-func parseGroups(f configFile) (out []assignment, ok bool) {
+func parseGroups(f *configFile) (out []assignment, ok bool) {
 	group := ""
-	number := 0
-	for line := range strings.Lines(string(f.text)) {
-		number++
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
+	for _, l := range joinLines(f.text, &profileLines) {
+		line := strings.TrimSpace(l.text)
+		if line == "" {
 			continue
 		}
 		if line[0] == '[' && strings.HasSuffix(line, "]") {
@@ -224,7 +212,7 @@ func parseGroups(f configFile) (out []assignment, ok bool) {
 		if !found || group == "" {
 			return nil, false
 		}
-		at := filePlace{f.path, number, strings.TrimSpace(key)}
+		at := filePlace{f.path, l.number, strings.TrimSpace(key)}
 		out = append(out, assignment{at, group, strings.TrimSpace(value)})
 	}
 	return out, true
@@ -233,19 +221,19 @@ func parseGroups(f configFile) (out []assignment, ok bool) {
 // ignoredIfcfg reports whether a file of network-scripts is passed over: utils_should_ignore_file
 // of NetworkManager's ifcfg-rh plugin; /etc/init.d/network of the initscripts leaves out more.
 func ignoredIfcfg(name string) bool {
-	name = strings.ToLower(name)
+	name = lowerASCII(name)
 	if !strings.HasPrefix(name, "ifcfg-") || name == "ifcfg-lo" || strings.ContainsAny(name, ":;") {
 		return true
 	}
-	left := []string{"~", ".bak", ".orig", ".rej", ".rpmnew", ".rpmsave", ".rpmorig", ".augnew", ".augtmp"}
-	return hasSuffix(name, left)
+	return hasSuffix(name, []string{"~", ".bak", ".orig", ".rej", ".rpmnew", ".rpmsave", ".rpmorig",
+		".augnew", ".augtmp"})
 }
 
 // ifcfgProfiles are the ifcfg files.
 func ifcfgProfiles(files []configFile) []linkProfile {
 	var out []linkProfile
-	for _, f := range files {
-		if p, ok := parseIfcfg(f); ok {
+	for i := range files {
+		if p, ok := parseIfcfg(&files[i]); ok {
 			out = append(out, p)
 		}
 	}
@@ -254,35 +242,33 @@ func ifcfgProfiles(files []configFile) []linkProfile {
 
 // parseIfcfg reads an ifcfg file: variables of the shell, the last assignment of each counts. Not
 // ok: it is for no Ethernet link.
-func parseIfcfg(f configFile) (linkProfile, bool) {
+func parseIfcfg(f *configFile) (linkProfile, bool) {
 	p := linkProfile{filePlace: filePlace{file: f.path}}
-	p.rest = func(link) matchAnswer { return answerYes }
+	p.rest = func(*link) matchAnswer { return answerYes }
 	var device hwaddr
 	kind := ""
-	number := 0
-	for line := range strings.Lines(string(f.text)) {
-		number++
-		key, value, found := strings.Cut(strings.TrimSpace(line), "=")
+	for _, l := range joinLines(f.text, &profileLines) {
+		key, value, found := strings.Cut(strings.TrimSpace(l.text), "=")
 		if !found {
 			continue
 		}
 		switch value = shellValue(value); strings.TrimPrefix(key, "export ") {
 		case "DEVICE":
-			p.name, p.filePlace = value, filePlace{f.path, number, "DEVICE="}
+			p.name, p.filePlace = value, filePlace{f.path, l.number, "DEVICE="}
 		case "HWADDR":
 			device, _ = readAddress(value)
 		case "TYPE":
-			kind = strings.ToLower(value)
+			kind = lowerASCII(value)
 		case "ONBOOT":
-			p.idle = strings.EqualFold(value, "no")
+			p.idle = lowerASCII(value) == "no"
 		}
 	}
 	if device != (hwaddr{}) {
 		p.addressed = true
-		p.device = func(l link) matchAnswer { return answerOf(l.id() == device) }
+		p.device = func(l *link) matchAnswer { return answerOf(l.id() == device) }
 	}
 	if name := p.name; name != "" {
-		p.named = func(_ link, n string) bool { return n == name }
+		p.named = func(_ *link, n string) bool { return n == name }
 	}
 	return p, kind == "" || kind == "ethernet"
 }
@@ -291,28 +277,28 @@ func parseIfcfg(f configFile) (linkProfile, bool) {
 // svUnescape of src/core/settings/plugins/ifcfg-rh/shvar.c.
 func shellValue(s string) string {
 	var out strings.Builder
-	quote := byte(0)
+	quoted := byte(0)
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == '\'':
+		case quoted != 0 && c == quoted:
+			quoted = 0
+		case quoted == '\'':
 			out.WriteByte(c)
 		case c == '$' || c == '`':
 			return ""
 		case c == '\\' && i+1 < len(s):
 			i++
 			out.WriteByte(s[i])
-		case quote == 0 && (c == '"' || c == '\''):
-			quote = c
-		case quote == 0 && strings.IndexByte(" \t;", c) >= 0:
+		case quoted == 0 && (c == '"' || c == '\''):
+			quoted = c
+		case quoted == 0 && strings.IndexByte(" \t;", c) >= 0:
 			return out.String()
 		default:
 			out.WriteByte(c)
 		}
 	}
-	if quote != 0 {
+	if quoted != 0 {
 		return ""
 	}
 	return out.String()

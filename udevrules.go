@@ -3,8 +3,6 @@ package main
 // This file goes through udev(7) rules as udev does when it finds an ENI, as far as they bear on
 // NAME=. The rules are those of src/udev/udev-rules.c in systemd.
 import (
-	"cmp"
-	"path"
 	"slices"
 	"strings"
 )
@@ -18,12 +16,12 @@ type ruleToken struct {
 }
 
 // matches reports whether the token is a condition. PROGRAM and IMPORT are, with any operator.
-func (t ruleToken) matches() bool {
+func (t *ruleToken) matches() bool {
 	return t.op == "==" || t.op == "!=" || t.key == "PROGRAM" || t.key == "IMPORT"
 }
 
 // specific reports whether the token asks for a certain value, not just for any.
-func (t ruleToken) specific() bool { return strings.Trim(t.value, "*?|") != "" }
+func (t *ruleToken) specific() bool { return strings.Trim(t.value, "*?|") != "" }
 
 // A ruleLine is a rule that names, jumps, is jumped to, or sets what a later one may ask for.
 type ruleLine struct {
@@ -31,12 +29,6 @@ type ruleLine struct {
 	tokens []ruleToken
 	label  string
 	target int // of its GOTO: the line to go on with; 0 for none
-}
-
-// A ruleFile is the rules of one file.
-type ruleFile struct {
-	name  string // 70-persistent-net.rules
-	lines []ruleLine
 }
 
 const (
@@ -50,26 +42,26 @@ const (
 // parseRules reads the rules that no other file hides, in the order of the files' names. Where
 // there is no 80-net-setup-link.rules, because it can't be seen from here, it is as if it were
 // there.
-func parseRules(files []configFile) []ruleFile {
-	var out []ruleFile
+func parseRules(files []configFile) [][]ruleLine {
+	var out [][]ruleLine
 	shown := unhidden(files)
-	named := func(f configFile) bool { return path.Base(f.path) == setupRules }
+	named := func(f *configFile) bool { return strings.HasSuffix(f.path, "/"+setupRules) }
 	if !slices.ContainsFunc(shown, named) {
 		setup := configFile{"/usr/lib/udev/rules.d/" + setupRules, []byte(setupRule)}
-		shown = unhidden(append(shown, setup))
+		shown = unhidden(append(files[:len(files):len(files)], setup))
 	}
 	for _, f := range shown {
-		out = append(out, ruleFile{path.Base(f.path), parseRuleFile(f)})
+		out = append(out, parseRuleFile(f))
 	}
 	return out
 }
 
 // parseRuleFile reads the lines that bear on names. One that udev drops whole, for an unknown key
 // or an operator that the key does not take, is left out.
-func parseRuleFile(f configFile) []ruleLine {
+func parseRuleFile(f *configFile) []ruleLine {
 	var lines []ruleLine
 	labels := map[string][]int{}
-	for _, joined := range joinLines(f.text, udevLines) {
+	for _, joined := range joinLines(f.text, &udevLines) {
 		tokens, ok := parseUdevRule(joined.text)
 		if !ok || len(joined.text) >= ruleLineMax {
 			continue
@@ -119,7 +111,7 @@ func parseUdevRule(line string) (tokens []ruleToken, ok bool) {
 			return tokens, true
 		}
 		t, rest, ok := parseRuleToken(line)
-		if !ok || !validToken(t) {
+		if !ok || !validToken(&t) {
 			return nil, false
 		}
 		tokens, line = append(tokens, t), rest
@@ -174,7 +166,7 @@ func parseRuleValue(s string) (value string, folded bool, rest string, ok bool) 
 }
 
 // validToken reports whether udev takes the token: parse_token.
-func validToken(t ruleToken) bool {
+func validToken(t *ruleToken) bool {
 	assigns := !t.matches()
 	switch t.key {
 	case "ACTION", "DEVPATH", "KERNEL", "SUBSYSTEM", "DRIVER", "KERNELS", "SUBSYSTEMS", "DRIVERS",
@@ -201,26 +193,27 @@ type ruleProperty struct {
 
 // A ruleEvent is what udev knows while it goes through the rules for one ENI.
 type ruleEvent struct {
-	link       link
+	link       *link
 	want       string
 	linkNames  []givenName // what .link files give
 	properties map[string]ruleProperty
 	names      []givenName // what it may be called so far
-	closed     bool        // a NAME:= has been carried out
+	finals     []givenName // what it may be called by a NAME:=
+	closed     bool        // a NAME:= has been carried out for certain
 }
 
 // namerPins are the .link files and udev rules that give l another name than want: of the rules the
 // last NAME= that fits counts, of the .link files the first that fits, where the rules let it.
-func namerPins(namers []netFile, rules []ruleFile, enis []link, l link, want string) []pin {
+func namerPins(namers []netFile, rules [][]ruleLine, enis []*link, l *link, want string) []pin {
 	e := ruleEvent{link: l, want: want, properties: map[string]ruleProperty{}}
 	e.linkNames = linkNamings(namers, enis, l, want)
-	for _, f := range rules {
-		e.apply(f.lines)
+	for _, lines := range rules {
+		e.apply(lines)
 	}
 	var pins []pin
-	for _, n := range e.names {
-		if n.tied && n.name != "" && n.name != want {
-			pins = append(pins, pin{n.filePlace, l, n.name, want, n.sure})
+	for _, n := range append(e.finals, e.names...) {
+		if n.tied && n.name != "" && n.name != want && len(pins) < pinsMax {
+			pins = append(pins, pin{n.filePlace, *l, n.name, want, n.sure})
 		}
 	}
 	return pins
@@ -231,12 +224,12 @@ func (e *ruleEvent) apply(lines []ruleLine) {
 	doubtful := 0 // a jump may have passed the lines up to this one
 	guarded := 0  // a jump of other devices has passed the lines up to this one
 	for i := 0; i < len(lines); i++ {
-		l := lines[i]
+		l := &lines[i]
 		met := e.meets(l.tokens)
 		if i < doubtful {
 			met = min(met, answerMaybe)
 		}
-		tied := i < guarded || slices.ContainsFunc(l.tokens, e.ties)
+		tied := i < guarded || e.ties(l.tokens)
 		if l.target > 0 && met != answerYes && tied {
 			guarded = max(guarded, l.target)
 		}
@@ -252,11 +245,18 @@ func (e *ruleEvent) apply(lines []ruleLine) {
 	}
 }
 
-// ties reports whether a condition asks for certain devices.
-func (e *ruleEvent) ties(t ruleToken) bool {
-	if !t.matches() || !t.specific() {
-		return false
+// ties reports whether one of the conditions asks for certain devices.
+func (e *ruleEvent) ties(tokens []ruleToken) bool {
+	for i := range tokens {
+		if t := &tokens[i]; t.matches() && t.specific() && e.tiesBy(t) {
+			return true
+		}
 	}
+	return false
+}
+
+// tiesBy reports whether the key of a condition tells devices apart.
+func (e *ruleEvent) tiesBy(t *ruleToken) bool {
 	switch t.key {
 	case "KERNELS":
 		return true
@@ -272,15 +272,17 @@ func (e *ruleEvent) ties(t ruleToken) bool {
 }
 
 // assign carries out ENV{}= and NAME= of a line.
-func (e *ruleEvent) assign(l ruleLine, met matchAnswer, tied bool) {
-	for _, t := range l.tokens {
+func (e *ruleEvent) assign(l *ruleLine, met matchAnswer, tied bool) {
+	for i := range l.tokens {
+		t := &l.tokens[i]
 		if t.key == "ENV" && !t.matches() {
 			value, known := e.expand(t.value)
 			known = known && met == answerYes && t.op != "+="
 			e.properties[t.attr] = ruleProperty{value, known, tied || e.properties[t.attr].tied}
 		}
 	}
-	for _, t := range l.tokens { // after ENV: sort_tokens
+	for i := range l.tokens { // after ENV: sort_tokens
+		t := &l.tokens[i]
 		if t.key == "NAME" && !t.matches() {
 			e.assignName(l.filePlace, t, met, tied)
 		}
@@ -289,13 +291,13 @@ func (e *ruleEvent) assign(l ruleLine, met matchAnswer, tied bool) {
 
 // assignName carries out NAME=. After a NAME:= none counts. A name that is given for certain takes
 // the place of those before.
-func (e *ruleEvent) assignName(at filePlace, t ruleToken, met matchAnswer, tied bool) {
+func (e *ruleEvent) assignName(at filePlace, t *ruleToken, met matchAnswer, tied bool) {
 	if e.closed {
 		return
 	}
 	if met == answerYes {
 		e.closed = t.op == ":="
-		e.names = slices.DeleteFunc(e.names, func(n givenName) bool { return !n.final })
+		e.names = nil
 	}
 	if t.value == "$env{ID_NET_NAME}" || t.value == "%E{ID_NET_NAME}" {
 		for _, n := range e.linkNames {
@@ -305,21 +307,29 @@ func (e *ruleEvent) assignName(at filePlace, t ruleToken, met matchAnswer, tied 
 		return
 	}
 	name, known := e.expand(t.value)
-	if name = strings.Map(ifnameRune, name); known && !acceptedName(name) {
+	if name = possibleIfname(name); known && !acceptedName(name) {
 		name = "" // rename_netif of src/udev/udev-event.c leaves the link alone
 	}
 	_, key, _ := strings.Cut(t.value, "{")
 	key, _, _ = strings.Cut(key, "}")
 	tied = tied || e.properties[key].tied
-	e.names = append(e.names, givenName{at, name, tied, met, t.op == ":="})
+	given := givenName{at, name, tied, met}
+	if t.op == ":=" {
+		e.finals = append(e.finals, given)
+		return
+	}
+	e.names = append(e.names, given)
 }
 
-// ifnameRune is what stands for c in a name: udev_replace_ifname.
-func ifnameRune(c rune) rune {
-	if c <= ' ' || c >= 0x7f || strings.ContainsRune(":/%", c) {
-		return '_'
+// possibleIfname is name with "_" for each byte that no name can have: udev_replace_ifname.
+func possibleIfname(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(":/%", c) >= 0 {
+			b[i] = '_'
+		}
 	}
-	return c
+	return string(b)
 }
 
 // expand carries out the substitutions of a value: udev_event_apply_format of
@@ -343,7 +353,8 @@ func (e *ruleEvent) expand(value string) (string, bool) {
 // meets reports whether all conditions of a line are met: udev_rule_apply_line_to_event.
 func (e *ruleEvent) meets(tokens []ruleToken) matchAnswer {
 	met := e.meetsParents(tokens)
-	for _, t := range tokens {
+	for i := range tokens {
+		t := &tokens[i]
 		if met == answerNo {
 			break
 		}
@@ -355,7 +366,7 @@ func (e *ruleEvent) meets(tokens []ruleToken) matchAnswer {
 }
 
 // meetsOwn reports whether the ENI itself meets a condition.
-func (e *ruleEvent) meetsOwn(t ruleToken) matchAnswer {
+func (e *ruleEvent) meetsOwn(t *ruleToken) matchAnswer {
 	fits := func(s string) bool { return t.fits(s) }
 	switch t.key {
 	case "ACTION":
@@ -373,28 +384,39 @@ func (e *ruleEvent) meetsOwn(t ruleToken) matchAnswer {
 	case "ENV":
 		return e.meetsEnv(t)
 	case "NAME":
-		if len(e.names) > 1 || len(e.names) == 1 && e.names[0].sure != answerYes {
-			return answerMaybe
-		}
-		name := ""
-		if len(e.names) == 1 {
-			name = cmp.Or(e.names[0].name, e.want)
-		}
-		return answerOf(fits(name))
+		return e.meetsName(t)
 	}
 	return answerMaybe // PROGRAM, RESULT, IMPORT, TEST, CONST, TAG, SYSCTL, SYMLINK
 }
 
+// meetsName compares the name that rules have given so far.
+func (e *ruleEvent) meetsName(t *ruleToken) matchAnswer {
+	switch {
+	case len(e.finals) > 1 || len(e.finals) == 1 && !e.closed || len(e.names) > 1:
+		return answerMaybe
+	case len(e.finals)+len(e.names) == 0:
+		return answerOf(t.fits(""))
+	}
+	given := append(e.finals, e.names...)[0]
+	if given.sure != answerYes {
+		return answerMaybe
+	}
+	if given.name == "" {
+		given.name = e.want // whatever the kernel calls it
+	}
+	return answerOf(t.fits(given.name))
+}
+
 // meetsDevpath looks for the PCI address in the path below /sys.
-func (e *ruleEvent) meetsDevpath(t ruleToken) matchAnswer {
-	if _, address, ok := strings.Cut(e.link.path, "-"); ok && strings.Contains(t.value, ":") {
-		return min(answerMaybe, answerOf(strings.Contains(t.value, address) == (t.op == "==")))
+func (e *ruleEvent) meetsDevpath(t *ruleToken) matchAnswer {
+	if _, pciAddress, ok := strings.Cut(e.link.path, "-"); ok && strings.Contains(t.value, ":") {
+		return min(answerMaybe, answerOf(strings.Contains(t.value, pciAddress) == (t.op == "==")))
 	}
 	return answerMaybe
 }
 
 // meetsAttr compares what /sys/class/net has of an ENI.
-func (e *ruleEvent) meetsAttr(t ruleToken) matchAnswer {
+func (e *ruleEvent) meetsAttr(t *ruleToken) matchAnswer {
 	switch t.attr {
 	case "address":
 		return answerOf(t.fits(e.link.addr.String()))
@@ -409,7 +431,7 @@ func (e *ruleEvent) meetsAttr(t ruleToken) matchAnswer {
 }
 
 // meetsEnv compares a ruleProperty.
-func (e *ruleEvent) meetsEnv(t ruleToken) matchAnswer {
+func (e *ruleEvent) meetsEnv(t *ruleToken) matchAnswer {
 	if p, ok := e.properties[t.attr]; ok {
 		if !p.known {
 			return answerMaybe
@@ -452,7 +474,8 @@ func parentKey(key string) bool {
 // is a PCI device, and the ones above that are of no account.
 func (e *ruleEvent) meetsParents(tokens []ruleToken) matchAnswer {
 	own, parent := answerYes, answerYes
-	for _, t := range tokens {
+	for i := range tokens {
+		t := &tokens[i]
 		if t.matches() && parentKey(t.key) {
 			own, parent = min(own, e.meetsSelf(t)), min(parent, e.meetsParent(t))
 		}
@@ -461,7 +484,7 @@ func (e *ruleEvent) meetsParents(tokens []ruleToken) matchAnswer {
 }
 
 // meetsSelf reports whether the ENI itself meets a condition for parents.
-func (e *ruleEvent) meetsSelf(t ruleToken) matchAnswer {
+func (e *ruleEvent) meetsSelf(t *ruleToken) matchAnswer {
 	switch t.key {
 	case "KERNELS":
 		return nameAtProbe(e.link, e.want, t.fits)
@@ -476,7 +499,7 @@ func (e *ruleEvent) meetsSelf(t ruleToken) matchAnswer {
 }
 
 // meetsParent reports whether the device that the ENI is of meets a condition for parents.
-func (e *ruleEvent) meetsParent(t ruleToken) matchAnswer {
+func (e *ruleEvent) meetsParent(t *ruleToken) matchAnswer {
 	bus, name, known := strings.Cut(e.link.path, "-")
 	switch t.key {
 	case "KERNELS":
@@ -500,13 +523,13 @@ func (e *ruleEvent) meetsParent(t ruleToken) matchAnswer {
 }
 
 // fits reports whether the condition is met where its key has the value s: token_match_string.
-func (t ruleToken) fits(s string) bool {
+func (t *ruleToken) fits(s string) bool {
 	if t.value == "?*" { // "any value at all"
 		return (s != "") == (t.op == "==")
 	}
 	value := t.value
 	if t.folded {
-		value, s = strings.ToLower(value), strings.ToLower(s)
+		value, s = lowerASCII(value), lowerASCII(s)
 	}
 	met := false
 	for pattern := range strings.SplitSeq(value, "|") {
