@@ -190,13 +190,16 @@ func differences(was, now []string) []string {
 // onRequest are cases that are tried only where -case names them.
 func onRequest() []*testCase {
 	return usual([]*testCase{
+		{name: "e-fix", words: "fixed live, to compare", on: on(plain),
+			boots: wrongly(boot{Append: liveFix}), judge: judgeSwap},
 		{name: "e-hand", words: "the same swap by hand", on: on(plain),
-			boots: wrongly(boot{Append: withoutEni0}), judge: judgeHand},
+			boots: wrongly(boot{Append: withoutEni0}), judge: judgeSwap},
 	})
 }
 
-// judgeHand judges the same swap by hand: only that it was one. What it came to is for comparison.
-func judgeHand(s []*scene) *verdict {
+// judgeSwap judges a live swap, by eni0 or by hand: only that it was one. What it came to is for
+// comparison.
+func judgeSwap(s []*scene) *verdict {
 	v := new(verdict)
 	r := s[0].Report
 	v.started(r.Settled, "eth0")
