@@ -26,7 +26,7 @@ const (
 )
 
 const (
-	answerTime     = 3 * time.Second        // for systemd or NetworkManager to answer a question
+	answerTime     = 10 * time.Second       // for systemd or NetworkManager to answer a question
 	jobTime        = 70 * time.Second       // for a restart, and the activation of profiles
 	activationTime = 20 * time.Second       // for NetworkManager to activate one profile
 	retryPause     = 500 * time.Millisecond // before NetworkManager is asked again for a profile

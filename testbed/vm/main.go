@@ -51,9 +51,10 @@
 // have to be there afterwards, on the same link.
 //
 // Cases e tell what a machine loses meanwhile: echoes that the primary's router was asked for every 20
-// ms from the primary's address. One more case is for comparison, and only tried where -case names it:
+// ms from the primary's address. Two more cases are for comparison, and only tried where -case names them:
 //
-//	e-hand  e by ip(8) and a restart of systemd-networkd, without eni0
+//	e-fix   e with nothing made by hand before
+//	e-hand  the same by ip(8) and a restart of systemd-networkd, without eni0
 //
 // What a case came to is judged by what a reporter in the machine read from the kernel, by the
 // kernel's log, and by what systemd and the network manager say; never by eni0's own word, but for the

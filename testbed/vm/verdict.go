@@ -48,6 +48,12 @@ func (v *verdict) before(s *scene, name string) {
 	v.clean(b)
 }
 
+// started wants names to have been wrong, and default traffic to have left by the link of a name.
+func (v *verdict) started(now *witness.State, leaves string) {
+	v.want(primary(now) == "eth1" && now.Leaves() == leaves,
+		"it did not start wrong: the primary is %s, traffic leaves by %s", primary(now), now.Leaves())
+}
+
 // state wants the names and the default route right.
 func (v *verdict) state(now *witness.State) {
 	v.want(primary(now) == "eth0", "the primary is %s", primary(now))

@@ -1,17 +1,12 @@
 package main
 
 import (
-	"maps"
-	"slices"
 	"strings"
 
 	"eni0/testbed/vm/witness"
 )
 
-// This file has the cases of other machines, other images, and those that are for comparison only.
-
-// withoutEni0 has the names put right as it is done without eni0.
-const withoutEni0 = noUnit + " vm.swap"
+// This file has the cases of the images that people have on EC2.
 
 // The setups of other images. amazon-ec2-net-utils is in the roots of others too, and idle there.
 var (
@@ -58,40 +53,6 @@ func imageCases() []*testCase {
 	})
 }
 
-// armCases are those of another processor.
-func armCases() []*testCase {
-	const unmanaged = " rdinit=/init -- live"
-	return usual([]*testCase{
-		{name: "p1", words: "arm64, the first process of all", on: on(graviton), start: alone,
-			boots: wrongly(boot{Append: first}), judge: judgeFirst},
-		{name: "p2", words: "arm64, fixed live", on: on(graviton), start: alone,
-			boots: wrongly(boot{Append: unmanaged}), judge: judgeStages},
-	})
-}
-
-// judgeStages judges two fixes on a running system without a network manager: nobody takes the
-// default route to the primary, and nothing but the names has to change.
-func judgeStages(s []*scene) *verdict {
-	v := new(verdict)
-	r := s[0].Report
-	v.started(r.Settled, "eth0")
-	v.want(primary(r.After) == "eth0", "the primary is %s", primary(r.After))
-	if len(r.Stages) != 3 {
-		v.want(false, "there are %d stages, want 3", len(r.Stages))
-		return v
-	}
-	for at, stage := range r.Stages[1:] {
-		v.want(stage.Fix.Code == 11, "fix %d: code %d: %s", at+1, stage.Fix.Code, stage.Fix.Output)
-		for _, line := range differences(r.Stages[0].Whole, stage.Whole) {
-			v.want(false, "after fix %d: %s", at+1, line)
-		}
-		v.note("fix %d: code %d in %d ms", at+1, stage.Fix.Code, stage.Fix.Took)
-	}
-	v.want(r.Stages[1].Renames > r.Stages[0].Renames, "nothing was renamed")
-	v.want(r.Stages[2].Renames == r.Stages[1].Renames, "the second fix renamed")
-	return v
-}
-
 // judgePolicy judges a start with amazon-ec2-net-utils and the early unit.
 func judgePolicy(s []*scene) *verdict {
 	v := judgeEarly(s)
@@ -120,12 +81,6 @@ func judgePolicyLive(s []*scene) *verdict {
 	v.note("code %d in %d ms with systemd-run", r.Fix.Code, r.Fix.Took)
 	v.pings(r.Fix)
 	return v
-}
-
-// started wants names to have been wrong, and default traffic to have left by the link of a name.
-func (v *verdict) started(now *witness.State, leaves string) {
-	v.want(primary(now) == "eth1" && now.Leaves() == leaves,
-		"it did not start wrong: the primary is %s, traffic leaves by %s", primary(now), now.Leaves())
 }
 
 // policy wants what amazon-ec2-net-utils makes: a rule for the secondary's address and none for the
@@ -168,49 +123,6 @@ func judgeCloud(s []*scene) *verdict {
 		v.note("boot %d: %s", at+1, strings.Join(one.notes, ", "))
 		for _, f := range one.faults {
 			v.want(false, "boot %d: %s", at+1, f)
-		}
-	}
-	return v
-}
-
-// differences are the lines that only one of two lists has, each with a sign in front.
-func differences(was, now []string) []string {
-	var lines []string
-	for sign, lists := range map[string][2][]string{"- ": {was, now}, "+ ": {now, was}} {
-		for _, line := range lists[0] {
-			if !slices.Contains(lists[1], line) {
-				lines = append(lines, sign+line)
-			}
-		}
-	}
-	slices.Sort(lines)
-	return lines
-}
-
-// onRequest are cases that are tried only where -case names them.
-func onRequest() []*testCase {
-	return usual([]*testCase{
-		{name: "e-hand", words: "the same swap by hand", on: on(plain),
-			boots: wrongly(boot{Append: withoutEni0}), judge: judgeHand},
-	})
-}
-
-// judgeHand judges the same swap by hand: only that it was one. What it came to is for comparison.
-func judgeHand(s []*scene) *verdict {
-	v := new(verdict)
-	r := s[0].Report
-	v.started(r.Settled, "eth0")
-	v.want(r.Fix.Code == 0, "code %d: %s", r.Fix.Code, strings.TrimSpace(r.Fix.Output))
-	v.want(primary(r.After) == "eth0", "it was not swapped: the primary is %s", primary(r.After))
-	if r.Fix.Traffic < 0 {
-		v.note("default traffic never followed")
-	} else {
-		v.note("traffic by the primary after %d ms", r.Fix.Traffic)
-	}
-	v.pings(r.Fix)
-	for _, name := range slices.Sorted(maps.Keys(s[0].managed)) {
-		if s[0].managed[name] != s[0].manager.good {
-			v.note("%s: %s is %s", s[0].manager.unit, name, s[0].managed[name])
 		}
 	}
 	return v

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// This file has the cases that are for comparison: they are tried only where they are named.
+
+// withoutEni0 has the names put right as it is done without eni0.
+const withoutEni0 = noUnit + " vm.swap"
+
+// onRequest are cases that are tried only where -case names them.
+func onRequest() []*testCase {
+	return usual([]*testCase{
+		{name: "e-fix", words: "fixed live, to compare", on: on(plain),
+			boots: wrongly(boot{Append: liveFix}), judge: judgeSwap},
+		{name: "e-hand", words: "the same swap by hand", on: on(plain),
+			boots: wrongly(boot{Append: withoutEni0}), judge: judgeSwap},
+	})
+}
+
+// judgeSwap judges a live swap, by eni0 or by hand: only that it was one. What it came to is for
+// comparison.
+func judgeSwap(s []*scene) *verdict {
+	v := new(verdict)
+	r := s[0].Report
+	v.started(r.Settled, "eth0")
+	v.want(r.Fix.Code == 0, "code %d: %s", r.Fix.Code, strings.TrimSpace(r.Fix.Output))
+	v.want(primary(r.After) == "eth0", "it was not swapped: the primary is %s", primary(r.After))
+	if r.Fix.Traffic < 0 {
+		v.note("default traffic never followed")
+	} else {
+		v.note("traffic by the primary after %d ms", r.Fix.Traffic)
+	}
+	v.pings(r.Fix)
+	for _, name := range slices.Sorted(maps.Keys(s[0].managed)) {
+		if s[0].managed[name] != s[0].manager.good {
+			v.note("%s: %s is %s", s[0].manager.unit, name, s[0].managed[name])
+		}
+	}
+	return v
+}
