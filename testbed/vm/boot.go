@@ -49,7 +49,8 @@ type request struct {
 	Status       int
 }
 
-// The files in a boot's folder: the first serial line, the second, and the socket of QEMU's monitor.
+// The files in a boot's folder: the first serial line, the second, and the socket of QEMU's
+// monitor.
 func (b *boot) console() string { return filepath.Join(b.Dir, "console") }
 func (b *boot) report() string  { return filepath.Join(b.Dir, "report") }
 func (b *boot) control() string { return filepath.Join(b.Dir, "qmp") }
@@ -75,16 +76,17 @@ type machine struct {
 	report  string // the device that is the second serial line
 }
 
-// machines are by architecture. A virtual arm64 has one serial line, so that the second is on a card. There
-// pointers are signed in an easier way than the processor's own, which would take half of the time.
+// machines are by architecture. A virtual arm64 has one serial line, so that the second is on a
+// card. There pointers are signed in an easier way than the processor's own, which would take half
+// of the time.
 var machines = map[string]machine{
 	"":      {"qemu-system-x86_64", "-cpu max", "ttyS0", "isa-serial,index=1"},
 	"arm64": {"qemu-system-aarch64", "-M virt -cpu max,pauth-impdef=on", "ttyAMA0", "pci-serial"},
 }
 
-// qemu is the command line of the machine. It is emulated, not virtualized: /dev/kvm is there in few
-// places that run checks, and does not always work where it is. QEMU's user network answers DHCP and
-// is the router, x.2. The kernel finds the NICs in the order in which they stand here.
+// qemu is the command line of the machine. It is emulated, not virtualized: /dev/kvm is there in
+// few places that run checks, and does not always work where it is. QEMU's user network answers
+// DHCP and is the router, x.2. The kernel finds the NICs in the order in which they stand here.
 func (b *boot) qemu() []string {
 	m := machines[b.Arch]
 	args := append([]string{m.program}, strings.Fields(m.options)...)
@@ -93,7 +95,8 @@ func (b *boot) qemu() []string {
 		"-serial", "file:"+b.console(), "-chardev", "file,id=report,path="+b.report(), "-device", m.report+",chardev=report",
 		"-qmp", "unix:"+b.control()+",server=on,wait=off")
 	if b.Amazon {
-		// cloud-init's ds-identify looks for the maker, and for a serial number that begins with ec2.
+		// cloud-init's ds-identify looks for the maker, and for a serial number that begins with
+		// ec2.
 		const serial = "ec2e1916-9099-7caf-fd21-012345abcdef"
 		args = append(args, "-smbios", "type=1,manufacturer=Amazon EC2,product=m5.large,uuid="+serial+",serial="+serial)
 	}
@@ -115,7 +118,8 @@ func (b *boot) qemu() []string {
 	return args
 }
 
-// network is QEMU's option for the network of a NIC: with DHCP, and with router advertisements or without.
+// network is QEMU's option for the network of a NIC: with DHCP, and with router advertisements or
+// without.
 func (b *boot) network(device int) string {
 	v6 := "ipv6=off"
 	if b.IPv6 {

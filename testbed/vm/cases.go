@@ -18,8 +18,9 @@ const (
 	noUnit  = " systemd.mask=eni0.service"
 	liveFix = noUnit + " vm.fix"
 	byHand  = liveFix + " vm.hand" // with some state made by hand before
-	// What stands after "--" are the arguments of the first process; systemd in an initramfs hands them on
-	// to init=. A second "--" ends them: parse_args() of kernel/params.c. So COMMAND stands without.
+	// What stands after "--" are the arguments of the first process; systemd in an initramfs hands
+	// them on to init=. A second "--" ends them: parse_args() of kernel/params.c. So COMMAND stands
+	// without.
 	inFront = noUnit + " init=/usr/sbin/eni0 -- fix -names -timeout 10s /usr/lib/systemd/systemd"
 	first   = " rdinit=/init -- fix -names -timeout 10s /usr/sbin/vm-guest"
 	nowhere = " rdinit=/init -- fix -names -timeout 10s /nowhere"
@@ -44,19 +45,28 @@ func wrongly(b boot) []boot { b.Order = wrongOrder; return []boot{b} }
 func plainCases() []*testCase {
 	twice := []boot{{Order: []int{1, 2, 0}, Keep: true}, {Order: []int{0, 1, 2}, Keep: true}}
 	all := []*testCase{
-		{name: "a", words: "right order, early unit", start: ready, boots: []boot{{Order: rightOrder}}, judge: judgeRight},
+		{name: "a", words: "right order, early unit", start: ready,
+			boots: []boot{{Order: rightOrder}}, judge: judgeRight},
 		{name: "b", words: "wrong order, early unit", judge: judgeEarly},
-		{name: "c", words: "wrong order, dracut image", start: dracut, boots: wrongly(boot{Append: noUnit}), judge: judgeInitrd},
-		{name: "d", words: "wrong order, in front of PID 1", start: without, boots: wrongly(boot{Append: inFront}), judge: judgeInFront},
-		{name: "d2", words: "the first process of all", start: alone, boots: wrongly(boot{Append: first}), judge: judgeFirst},
-		{name: "d3", words: "the same, COMMAND does not exist", start: alone, boots: wrongly(boot{Append: nowhere}), judge: judgeNowhere},
-		{name: "d4", words: "the same, the kernel drops COMMAND", start: alone, boots: wrongly(boot{Append: cut}), judge: judgeNowhere},
+		{name: "c", words: "wrong order, dracut image", start: dracut,
+			boots: wrongly(boot{Append: noUnit}), judge: judgeInitrd},
+		{name: "d", words: "wrong order, in front of PID 1", start: without,
+			boots: wrongly(boot{Append: inFront}), judge: judgeInFront},
+		{name: "d2", words: "the first process of all", start: alone,
+			boots: wrongly(boot{Append: first}), judge: judgeFirst},
+		{name: "d3", words: "the same, COMMAND does not exist", start: alone,
+			boots: wrongly(boot{Append: nowhere}), judge: judgeNowhere},
+		{name: "d4", words: "the same, the kernel drops COMMAND", start: alone,
+			boots: wrongly(boot{Append: cut}), judge: judgeNowhere},
 		{name: "d5", words: "the first process, and no IMDS", start: alone,
 			boots: wrongly(boot{Append: first, IMDS: never}), judge: judgeFirstInVain},
-		{name: "e", words: "wrong order, fixed live", boots: wrongly(boot{Append: byHand}), judge: judgeLive},
-		{name: "f", words: "the primary is plugged in late", boots: wrongly(boot{Late: true}), judge: judgeLate},
+		{name: "e", words: "wrong order, fixed live", boots: wrongly(boot{Append: byHand}),
+			judge: judgeLive},
+		{name: "f", words: "the primary is plugged in late", boots: wrongly(boot{Late: true}),
+			judge: judgeLate},
 		{name: "g", words: "no IMDS at all", boots: wrongly(boot{IMDS: never}), judge: judgeNoIMDS},
-		{name: "h", words: "IMDS refuses, then 401s", boots: wrongly(boot{IMDS: late}), judge: judgeSlowIMDS},
+		{name: "h", words: "IMDS refuses, then 401s", boots: wrongly(boot{IMDS: late}),
+			judge: judgeSlowIMDS},
 		{name: "i", words: "wrong order, then right", boots: twice, judge: judgeTwice},
 	}
 	for _, c := range all {
@@ -87,8 +97,10 @@ func managerCases() []*testCase {
 	for _, c := range []testCase{
 		{name: "m", words: "NetworkManager", on: on(bookworm, trixie), setup: nmByName},
 		// ifupdown leaves IPv6 to the kernel, which takes its default routes from routers.
-		{name: "n", words: "ifupdown, auto", on: on(bookworm), setup: autoByName, boots: wrongly(boot{IPv6: true})},
-		{name: "n2", words: "ifupdown, allow-hotplug", on: on(bookworm), setup: plugByName, boots: wrongly(boot{IPv6: true})},
+		{name: "n", words: "ifupdown, auto", on: on(bookworm), setup: autoByName,
+			boots: wrongly(boot{IPv6: true})},
+		{name: "n2", words: "ifupdown, allow-hotplug", on: on(bookworm), setup: plugByName,
+			boots: wrongly(boot{IPv6: true})},
 		{name: "o", words: "newer systemd", on: on(trixie, forky)},
 	} {
 		early, live := c, c
@@ -110,13 +122,16 @@ func pinnedCases() []*testCase {
 		testCase
 		pinned
 	}{
-		{testCase{name: "l1", words: "pinned as by netplan", on: on(trixie), setup: pinnedByNetplan},
+		{testCase{name: "l1", words: "pinned as by netplan", on: on(trixie),
+			setup: pinnedByNetplan},
 			pinned{file: "/etc/systemd/network/10-netplan-eth", leaves: "eth0", code: 1}},
 		{testCase{name: "l2", words: "pinned by udev rules", on: on(bookworm), setup: pinnedByUdev},
 			pinned{file: "/etc/udev/rules.d/70-persistent-net.rules", leaves: "eth1", code: 0}},
-		{testCase{name: "l3", words: "pinned by keyfiles", on: on(bookworm, trixie), setup: pinnedByNM},
+		{testCase{name: "l3", words: "pinned by keyfiles", on: on(bookworm, trixie),
+			setup: pinnedByNM},
 			pinned{file: "/etc/NetworkManager/system-connections/eth", leaves: "eth0", code: 1}},
-		{testCase{name: "l5", words: "pinned by netplan's generator", on: on(bookworm), setup: pinnedByYAML},
+		{testCase{name: "l5", words: "pinned by netplan's generator", on: on(bookworm),
+			setup: pinnedByYAML},
 			pinned{file: "netplan-eth", leaves: "eth0", code: 1}}, // in /run, of .link, .network and udev rules
 	} {
 		early, live := c.testCase, c.testCase
@@ -130,6 +145,7 @@ func pinnedCases() []*testCase {
 	}
 	// l4 is last: there is nothing to hold.
 	rightly := []platform{{plain, "6.1"}, {trixie, "6.12"}}
-	all = append(all, &testCase{name: "l4", words: "pinned rightly, early unit", on: rightly, setup: pinnedRightly, judge: judgeEnforced})
+	all = append(all, &testCase{name: "l4", words: "pinned rightly, early unit", on: rightly,
+		setup: pinnedRightly, judge: judgeEnforced})
 	return usual(all)
 }

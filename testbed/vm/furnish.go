@@ -15,8 +15,9 @@ import (
 	"strings"
 )
 
-// This file makes the roots of a run: Debian's, with eni0 installed as the README says it, the reporter, and
-// what a setup wants. They are made anew for each run, so that nothing of an older eni0 can be in them.
+// This file makes the roots of a run: Debian's, with eni0 installed as the README says it, the
+// reporter, and what a setup wants. They are made anew for each run, so that nothing of an older
+// eni0 can be in them.
 
 // overlay is what roots have beside Debian's packages and eni0: root/every is in all of them, the other
 // folders are layers, for setups to choose from.
@@ -24,7 +25,8 @@ import (
 //go:embed all:root
 var overlay embed.FS
 
-// masked are units that would only make the boot longer: what waits for a person, for an hour or for a clock.
+// masked are units that would only make the boot longer: what waits for a person, for an hour or
+// for a clock.
 var masked = []string{"getty@tty1.service", "serial-getty@ttyS0.service", "console-getty.service", "e2scrub_reap.service",
 	"apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
 	"systemd-hwdb-update.service", "systemd-update-utmp.service",
@@ -53,8 +55,8 @@ type tree struct {
 	dir string // where it is
 }
 
-// compile compiles eni0, as it is shipped, and the guest's program, into a folder. Both are static: in a bare
-// initramfs there is nothing to link with.
+// compile compiles eni0, as it is shipped, and the guest's program, into a folder. Both are static:
+// in a bare initramfs there is nothing to link with.
 func compile(ctx context.Context, dir, arch string) error {
 	env := []string{"CGO_ENABLED=0", "GOARCH=" + cmp.Or(arch, "amd64")}
 	for path, name := range programs {
@@ -109,8 +111,8 @@ func (t *tree) install(ctx context.Context) error {
 	return nil
 }
 
-// furnish makes a disk of the tree as a setup wants it. What it works on is a copy whose files are the
-// tree's own (hard links), so nothing may write into them.
+// furnish makes a disk of the tree as a setup wants it. What it works on is a copy whose files are
+// the tree's own (hard links), so nothing may write into them.
 func (t *tree) furnish(ctx context.Context, s *setup, disk string) error {
 	own := &tree{t.root, disk + ".root"}
 	if err := execute(ctx, nil, "cp", "-al", t.dir, own.dir); err != nil {
@@ -128,8 +130,8 @@ func (t *tree) furnish(ctx context.Context, s *setup, disk string) error {
 	return os.RemoveAll(own.dir)
 }
 
-// configure writes the setup's layers, and what a freshly installed system lacks. Without a machine-id
-// systemd would take each boot for the first, and write units and users.
+// configure writes the setup's layers, and what a freshly installed system lacks. Without a
+// machine-id systemd would take each boot for the first, and write units and users.
 func (t *tree) configure(s *setup) error {
 	for _, layer := range append([]string{"every"}, s.layers...) {
 		if err := t.lay(layer); err != nil {
@@ -210,8 +212,8 @@ func (t *tree) image(ctx context.Context, file string) error {
 	return execute(ctx, nil, "mkfs.ext4", "-q", "-F", "-d", t.dir, file, t.size)
 }
 
-// write writes a file of the tree, by its path in the guest. One that is there is not written into, for it
-// may be that of other trees too.
+// write writes a file of the tree, by its path in the guest. One that is there is not written into,
+// for it may be that of other trees too.
 func (t *tree) write(path string, text []byte, mode fs.FileMode) error {
 	path = filepath.Join(t.dir, path)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// This file makes what a kernel starts from. Where systemd in the initramfs is not what a case is about,
-// it is a small one of our own: that boots in a third of the time.
+// This file makes what a kernel starts from. Where systemd in the initramfs is not what a case is
+// about, it is a small one of our own: that boots in a third of the time.
 
 // The kinds of initramfs that a boot can start from.
 const (
@@ -58,7 +58,8 @@ func (t *tree) dracut(ctx context.Context, file, release, omit, drivers string) 
 	return os.Remove(made)
 }
 
-// pack makes an initramfs whose first process is the guest's program, with modules and programs of the tree.
+// pack makes an initramfs whose first process is the guest's program, with modules and programs of
+// the tree.
 func (t *tree) pack(file, release string, modules, programs []string) error {
 	folder := filepath.Join("/usr/lib/modules", release)
 	order, err := t.insmod(folder, modules)
@@ -99,8 +100,9 @@ func (t *tree) insmod(folder string, names []string) ([]string, error) {
 	return insmodOrder(string(dep), string(builtin), names)
 }
 
-// insmodOrder reads modules.dep, "kernel/a.ko: kernel/b.ko kernel/c.ko" if a needs both and b needs c, so
-// that the last has to be loaded first: modules.dep(5). modules.builtin names what is in the kernel itself.
+// insmodOrder reads modules.dep, "kernel/a.ko: kernel/b.ko kernel/c.ko" if a needs both and b needs
+// c, so that the last has to be loaded first: modules.dep(5). modules.builtin names what is in the
+// kernel itself.
 func insmodOrder(dep, builtin string, names []string) ([]string, error) {
 	needs, file := make(map[string][]string), make(map[string]string)
 	for line := range strings.Lines(dep) {
@@ -127,7 +129,8 @@ func insmodOrder(dep, builtin string, names []string) ([]string, error) {
 	return order, nil
 }
 
-// moduleName is the name of the module in a file: "virtio_net" in "kernel/drivers/net/virtio_net.ko.xz".
+// moduleName is the name of the module in a file: "virtio_net" in
+// "kernel/drivers/net/virtio_net.ko.xz".
 func moduleName(path string) string {
 	name, _, _ := strings.Cut(filepath.Base(path), ".")
 	return strings.ReplaceAll(name, "-", "_")

@@ -20,10 +20,12 @@ import (
 )
 
 // This file is the world around one machine: a network namespace in which QEMU runs, and in which
-// 169.254.169.254 is our IMDS. QEMU's user network makes a socket here for each connection of the guest,
-// so whatever the guest sends there, by whichever NIC, comes to it; and nothing it sends can go further.
+// 169.254.169.254 is our IMDS. QEMU's user network makes a socket here for each connection of the
+// guest, so whatever the guest sends there, by whichever NIC, comes to it; and nothing it sends can
+// go further.
 
-// inside is the name under which this program starts itself in namespaces of its own: one boot each.
+// inside is the name under which this program starts itself in namespaces of its own: one boot
+// each.
 const inside = "vm-inside"
 
 const (
@@ -37,8 +39,8 @@ const (
 // imdsAddr is the address of IMDS.
 var imdsAddr = netip.MustParseAddr("169.254.169.254")
 
-// run carries out one boot in namespaces, and reads what it left: what the world saw comes by a pipe, what
-// the guest saw by its second serial line.
+// run carries out one boot in namespaces, and reads what it left: what the world saw comes by a
+// pipe, what the guest saw by its second serial line.
 func (b *boot) run(ctx context.Context) (*outcome, error) {
 	spec, err := json.Marshal(b)
 	if err != nil {
@@ -66,8 +68,8 @@ func (b *boot) run(ctx context.Context) (*outcome, error) {
 	return o, o.read(b.report())
 }
 
-// enclosed is the command that runs this program in namespaces of its own. It ends with the thread that
-// starts it, and QEMU with it: the first process of a PID namespace does not go alone.
+// enclosed is the command that runs this program in namespaces of its own. It ends with the thread
+// that starts it, and QEMU with it: the first process of a PID namespace does not go alone.
 func enclosed(ctx context.Context, spec []byte) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe")
 	cmd.Args[0] = inside
@@ -123,8 +125,8 @@ func world() error {
 	return json.NewEncoder(os.Stdout).Encode(o)
 }
 
-// surround does what happens around the machine until it has ended. What is late is so from eni0's own
-// doing: emulated machines take their time, and a fixed delay would be over before it starts.
+// surround does what happens around the machine until it has ended. What is late is so from eni0's
+// own doing: emulated machines take their time, and a fixed delay would be over before it starts.
 func (b *boot) surround(m *imds, o *outcome, ended <-chan struct{}) error {
 	if b.IMDS == late || b.IMDS == later {
 		for b.asked() == 0 && pause(glance, ended) {
@@ -150,8 +152,8 @@ func (b *boot) surround(m *imds, o *outcome, ended <-chan struct{}) error {
 	return nil
 }
 
-// plugIn plugs the late NIC in, some time after IMDS has named the primary: by then eni0 knows what it
-// waits for, and has given back what it asked by.
+// plugIn plugs the late NIC in, some time after IMDS has named the primary: by then eni0 knows what
+// it waits for, and has given back what it asked by.
 func (b *boot) plugIn(m *imds, o *outcome, ended <-chan struct{}) error {
 	select {
 	case <-ended:
@@ -175,8 +177,8 @@ func pause(d time.Duration, ended <-chan struct{}) bool {
 	}
 }
 
-// order gives QEMU commands, by its machine protocol. Before the first it says what it is; between the
-// answers there may be events.
+// order gives QEMU commands, by its machine protocol. Before the first it says what it is; between
+// the answers there may be events.
 func (b *boot) order(commands ...string) error {
 	c, err := net.Dial("unix", b.control())
 	if err != nil {
@@ -195,7 +197,8 @@ func (b *boot) order(commands ...string) error {
 	return nil
 }
 
-// answer reads one answer, {"return": ...} or {"error": ...}, or the first message of all, {"QMP": ...}.
+// answer reads one answer, {"return": ...} or {"error": ...}, or the first message of all, {"QMP":
+// ...}.
 func answer(messages *json.Decoder) error {
 	for {
 		var m map[string]any

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// This file makes what is made once: the roots without eni0, and with them the kernels. Whoever wants newer
-// ones deletes the cache.
+// This file makes what is made once: the roots without eni0, and with them the kernels. Whoever
+// wants newer ones deletes the cache.
 
-// A root is a Debian that machines boot. What it has besides the needs of one case lies idle in that case:
-// a setup says what runs.
+// A root is a Debian that machines boot. What it has besides the needs of one case lies idle in
+// that case: a setup says what runs.
 type root struct {
 	name    string
 	suite   string   // "bookworm"
@@ -29,19 +29,20 @@ var (
 	plain = &root{name: "plain", suite: "bookworm", kernels: []string{"6.1", "6.12"}, size: "640M",
 		with: "dracut,linux-image-cloud-amd64,linux-image-6.12-cloud-amd64"}
 	bookworm = &root{name: "bookworm", suite: "bookworm", kernels: []string{"6.1"}, size: "1G",
-		with: "procps,linux-image-cloud-amd64,network-manager,ifupdown,isc-dhcp-client,cloud-init,netplan.io," +
-			"amazon-ec2-net-utils,curl,ca-certificates"}
+		with: "procps,linux-image-cloud-amd64,network-manager,ifupdown,isc-dhcp-client,cloud-init," +
+			"netplan.io,amazon-ec2-net-utils,curl,ca-certificates"}
 	trixie = &root{name: "trixie", suite: "trixie", kernels: []string{"6.12"}, size: "1G",
 		with: "procps,linux-image-cloud-amd64,network-manager,amazon-ec2-net-utils,curl,ca-certificates"}
-	// A testing suite is now and then older than its list says it may be. The kernel is the newest there is.
+	// A testing suite is now and then older than its list says it may be. The kernel is the newest
+	// there is.
 	forky = &root{name: "forky", suite: "forky", kernels: []string{"7"}, size: "1G",
 		with: "procps,linux-image-cloud-amd64/trixie-backports",
 		options: []string{`--aptopt=Acquire::Check-Valid-Until "false"`,
 			`--setup-hook=sed -i '1{p;s/forky/trixie-backports/}' "$1/etc/apt/sources.list"`}}
 )
 
-// graviton is only a kernel and its modules: nothing of another processor can be run here to configure a
-// system, and nothing but the kernel needs to be of it.
+// graviton is only a kernel and its modules: nothing of another processor can be run here to
+// configure a system, and nothing but the kernel needs to be of it.
 var graviton = &root{name: "graviton", suite: "bookworm", kernels: []string{"6.1"}, arch: "arm64"}
 
 // systemds are the versions of systemd in the suites.
@@ -59,7 +60,8 @@ func (r *root) recipe() []string {
 	command := []string{"mmdebstrap", "--quiet", "--variant=minbase", "--format=directory",
 		"--include=systemd,systemd-sysv,udev,dbus,iproute2,kmod," + r.with,
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-		"--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/zoneinfo/*"}
+		"--dpkgopt=path-exclude=/usr/share/locale/*",
+		"--dpkgopt=path-exclude=/usr/share/zoneinfo/*"}
 	return append(append(command, r.options...), r.suite)
 }
 
@@ -69,8 +71,8 @@ type base struct {
 	dir string // in the cache
 }
 
-// obtain returns the base from the cache, where it makes it if need be. The key is the recipe: whoever
-// changes that gets a new one.
+// obtain returns the base from the cache, where it makes it if need be. The key is the recipe:
+// whoever changes that gets a new one.
 func (r *root) obtain(ctx context.Context, cache string) (*base, error) {
 	recipe := r.recipe()
 	key := fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(recipe, "\n"))))[:12]
@@ -111,7 +113,8 @@ func obtainAll(ctx context.Context, cache string, roots []*root) (map[*root]*bas
 	return found, nil
 }
 
-// kernel returns the release of the kernel whose release begins with v: "6.1.0-56-cloud-amd64" for "6.1".
+// kernel returns the release of the kernel whose release begins with v: "6.1.0-56-cloud-amd64" for
+// "6.1".
 func (b *base) kernel(v string) (string, error) {
 	found, err := filepath.Glob(filepath.Join(b.dir, "boot", "vmlinuz-"+v+".*"))
 	if err != nil {

@@ -14,13 +14,13 @@ import (
 
 // This file makes what the cases need, and carries them out.
 
-// commandLine is the beginning of every kernel's command line. The console shows what systemd starts,
-// by the names of the units.
+// commandLine is the beginning of every kernel's command line. The console shows what systemd
+// starts, by the names of the units.
 const commandLine = "panic=-1 net.ifnames=0 quiet root=/dev/vda rw" +
 	" systemd.show_status=yes systemd.status_unit_format=name"
 
-// atATime is how many machines run at a time. Each has one processor: two of them, emulated on a machine
-// with two, take longer.
+// atATime is how many machines run at a time. Each has one processor: two of them, emulated on a
+// machine with two, take longer.
 const atATime = 2
 
 // boot makes what is needed and boots all. It is an error if not all came out right.
@@ -102,8 +102,8 @@ func rootsOf(jobs []*job) []*root {
 	return roots
 }
 
-// A kit is what jobs are made of. Each tree, initramfs and disk is made once, for all the cases that start
-// from it.
+// A kit is what jobs are made of. Each tree, initramfs and disk is made once, for all the cases
+// that start from it.
 type kit struct {
 	dir   string
 	bases map[*root]*base
@@ -127,7 +127,8 @@ func (k *kit) once(name string, make func(file string) error) (string, error) {
 // tree returns the tree of a root.
 func (k *kit) tree(ctx context.Context, r *root) (t *tree, err error) {
 	if k.trees[r] == nil {
-		k.trees[r], err = k.bases[r].plant(ctx, filepath.Join(k.dir, "root-"+r.name), filepath.Join(k.dir, k.compiled(r)))
+		at, compiled := filepath.Join(k.dir, "root-"+r.name), filepath.Join(k.dir, k.compiled(r))
+		k.trees[r], err = k.bases[r].plant(ctx, at, compiled)
 	}
 	return k.trees[r], err
 }
@@ -142,19 +143,24 @@ func (k *kit) provide(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	initrd, err := k.once(j.start+"-"+release, func(file string) error { return t.initrd(ctx, j.start, release, file) })
+	initrd, err := k.once(j.start+"-"+release, func(file string) error {
+		return t.initrd(ctx, j.start, release, file)
+	})
 	if err != nil {
 		return err
 	}
 	disk := ""
 	if j.start != alone {
-		disk, err = k.once(j.root.name+"-"+j.setup.name, func(file string) error { return t.furnish(ctx, j.setup, file) })
+		disk, err = k.once(j.root.name+"-"+j.setup.name, func(file string) error {
+			return t.furnish(ctx, j.setup, file)
+		})
 		if err != nil {
 			return err
 		}
 	}
 	for at, b := range j.testCase.boots {
-		b.Kernel, b.Initrd, b.Disk = filepath.Join(k.bases[j.root].dir, "boot", "vmlinuz-"+release), initrd, disk
+		b.Kernel = filepath.Join(k.bases[j.root].dir, "boot", "vmlinuz-"+release)
+		b.Initrd, b.Disk = initrd, disk
 		b.Arch, b.Append = j.root.arch, commandLine+b.Append
 		b.Dir = filepath.Join(k.dir, "logs", fmt.Sprintf("%s-%s-%s-%d", j.name, j.root.name, j.kernel, at+1))
 		j.boots = append(j.boots, &b)
@@ -162,7 +168,8 @@ func (k *kit) provide(ctx context.Context, j *job) error {
 	return nil
 }
 
-// show carries the jobs out and prints what came of each as it ends. It returns how many went wrong.
+// show carries the jobs out and prints what came of each as it ends. It returns how many went
+// wrong.
 func (o *options) show(ctx context.Context, jobs []*job) (wrong int) {
 	start := time.Now()
 	heading(os.Stdout)
@@ -179,13 +186,14 @@ func (o *options) show(ctx context.Context, jobs []*job) (wrong int) {
 		}
 	}
 	if ctx.Err() == nil {
-		fmt.Printf("%d of %d came out right, in %s\n", len(jobs)-wrong, len(jobs), time.Since(start).Round(time.Second))
+		took := time.Since(start).Round(time.Second)
+		fmt.Printf("%d of %d came out right, in %s\n", len(jobs)-wrong, len(jobs), took)
 	}
 	return wrong
 }
 
-// carryOut carries the jobs out, some at a time, and yields what came of each, in the order in which
-// they end. When ctx ends, those that are left end at once.
+// carryOut carries the jobs out, some at a time, and yields what came of each, in the order in
+// which they end. When ctx ends, those that are left end at once.
 func carryOut(ctx context.Context, jobs []*job) <-chan *row {
 	done := make(chan *row)
 	go func() {

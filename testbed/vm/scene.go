@@ -13,7 +13,8 @@ import (
 
 // This file understands what the tools of the guest printed.
 
-// A scene is one boot as it is judged: what came of it, with the words of the system's tools understood.
+// A scene is one boot as it is judged: what came of it, with the words of the system's tools
+// understood.
 type scene struct {
 	*outcome
 	journal []entry
@@ -62,7 +63,8 @@ func understand(o *outcome, m *manager) (*scene, error) {
 	return s, nil
 }
 
-// parseJournal reads what `journalctl -o json` prints, one object a line: systemd.journal-fields(7).
+// parseJournal reads what `journalctl -o json` prints, one object a line:
+// systemd.journal-fields(7).
 func parseJournal(text string) ([]entry, error) {
 	var entries []entry
 	for line := range strings.Lines(text) {
@@ -127,7 +129,8 @@ func readNetworkd(s *scene) map[string]string { return parseManaged(s.Report.Com
 func readNM(s *scene) map[string]string       { return parseNM(s.Report.Commands["nm"]) }
 func readIfupdown(s *scene) map[string]string { return parseIfupdown(s.Report.Commands["ifupdown"]) }
 
-// parseNM reads what `nmcli -t -f DEVICE,TYPE,STATE device` prints: "eth0:ethernet:connected (externally)".
+// parseNM reads what `nmcli -t -f DEVICE,TYPE,STATE device` prints: "eth0:ethernet:connected
+// (externally)".
 func parseNM(text string) map[string]string {
 	managed := make(map[string]string)
 	for line := range strings.Lines(text) {
@@ -186,8 +189,8 @@ func (s *scene) last(unit string) string {
 	return text
 }
 
-// renames are the kernel's lines about names: "virtio_net virtio1 eth0: renamed from eth1". They come from
-// dev_change_name() of net/core/dev.c, whoever asked for it.
+// renames are the kernel's lines about names: "virtio_net virtio1 eth0: renamed from eth1". They
+// come from dev_change_name() of net/core/dev.c, whoever asked for it.
 func (s *scene) renames() []entry {
 	var renames []entry
 	for _, e := range s.journal {

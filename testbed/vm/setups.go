@@ -34,18 +34,21 @@ var (
 // mayRun are units that run where a setup wants them, and are masked in all others.
 var mayRun = []string{networkdUnit, "systemd-networkd.socket", "systemd-networkd-wait-online.service",
 	nmUnit, "NetworkManager-wait-online.service", ifupdownUnit,
-	cloudInitUnit, "cloud-init.service", "cloud-config.service", "cloud-final.service", "cloud-init-hotplugd.socket"}
+	cloudInitUnit, "cloud-init.service", "cloud-config.service", "cloud-final.service",
+	"cloud-init-hotplugd.socket"}
 
-// The setups. The first has its files by name, as on EC2: whatever is called eth0 gets the default route.
+// The setups. The first has its files by name, as on EC2: whatever is called eth0 gets the default
+// route.
 var (
 	byName     = &setup{"by-name", []string{"networkd"}, []string{networkdUnit}, networkd}
 	nmByName   = &setup{"nm", []string{"nm"}, []string{nmUnit}, nm}
 	autoByName = &setup{"ifupdown-auto", []string{"ifupdown-auto"}, []string{ifupdownUnit}, ifupdown}
-	plugByName = &setup{"ifupdown-hotplug", []string{"ifupdown-allow-hotplug"}, []string{ifupdownUnit}, ifupdown}
+	plugByName = &setup{"ifupdown-hotplug",
+		[]string{"ifupdown-allow-hotplug"}, []string{ifupdownUnit}, ifupdown}
 )
 
-// Setups whose files want the address and the name of a link: what the kernel called it at a boot with the
-// wrong order, or in the last one what it should be called.
+// Setups whose files want the address and the name of a link: what the kernel called it at a boot
+// with the wrong order, or in the last one what it should be called.
 var (
 	pinnedByNetplan = &setup{"pinned-netplan", []string{"pinned-netplan"}, []string{networkdUnit}, networkd}
 	pinnedByUdev    = &setup{"pinned-udev", []string{"pinned-udev"}, []string{ifupdownUnit}, ifupdown}
@@ -56,7 +59,8 @@ var (
 
 // idle are the units that may run and do not.
 func (s *setup) idle() []string {
-	return slices.DeleteFunc(slices.Clone(mayRun), func(u string) bool { return slices.Contains(s.units, u) })
+	runs := func(unit string) bool { return slices.Contains(s.units, unit) }
+	return slices.DeleteFunc(slices.Clone(mayRun), runs)
 }
 
 // A platform is what a case runs on: a root, and one of its kernels.

@@ -34,7 +34,8 @@ func (r *row) print(w io.Writer) {
 	if len(r.faults) > 0 {
 		word = "WRONG"
 	}
-	fmt.Fprintf(w, format, r.testCase.name, systemds[r.suite], r.kernel, fmt.Sprintf("%.0f s", r.took.Seconds()), word, r.words+": "+strings.Join(r.notes, "; "))
+	took, seen := fmt.Sprintf("%.0f s", r.took.Seconds()), r.words+": "+strings.Join(r.notes, "; ")
+	fmt.Fprintf(w, format, r.testCase.name, systemds[r.suite], r.kernel, took, word, seen)
 	for _, f := range r.faults {
 		fmt.Fprintf(w, format, "", "", "", "", "", "- "+f)
 	}
@@ -49,7 +50,8 @@ const (
 	whole = 100_000
 )
 
-// printLogs prints how a job's logs end: of each boot the console, and what the journal has about names.
+// printLogs prints how a job's logs end: of each boot the console, and what the journal has about
+// names.
 func (j *job) printLogs(w io.Writer, lines int) {
 	for _, b := range j.boots {
 		console, _ := os.ReadFile(b.console()) // "" where it never came to that
@@ -90,8 +92,8 @@ func only(text string, words ...string) string {
 	return kept.String()
 }
 
-// forTerminal is what is on a console for the eye only: the line that systemd writes again and again
-// while it waits, colours, cursor movements (ECMA-48), carriage returns.
+// forTerminal is what is on a console for the eye only: the line that systemd writes again and
+// again while it waits, colours, cursor movements (ECMA-48), carriage returns.
 var forTerminal = regexp.MustCompile(`(?m)^.* Job .* running \(.*\n|\x1b\[[0-9;?]*[A-Za-z]|\x1b[Mc]|\r`)
 
 // clean drops what is for a terminal, and what the BIOS said before it cleared the screen.

@@ -60,8 +60,8 @@ func (v *verdict) state(now *witness.State) {
 	v.want(now.Leaves() == "eth0", "default traffic leaves by %q", now.Leaves())
 }
 
-// managing wants every link configured, and no unit failed. A networkd up to 257 can lose a link that was
-// renamed under it, which is then "failed".
+// managing wants every link configured, and no unit failed. A networkd up to 257 can lose a link
+// that was renamed under it, which is then "failed".
 func (v *verdict) managing(s *scene) {
 	v.configured(s)
 	failed := strings.TrimSpace(s.Report.Commands["failed"])
@@ -74,7 +74,8 @@ func (v *verdict) configured(s *scene) {
 		v.want(s.managed[name] == s.manager.good, "%s: %s is %s", s.manager.unit, name, s.managed[name])
 	}
 	links := s.Report.Settled.Links
-	v.want(len(s.managed) == len(links), "%s knows %d links of %d", s.manager.unit, len(s.managed), len(links))
+	v.want(len(s.managed) == len(links),
+		"%s knows %d links of %d", s.manager.unit, len(s.managed), len(links))
 	for _, l := range links {
 		v.want(!strings.HasPrefix(l.Name, "eni0-"), "%s is still called %s", l.MAC, l.Name)
 	}
@@ -95,26 +96,31 @@ func (v *verdict) addresses(now *witness.State) {
 				want = fmt.Sprintf("%s/24", address(device))
 			}
 		}
-		v.want(slices.Contains(l.Addrs, want), "%s (%s) has the addresses %v, want %s", l.Name, l.MAC, l.Addrs, want)
+		v.want(slices.Contains(l.Addrs, want),
+			"%s (%s) has the addresses %v, want %s", l.Name, l.MAC, l.Addrs, want)
 	}
 }
 
-// madeByHand wants everything that was made by hand before a fix to be there after it, on the link on which
-// it was made.
+// madeByHand wants everything that was made by hand before a fix to be there after it, on the link
+// on which it was made.
 func (v *verdict) madeByHand(s *scene) {
 	dumps := s.Report.Dumps
 	made, after := v.between(dumps[1], dumps[0]), v.between(dumps[2], nil)
-	v.want(len(made) == madeOnEach*len(s.Report.After.Links), "%d things were made by hand: %v", len(made), made)
+	v.want(len(made) == madeOnEach*len(s.Report.After.Links),
+		"%d things were made by hand: %v", len(made), made)
 	for _, e := range made {
-		v.want(slices.Contains(after, e), "made by hand and gone: %s on link %d: %s", e.Kind, e.Index, e.Text)
+		v.want(slices.Contains(after, e),
+			"made by hand and gone: %s on link %d: %s", e.Kind, e.Index, e.Text)
 		for _, a := range after {
 			moved := a.Kind == e.Kind && a.Text == e.Text && a.Index != e.Index
-			v.want(!moved, "made by hand on link %d, and now on %d: %s %s", e.Index, a.Index, e.Kind, e.Text)
+			v.want(!moved,
+				"made by hand on link %d, and now on %d: %s %s", e.Index, a.Index, e.Kind, e.Text)
 		}
 	}
 }
 
-// advertised wants the default routes that routers have advertised to be as before the fix: one for each link.
+// advertised wants the default routes that routers have advertised to be as before the fix: one for
+// each link.
 func (v *verdict) advertised(s *scene) {
 	before, err := s.Report.Dumps[1].Advertised()
 	v.want(err == nil, "%v", err)
@@ -150,7 +156,8 @@ func (v *verdict) between(one, other witness.Dump) []witness.Entry {
 // clean wants links as the kernel made them: down, and with nothing on them.
 func (v *verdict) clean(now *witness.State) {
 	for _, l := range now.Links {
-		v.want(!l.Up && len(l.Addrs) == 0, "left behind on %s: up %v, addresses %v", l.Name, l.Up, l.Addrs)
+		v.want(!l.Up && len(l.Addrs) == 0,
+			"left behind on %s: up %v, addresses %v", l.Name, l.Up, l.Addrs)
 	}
 	v.want(len(now.Routes) == 0, "left behind: routes %v", now.Routes)
 }
@@ -175,9 +182,9 @@ func (v *verdict) renamedInTime(s *scene, after time.Duration) {
 	}
 }
 
-// times tells what the early unit cost: by the times that PID 1 keeps of its units, and by the journal's.
-// While it runs so does udev, and there is one processor: so the processor time of the unit too, with
-// systemd's making of the sandbox; and how long it was from eni0's first word.
+// times tells what the early unit cost: by the times that PID 1 keeps of its units, and by the
+// journal's. While it runs so does udev, and there is one processor: so the processor time of the
+// unit too, with systemd's making of the sandbox; and how long it was from eni0's first word.
 func (v *verdict) times(s *scene) {
 	u := s.units["eni0.service"]
 	v.want(u.state == "active", "eni0.service is %s", u.state)
@@ -188,7 +195,8 @@ func (v *verdict) times(s *scene) {
 		return
 	}
 	v.note("the unit held the boot %s (by the journal %s), %s from eni0's first word, %s of processor",
-		millis(u.held()), millis(finished.at-starting.at), millis(finished.at-s.first("eni0.service").at), millis(u.cpu))
+		millis(u.held()), millis(finished.at-starting.at),
+		millis(finished.at-s.first("eni0.service").at), millis(u.cpu))
 }
 
 // millis writes a time as people read it here.

@@ -10,8 +10,8 @@ import (
 	"eni0/testbed/vm/witness"
 )
 
-// byHand are the arguments of ip(8) that make on a link one thing of each kind that nobody but its maker
-// knows of. NAME is the link's name, and # its number.
+// byHand are the arguments of ip(8) that make on a link one thing of each kind that nobody but its
+// maker knows of. NAME is the link's name, and # its number.
 var byHand = []string{
 	"address add 10.0.#.77/24 dev NAME",
 	"address add 2001:db8:#::77/64 dev NAME nodad",

@@ -59,8 +59,8 @@ func before() error {
 	return os.WriteFile(note, b, 0o600)
 }
 
-// report tells what there is when all has settled. What it could not find out it tells too: a machine that
-// does not end is waited for.
+// report tells what there is when all has settled. What it could not find out it tells too: a
+// machine that does not end is waited for.
 func report() error {
 	r := &witness.Report{Teller: os.Args[0], Commands: make(map[string]string)}
 	if err := find(r); err != nil {
@@ -69,8 +69,8 @@ func report() error {
 	return tell(r)
 }
 
-// find waits until all has settled, fixes what is wrong if the kernel's command line says so, and asks. It
-// asks the tools last, so that their words are about the end.
+// find waits until all has settled, fixes what is wrong if the kernel's command line says so, and
+// asks. It asks the tools last, so that their words are about the end.
 func find(r *witness.Report) error {
 	cmdline, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
@@ -106,8 +106,8 @@ func find(r *witness.Report) error {
 	return nil
 }
 
-// settle waits until the network is configured, by scripts too where they are, and systemd has nothing
-// left to start. What never settles is reported as it is.
+// settle waits until the network is configured, by scripts too where they are, and systemd has
+// nothing left to start. What never settles is reported as it is.
 func settle(scripted bool) (*witness.State, error) {
 	limit := patience
 	if scripted {
@@ -127,8 +127,8 @@ func settle(scripted bool) (*witness.State, error) {
 	return witness.Look()
 }
 
-// policed tells whether amazon-ec2-net-utils is through: it has written what networkd has read since, a
-// rule for the secondary and other metrics than networkd's own.
+// policed tells whether amazon-ec2-net-utils is through: it has written what networkd has read
+// since, a rule for the secondary and other metrics than networkd's own.
 func policed(s *witness.State) bool {
 	const own = 1024 // DHCP_ROUTE_METRIC, systemd's networkd-dhcp-common.h
 	for _, r := range s.Routes {
@@ -152,7 +152,8 @@ func addressed(s *witness.State) bool {
 // isIPv4 tells whether an address with its length is IPv4's.
 func isIPv4(addr string) bool { return strings.Contains(addr, ".") }
 
-// configured tells whether networkd says so of n links, where it runs; networkctl reads the same files.
+// configured tells whether networkd says so of n links, where it runs; networkctl reads the same
+// files.
 func configured(n int) bool {
 	files, _ := filepath.Glob("/run/systemd/netif/links/*") // a good pattern
 	if len(files) == 0 {
@@ -168,7 +169,8 @@ func configured(n int) bool {
 	return done == n
 }
 
-// live is a fix, and what there was before and after it; with some things that were made by hand before.
+// live is a fix, and what there was before and after it; with some things that were made by hand
+// before.
 func live(r *witness.Report, byHand bool, command []string) error {
 	r.Dumps = append(r.Dumps, dump())
 	if byHand {
@@ -192,8 +194,8 @@ func live(r *witness.Report, byHand bool, command []string) error {
 	return err
 }
 
-// operators are what an operator runs, by the word on the kernel's command line: eni0, in two ways, or
-// the same swap with ip(8), where Linux before 6.2 renames no link that is up.
+// operators are what an operator runs, by the word on the kernel's command line: eni0, in two ways,
+// or the same swap with ip(8), where Linux before 6.2 renames no link that is up.
 var operators = map[string][]string{
 	"vm.fix":   {eni0, "fix"},
 	"vm.names": {eni0, "fix", "-names"},
@@ -205,8 +207,8 @@ var operators = map[string][]string{
 		systemctl restart systemd-networkd; sleep 10`},
 }
 
-// fix runs a command as an operator would, and measures how long it takes until default traffic has another
-// way, unless it is by the primary already.
+// fix runs a command as an operator would, and measures how long it takes until default traffic has
+// another way, unless it is by the primary already.
 func fix(r *witness.Report, command []string) error {
 	was := r.Settled.MAC(r.Settled.Leaves())
 	start := time.Now()
@@ -223,8 +225,8 @@ func fix(r *witness.Report, command []string) error {
 	return nil
 }
 
-// follow waits until default traffic leaves by another link than that with an address, and returns after how
-// many milliseconds it did; -1 for not before the fix had ended.
+// follow waits until default traffic leaves by another link than that with an address, and returns
+// after how many milliseconds it did; -1 for not before the fix had ended.
 func follow(was string, start time.Time, ended <-chan struct{}) int64 {
 	for was != primaryMAC {
 		s, err := witness.Look()
@@ -250,8 +252,8 @@ func output(command string) string {
 	return string(out)
 }
 
-// tell sends the report and ends the machine. It does so by itself: a machine that is shut down takes
-// longer, and its shutdown is nobody's concern here.
+// tell sends the report and ends the machine. It does so by itself: a machine that is shut down
+// takes longer, and its shutdown is nobody's concern here.
 func tell(r *witness.Report) error {
 	args, err := os.ReadFile("/proc/1/cmdline")
 	if err != nil {
@@ -274,8 +276,8 @@ func tell(r *witness.Report) error {
 	return nil
 }
 
-// serialLine is the device of the second serial line. On arm64 the first one is of another kind, and the
-// two are numbered each for itself.
+// serialLine is the device of the second serial line. On arm64 the first one is of another kind,
+// and the two are numbered each for itself.
 func serialLine() string {
 	if runtime.GOARCH == "arm64" {
 		return "/dev/ttyS0"

@@ -54,8 +54,8 @@ func load(file string) error {
 	return nil
 }
 
-// enter makes the file system on a disk the root, as switch_root(8) does. The disk is probed a little
-// after its driver was loaded.
+// enter makes the file system on a disk the root, as switch_root(8) does. The disk is probed a
+// little after its driver was loaded.
 func enter(disk string) error {
 	if err := mount("devtmpfs", "/dev"); err != nil {
 		return err

@@ -20,8 +20,8 @@ import (
 // The most that the kernel may take to make again what it makes of itself when a link comes up.
 const afterUp = 10 * time.Second
 
-// unmanaged is what a system without a network manager goes through: a script configures the links by
-// name, and later an operator has the names put right, twice.
+// unmanaged is what a system without a network manager goes through: a script configures the links
+// by name, and later an operator has the names put right, twice.
 func unmanaged() error {
 	for kind, at := range map[string]string{"proc": "/proc", "devtmpfs": "/dev"} {
 		if err := mount(kind, at); err != nil {

@@ -28,12 +28,13 @@ type Entry struct {
 	Text  string // the rest, as JSON
 }
 
-// ignored are fields that say how old something is, how the kernel takes it, or a name: also in what a route
-// repeats of its next hop.
-var ignored = []string{"label", "valid_life_time", "preferred_life_time", "dynamic", "secondary", "tentative", "noprefixroute",
-	"nodad", "expires", "age", "flags", "nh_info"}
+// ignored are fields that say how old something is, how the kernel takes it, or a name: also in
+// what a route repeats of its next hop.
+var ignored = []string{"label", "valid_life_time", "preferred_life_time", "dynamic", "secondary",
+	"tentative", "noprefixroute", "nodad", "expires", "age", "flags", "nh_info"}
 
-// theirs are the protocols of routes that the kernel makes, or a network manager by what it was told.
+// theirs are the protocols of routes that the kernel makes, or a network manager by what it was
+// told.
 var theirs = []string{"kernel", "ra", "dhcp"}
 
 // Entries are those of a dump, but for addresses and routes that come by themselves.
@@ -118,5 +119,6 @@ func parse(text string, objects *[]map[string]any) error {
 
 // Without returns the entries that others have not.
 func Without(entries, others []Entry) []Entry {
-	return slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return slices.Contains(others, e) })
+	known := func(e Entry) bool { return slices.Contains(others, e) }
+	return slices.DeleteFunc(slices.Clone(entries), known)
 }

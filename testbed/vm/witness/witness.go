@@ -1,5 +1,5 @@
-// Package witness is what a guest reports: its links and routes as the kernel has them, read without
-// any help of the program under test, and the output of the system's own tools.
+// Package witness is what a guest reports: its links and routes as the kernel has them, read
+// without any help of the program under test, and the output of the system's own tools.
 package witness
 
 import (
@@ -39,7 +39,8 @@ type Fix struct {
 	Pings   Pings
 }
 
-// Pings are echoes asked of the primary's router every 20 ms, from its own address, while that was done.
+// Pings are echoes asked of the primary's router every 20 ms, from its own address, while that was
+// done.
 type Pings struct {
 	Sent, Lost int
 	Gap        int64 // milliseconds: the longest time without an answer
@@ -105,8 +106,8 @@ func Look() (*State, error) {
 	return s, err
 }
 
-// Leaves returns the name of the link that default traffic leaves by, "" where there is none: that of the
-// default route with the lowest metric, the first among equals.
+// Leaves returns the name of the link that default traffic leaves by, "" where there is none: that
+// of the default route with the lowest metric, the first among equals.
 func (s *State) Leaves() string {
 	best := Route{Metric: -1}
 	for _, r := range s.Routes {
