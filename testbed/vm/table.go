@@ -62,11 +62,16 @@ func (j *job) printLogs(w io.Writer, lines int) {
 // journal is where a boot's journal goes, as text.
 func (b *boot) journal() string { return filepath.Join(b.Dir, "journal") }
 
-// keepJournal writes the journal for people to read.
+// keepJournal writes the journal for people to read, and after it what a live fix said.
 func (s *scene) keepJournal(file string) error {
 	var text bytes.Buffer
 	for _, e := range s.journal {
 		fmt.Fprintf(&text, "%10.3f %s: %s\n", e.at.Seconds(), e.unit, e.text)
+	}
+	if fix := s.Report.Fix; fix != nil {
+		for line := range strings.Lines(fix.Output) {
+			fmt.Fprintf(&text, "eni0 fix: %s", line)
+		}
 	}
 	return os.WriteFile(file, text.Bytes(), 0o644)
 }
