@@ -49,7 +49,7 @@ func (r *renaming) tell(m managers) bool {
 		r.log.warn("%v", err)
 	}
 	m.log = r.log // which is held: who reads it slowly is not to hold this up
-	told := m.restart(renamed(r.ours, now))
+	told := m.restart("try-restart", renamed(r.ours, now))
 	if !told {
 		r.restoreAfterDown(false)
 	}
@@ -99,7 +99,7 @@ func (r *renaming) undoRename(was network, m managers, lost error) error {
 		return err
 	}
 	r.restore(missing) // whatever becomes of the managers, this was the network
-	m.restart(nil)
+	m.restart("restart", nil)
 	if lost := r.settle(was, func(was, now network) bool { return networkLost(was, now) == nil }); lost != nil {
 		r.log.err("the names are as before, and %v", lost)
 	}

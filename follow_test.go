@@ -70,7 +70,7 @@ func TestKernelUndo(t *testing.T) {
 	restarts, failed := 0, make(chan error, 1)
 	go func() {
 		for line := range lines {
-			if !strings.Contains(line, "try-restart") {
+			if !strings.Contains(line, "restart") {
 				continue
 			}
 			if restarts++; restarts == 1 { // no file fits any more
@@ -106,6 +106,29 @@ func TestKernelUndoForAnAddress(t *testing.T) {
 		}
 	}()
 	l.unchanged(func() { l.says(l.run(codeDoubt, "fix").stderr, "has no IPv4 address") })
+	l.wantNames("eth1", "eth0")
+}
+
+// The manager does not come up again: that is a restart too, after which the network may be lost.
+func TestKernelUndoForAFailedRestart(t *testing.T) {
+	t.Parallel() // it waits for settleTime
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	lines := l.systemd("systemd-networkd.service")
+	l.env = append(l.env, "SYSTEMCTL_FAILS=try-restart")
+	go func() {
+		for !strings.Contains(<-lines, "try-restart") {
+		}
+		if err := ec2.DelRoute(ec2.Route{Dev: "eth1", Via: l.Router(1), Metric: 512, Proto: 16}); err != nil {
+			t.Error(err)
+		}
+	}()
+	l.unchanged(func() {
+		l.says(l.run(codeDoubt, "fix").stderr, "systemctl try-restart -- systemd-networkd.service: exit code 1")
+	})
 	l.wantNames("eth1", "eth0")
 }
 

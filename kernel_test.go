@@ -812,6 +812,9 @@ func systemctlStandIn(args []string) int {
 			fmt.Println(map[bool]string{true: "active", false: "inactive"}[os.Getenv("SYSTEMCTL_ACTIVE") == unit])
 		}
 	}
+	if args[0] == os.Getenv("SYSTEMCTL_FAILS") {
+		return 1
+	}
 	if bound := os.Getenv("SYSTEMCTL_BOUND"); args[0] == "show" && strings.HasSuffix(args[len(args)-1], "-eth0.device") {
 		fmt.Println(bound)
 	}

@@ -203,7 +203,7 @@ func TestKernelBorrowInVain(t *testing.T) {
 	} {
 		c.arrange()
 		for range 2 {
-			l.unchanged(func() { l.says(l.run(codeDoubt, "fix", "-timeout", "400ms").stderr, c.says) })
+			l.unchanged(func() { l.says(l.run(codeDoubt, "fix", "-timeout", "2s").stderr, c.says) })
 		}
 		if l.wantNames("eth1", "eth0"); t.Failed() {
 			t.Fatal(c.world)

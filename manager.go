@@ -158,17 +158,18 @@ func (m managers) activeProfiles(l *limit, names []string) (profiles []profile) 
 }
 
 // restart has the managers apply their configuration by the new names, and returns when they say
-// that they have. It reports whether any order was taken. Names have changed: without it there
-// may be no network, so no signal and no deadline of the run cuts it short, only jobTime.
-func (m managers) restart(renamed []step) (taken bool) {
+// that they have. verb is "try-restart", or "restart" where a restart before may have failed. It
+// reports whether anybody was told. Names have changed: without it there may be no network, so no
+// signal and no deadline of the run cuts it short, only jobTime.
+func (m managers) restart(verb string, renamed []step) (told bool) {
 	l, end := newLimit().within(jobTime, fmt.Errorf("not within %v", jobTime))
 	defer end()
 	// systemd-networkd up to 257 can lose track of a link whose name was swapped under it; a
 	// restart cures that, a reload does not (systemd#20203, #42517). NetworkManager up to 1.52 can
 	// lose a device from its list: device_ip_iface_changed of src/core/nm-manager.c removes the
 	// one that had the new name before.
-	taken = len(m.units) > 0 && m.order(l, "restarting", m.units, "try-restart")
-	if taken {
+	told = len(m.units) > 0 && m.order(l, "restarting", verb, m.units)
+	if told {
 		// After its restart NetworkManager takes links as it finds them, "connected (externally)".
 		for _, p := range m.profiles {
 			m.activate(l, p)
@@ -179,22 +180,24 @@ func (m managers) restart(renamed []step) (taken bool) {
 			}
 		}
 	}
-	return len(m.bound) > 0 && m.order(l, "starting", m.bound, "start") || taken
+	return len(m.bound) > 0 && m.order(l, "starting", "start", m.bound) || told
 }
 
 // order has systemd do something to units and waits until it is done. The job goes on whatever becomes
 // of systemctl. Where a signal killed that it is called again: `systemctl stop` of the unit that
-// eni0 runs in, or ^C, means all processes, and the job may not have been ordered yet.
-func (m managers) order(l *limit, doing string, units []string, verb string) bool {
+// eni0 runs in, or ^C, means all processes, and the job may not have been ordered yet. It reports
+// whether systemctl could be run: a job that fails has changed something too.
+func (m managers) order(l *limit, doing, verb string, units []string) bool {
 	m.log.info("%s %s", doing, strings.Join(units, " "))
-	var err error
-	for err = errKilled; errors.Is(err, errKilled) && !l.over(); {
-		_, err = runCommand(l, "systemctl", append([]string{verb, "--"}, units...)...)
+	args := append([]string{verb, "--"}, units...)
+	_, err := runCommand(l, "systemctl", args...)
+	for errors.Is(err, errKilled) && l.sleep(retryPause) {
+		_, err = runCommand(l, "systemctl", args...)
 	}
 	if err != nil {
 		m.log.warn("%v", err)
 	}
-	return err == nil || errors.Is(err, errKilled)
+	return err == nil || errors.Is(err, errKilled) || errors.Is(err, errExitCode)
 }
 
 // activate has NetworkManager activate a profile on the link that has its name now. After a restart
@@ -242,8 +245,11 @@ func (m managers) inspection(l link) string {
 	return "`journalctl -b -u " + strings.Join(m.units, " -u ") + "`"
 }
 
-// errKilled means that a signal ended a command.
-var errKilled = errors.New("killed")
+// How a command ended that was run: by a signal, or not with 0.
+var (
+	errKilled   = errors.New("killed")
+	errExitCode = errors.New("exit code")
+)
 
 // query runs a command that only tells something.
 func query(l *limit, name string, args ...string) (string, error) {
@@ -297,7 +303,7 @@ func commandError(state *os.ProcessState, err error, command string) error {
 	case code < 0:
 		return fmt.Errorf("%s: %w: %v", command, errKilled, state)
 	case code > 0:
-		return fmt.Errorf("%s: exit code %d", command, code)
+		return fmt.Errorf("%s: %w %d", command, errExitCode, code)
 	}
 	return nil
 }

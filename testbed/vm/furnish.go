@@ -143,7 +143,8 @@ func (t *tree) configure(s *setup) error {
 			}
 		}
 	}
-	files := map[string]string{"/etc/machine-id": strings.Repeat("0a", 16), "/etc/hostname": "vm"}
+	files := map[string]string{"/etc/machine-id": strings.Repeat("0a", 16), "/etc/hostname": "vm",
+		"/etc/fstab": "/dev/vda / ext4 defaults 0 0"}
 	if !slices.Contains(s.units, cloudInitUnit) {
 		files["/etc/cloud/cloud-init.disabled"] = "" // its generator looks for that
 	}

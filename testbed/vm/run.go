@@ -16,7 +16,7 @@ import (
 
 // commandLine is the beginning of every kernel's command line. The console shows what systemd
 // starts, by the names of the units.
-const commandLine = "panic=-1 net.ifnames=0 quiet root=/dev/vda rw" +
+const commandLine = "panic=-1 net.ifnames=0 quiet root=/dev/vda ro" +
 	" systemd.show_status=yes systemd.status_unit_format=name"
 
 // atATime is how many machines run at a time. Each has one processor: two of them, emulated on a

@@ -70,7 +70,8 @@ func enter(disk string) error {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return err
 	}
-	if err := unix.Mount(disk, root, "ext4", 0, ""); err != nil {
+	// Read-only until systemd-remount-fs.service, as on images of EC2.
+	if err := unix.Mount(disk, root, "ext4", unix.MS_RDONLY, ""); err != nil {
 		return fmt.Errorf("mount %s: %w", disk, err)
 	}
 	if err := unix.Mount("/dev", root+"/dev", "", unix.MS_MOVE, ""); err != nil {
