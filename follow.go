@@ -12,8 +12,9 @@ import (
 // back too.
 
 const (
-	settleTime = 20 * time.Second // after the managers' job, for the network to be there
-	quietTime  = time.Second      // without a change, before what is missing is taken for lost
+	settleTime = 20 * time.Second      // after the managers' job, for the network to be there
+	quietTime  = time.Second           // without a change, before what is missing is taken for lost
+	lookPause  = 50 * time.Millisecond // between two looks, so that the manager has the processor
 )
 
 // observeNetwork lists what a network consists of, with the primary as IMDS named it.
@@ -58,17 +59,20 @@ func (r *renaming) tell(m managers) bool {
 }
 
 // settle waits until done says so of the network, for at most settleTime, and returns what the machine
-// has lost then. A network that can't be looked at is not taken for lost.
+// has lost then, by the last look that worked.
 func (r *renaming) settle(was network, done func(was, now network) bool) (lost error) {
 	l, end := newLimit().within(settleTime, fmt.Errorf("not within %v", settleTime))
 	defer end()
 	err := await(l, func() (bool, error) {
 		now, err := r.nl.observeNetwork(was.primary)
-		if err != nil {
-			return false, err
+		if err == nil {
+			lost = networkLost(was, now)
+			if done(was, now) {
+				return true, nil
+			}
 		}
-		lost = networkLost(was, now)
-		return done(was, now), nil
+		l.sleep(lookPause)
+		return false, nil
 	})
 	if err != nil && lost == nil {
 		r.log.warn("the network is not as it should be yet: %v", err)

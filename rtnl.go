@@ -248,7 +248,17 @@ func await(l *limit, done func() (bool, error)) error {
 		if err != nil && !l.over() && !errors.Is(err, unix.ENOBUFS) { // ENOBUFS: more changes than fit, so look
 			return err
 		}
+		events.drain()
 	}
+}
+
+// drain drops what has been received and not been read: one look is enough for all of it.
+func (c *rtnl) drain() {
+	_ = c.raw.Control(func(fd uintptr) {
+		for err := error(nil); err == nil || err == unix.EINTR; {
+			_, _, err = unix.Recvfrom(int(fd), c.buf, unix.MSG_DONTWAIT)
+		}
+	})
 }
 
 // awaitQuiet returns when no link, address or route has changed for d, or when l ends; then it returns
