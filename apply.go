@@ -175,9 +175,9 @@ func (r *renaming) restore(pick func(before, now []item) []item) {
 		return
 	}
 	var made []item
-	now, err := r.nl.belongings(r.before, r.noted)
+	links, err := r.nl.links()
 	if err == nil {
-		made, err = r.nl.putBack(pick(r.kept, now))
+		made, err = r.putBackOn(links, pick)
 	}
 	for _, i := range made {
 		r.log.info("put back %s", i.words)
@@ -185,6 +185,21 @@ func (r *renaming) restore(pick func(before, now []item) []item) {
 	if err != nil {
 		r.log.err("%v", err)
 	}
+}
+
+// putBackOn is restore for the links that are still there.
+func (r *renaming) putBackOn(links []link, pick func(before, now []item) []item) ([]item, error) {
+	now, err := r.nl.belongings(links, r.noted)
+	if err != nil {
+		return nil, err
+	}
+	lost := slices.DeleteFunc(pick(r.kept, now), func(i item) bool {
+		return slices.ContainsFunc(i.links, func(index int32) bool {
+			_, there := byIndex(links, index)
+			return index != anyLink && !there
+		})
+	})
+	return r.nl.putBack(lost)
 }
 
 // settled looks again: the plan made from a fresh dump must be empty, and what was up be up. Then each

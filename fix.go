@@ -33,9 +33,7 @@ func askable(links []link) []link {
 	return slices.DeleteFunc(allENIs(links), func(l link) bool { return l.master != 0 })
 }
 
-// onENIs is the set of the ENIs that are up and of the links stacked on them: bridges and bonds
-// that they are ports of, VLANs, macvlans. What IFLA_LINK says of a veth end is its peer, often by
-// an index of another namespace.
+// onENIs is the set of the ENIs that are up and of the links stacked on them.
 func onENIs(links []link) map[int32]bool {
 	on := map[int32]bool{}
 	for _, e := range allENIs(links) {
@@ -43,18 +41,7 @@ func onENIs(links []link) map[int32]bool {
 			on[e.index] = true
 		}
 	}
-	for before := 0; before < len(on); {
-		before = len(on)
-		for _, l := range links {
-			if l.kind != "veth" && on[l.lower] {
-				on[l.index] = true
-			}
-			if l.master != 0 && on[l.index] {
-				on[l.master] = true
-			}
-		}
-	}
-	return on
+	return stackedOn(links, on)
 }
 
 // hasIPv4 reports whether the link of that index has an IPv4 address.
@@ -201,24 +188,22 @@ func (c *call) mend(l *limit, nl *rtnl, w world, names []string) (int, error) {
 	if err != nil || len(v.wishes) == 0 && !c.restartsOnly(v) {
 		return c.conclude(report{world: was.world}, v, err)
 	}
-	r := &renaming{nl: nl, log: c.log.held(), before: was.links}
+	r := &renaming{nl: nl, log: c.log, before: was.links}
 	if len(m.units) > 0 {
-		err = r.note(was.links, indexes(was.links, link.eni))
+		err = r.note(was.links, noteworthy(was.links, v.wishes))
 	}
 	if err == nil {
 		err = r.rename(v.wishes)
 	}
 	if err == nil {
-		m.log = r.log
 		err = r.follow(was, m)
 	}
-	r.log.release()
 	now, v, lookErr := c.judgeNow(nl, w.primary)
 	if err == nil {
 		v, err = outcome(was.world, now, v, lookErr)
 	}
 	if p, _ := now.primaryLink(); v.code == codeRoute && len(m.units) > 0 {
-		v.note += fmt.Sprintf("; neither did a restart of %s: see %s", strings.Join(m.units, " "), m.inspection(p))
+		v.note += fmt.Sprintf("; a restart of %s has not changed that: see %s", strings.Join(m.units, " "), m.inspection(p))
 	}
 	return c.conclude(report{world: now, renamed: renamed(was.links, now.links)}, v, err)
 }
@@ -282,7 +267,7 @@ func (c *call) advise(l *limit, v verdict) verdict {
 	if v.code != codeRoute || len(units) == 0 {
 		return v
 	}
-	running := managers{log: c.log}.activeUnits(l, units)
+	running, _ := managers{log: c.log}.activeUnits(l, units)
 	if len(running) == 0 {
 		v.note += "; no network manager runs that eni0 knows, and `ip route show default` tells who made the route"
 		return v
@@ -296,13 +281,15 @@ func (c *call) restartsOnly(v verdict) bool {
 	return v.code == codeRoute && !v.pinned && c.restartGiven && len(c.units) > 0
 }
 
-// indexes are those of the links that are such.
-func indexes(links []link, such func(link) bool) map[int32]bool {
+// noteworthy is the set of the links of which it is noted what they have before a manager is restarted:
+// all ENIs, as it may remove things from any of them, and what is to be renamed.
+func noteworthy(links []link, wishes map[int32]string) map[int32]bool {
 	set := map[int32]bool{}
-	for _, l := range links {
-		if such(l) {
-			set[l.index] = true
-		}
+	for _, e := range allENIs(links) {
+		set[e.index] = true
+	}
+	for index := range wishes {
+		set[index] = true
 	}
 	return set
 }

@@ -31,51 +31,63 @@ func (c *rtnl) observeNetwork(primary hwaddr) (n network, err error) {
 // and the restart have cost. Where nobody is told there is nothing to wait for. Its error is that
 // of an undo: codeDoubt, or codeBroken where that did not work.
 func (r *renaming) follow(was network, m managers) error {
-	if !r.tell(m) {
+	if !r.tell(m, "try-restart") {
 		return nil
 	}
-	if lost := r.settle(was, r.satisfied); lost != nil && len(r.ours) > 0 {
+	l, end := settleLimit()
+	defer end()
+	if lost := r.settle(l, was, r.satisfied); lost != nil && len(r.ours) > 0 {
 		return r.undoRename(was, m, lost)
 	}
-	r.restoreAfterRestart(was)
+	r.restoreAfterRestart(l, was)
 	return nil
 }
 
-// tell has the managers apply their configuration, and reports whether they took the order. What links
+// tell has the managers apply their configuration, and reports whether anybody was told. What links
 // have lost by going down they get back before, or where nobody makes it again, at once.
-func (r *renaming) tell(m managers) bool {
+func (r *renaming) tell(m managers, verb string) bool {
 	r.restoreAfterDown(len(m.units) > 0)
 	now, err := r.nl.links()
 	if err != nil {
 		r.log.warn("%v", err)
 	}
-	m.log = r.log // which is held: who reads it slowly is not to hold this up
-	told := m.restart("try-restart", renamed(r.ours, now))
+	told := m.restart(verb, renamed(r.ours, now))
 	if !told {
 		r.restoreAfterDown(false)
 	}
-	r.log = r.log.release()
 	return told
 }
 
-// settle waits until done says so of the network, for at most settleTime, and returns what the machine
-// has lost then, by the last look that worked.
-func (r *renaming) settle(was network, done func(was, now network) bool) (lost error) {
-	l, end := newLimit().within(settleTime, fmt.Errorf("not within %v", settleTime))
-	defer end()
-	err := await(l, func() (bool, error) {
+// settleLimit begins when the managers are done. No signal and no deadline of the run cuts it short.
+func settleLimit() (l *limit, end func()) {
+	return newLimit().within(settleTime, fmt.Errorf("not within %v", settleTime))
+}
+
+// settle waits until done says so of the network, and still does after quietTime: a manager that has
+// been restarted may only be about to change something. It returns what the machine has lost at the
+// last look that worked.
+func (r *renaming) settle(l *limit, was network, done func(was, now network) bool) (lost error) {
+	good := false
+	look := func() (bool, error) {
 		now, err := r.nl.observeNetwork(was.primary)
 		if err == nil {
-			lost = networkLost(was, now)
-			if done(was, now) {
-				return true, nil
+			lost, good = networkLost(was, now), done(was, now)
+		}
+		if !good {
+			l.sleep(lookPause)
+		}
+		return good, nil
+	}
+	for !l.over() {
+		if await(l, look) == nil && l.sleep(quietTime) {
+			if good, _ = look(); good {
+				return nil
 			}
 		}
 		l.sleep(lookPause)
-		return false, nil
-	})
-	if err != nil && lost == nil {
-		r.log.warn("the network is not as it should be yet: %v", err)
+	}
+	if !good && lost == nil {
+		r.log.warn("the network is not as it should be yet: %v", l.expired())
 	}
 	return lost
 }
@@ -94,20 +106,26 @@ func (r *renaming) satisfied(was, now network) bool {
 // undoRename puts the names back, because with the new ones the machine has lost its network, and has
 // the managers apply their configuration again.
 func (r *renaming) undoRename(was network, m managers, lost error) error {
+	r.log.err("%v: putting the names back", lost)
 	p, _ := was.primaryLink() // which was found before the rename
-	why := fmt.Errorf("with the new names, %v after %s had applied its configuration, %w: see %s",
-		settleTime, strings.Join(m.units, " "), lost, m.inspection(p))
-	r.log.err("putting the names back: %v", why)
-	err := r.putNamesBack(why)
+	err := r.putNamesBack(fmt.Errorf("with the new names, %v after %s was told, %w: see %s",
+		settleTime, strings.Join(m.units, " "), lost, m.inspection(p)))
 	if codeOf(err) == codeBroken {
 		return err
 	}
 	r.restore(missing) // whatever becomes of the managers, this was the network
-	m.restart("restart", nil)
-	if lost := r.settle(was, func(was, now network) bool { return networkLost(was, now) == nil }); lost != nil {
-		r.log.err("the names are as before, and %v", lost)
+	m.restart(m.again(), nil)
+	l, end := settleLimit()
+	defer end()
+	if r.settle(l, was, func(was, now network) bool { return networkLost(was, now) == nil }) == nil {
+		r.restoreAfterRestart(l, was)
+		return err
 	}
-	r.restoreAfterRestart(was)
+	r.restore(missing) // all of it belongs here, as the names are those of before
+	now, lookErr := r.nl.observeNetwork(was.primary)
+	if lost = networkLost(was, now); lookErr == nil && lost != nil {
+		err = codedError{codeDoubt, fmt.Errorf("%w; the names are as before, but %w", err, lost)}
+	}
 	return err
 }
 
@@ -125,12 +143,10 @@ func (r *renaming) restoreAfterDown(managed bool) {
 // restoreAfterRestart puts back what nobody has any more after a manager was restarted. It waits until the
 // renamed links have addresses again, where they had some, and until nothing changes for a while:
 // what a manager's own files give to a link by its name comes only then.
-func (r *renaming) restoreAfterRestart(was network) {
+func (r *renaming) restoreAfterRestart(l *limit, was network) {
 	if !slices.ContainsFunc(r.kept, func(i item) bool { return !i.passing }) {
 		return
 	}
-	l, end := newLimit().within(settleTime, fmt.Errorf("not within %v", settleTime))
-	defer end()
 	err := await(l, func() (bool, error) {
 		now, err := r.nl.observeNetwork(was.primary)
 		return err == nil && r.addressed(was, now), err
@@ -139,14 +155,14 @@ func (r *renaming) restoreAfterRestart(was network) {
 		err = awaitQuiet(l, quietTime)
 	}
 	if err != nil {
-		r.log.warn("the renamed links are not configured as before yet: %v", err)
+		r.log.warn("links, addresses or routes still change, what is missing is put back all the same: %v", err)
 	}
 	r.restore(missingForGood)
 }
 
-// addressed reports whether all renamed links that had an IPv4 address have one.
+// addressed reports whether all renamed links have an address of each family of which they had one.
 func (r *renaming) addressed(was, now network) bool {
 	return !slices.ContainsFunc(r.ours, func(l link) bool {
-		return was.addressOn(l, false) && !now.addressOn(l, false)
+		return was.addressOn(l, false) && !now.addressOn(l, false) || was.addressOn(l, true) && !now.addressOn(l, true)
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"eni0/testbed/ec2"
 
@@ -82,7 +83,9 @@ func TestKernelUndo(t *testing.T) {
 	l.unchanged(func() { r = l.run(codeDoubt, "fix", "-timeout", "3s") })
 	l.must(<-failed)
 	l.wantNames("eth1", "eth0")
-	l.says(r.stderr, "putting the names back: with the new names, 20s after systemd-networkd.service had applied its configuration, there is no IPv4 default route: see `networkctl status eth1`")
+	l.says(r.stderr, "eni0: there is no IPv4 default route: putting the names back\n")
+	l.says(r.stderr, "eni0: with the new names, 20s after systemd-networkd.service was told, there is no IPv4 default route: see `networkctl status eth1`\n")
+	l.says(r.stderr, "eni0: restarting systemd-networkd.service\neni0: there is no")
 	if restarts != 2 {
 		t.Errorf("%d restarts were ordered, want 2", restarts)
 	}
@@ -139,8 +142,8 @@ func TestKernelBoundUnits(t *testing.T) {
 		return
 	}
 	m.Hold()
-	lines := l.systemd("networking.service")
-	l.env = append(l.env, "SYSTEMCTL_BOUND=ifup@eth0.service")
+	lines := l.systemd("networking.service,ifup@eth0.service")
+	l.env = append(l.env, "SYSTEMCTL_BOUND=ifup@eth0.service ifup@eth7.service")
 	var asked []string
 	applied := make(chan error)
 	go func() {
@@ -209,6 +212,93 @@ func TestKernelNetworkManager(t *testing.T) {
 		l.run(codeRight, "swap", "-restart", "", "eth0", "eth1")
 		l.must(m.Apply())
 	}
+}
+
+// A manager that takes the default routes away one after the other, some time after it says that it is done:
+// that the one which is left first is the primary's is not the end of it.
+func TestKernelUndoLater(t *testing.T) {
+	t.Parallel() // it waits for settleTime
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	byPrimary := ec2.Route{Dev: "eth1", Via: l.Router(0), Metric: 600}
+	l.must(ec2.AddRoute(byPrimary))
+	lines := l.systemd("systemd-networkd.service")
+	go func() {
+		for !strings.Contains(<-lines, "try-restart") {
+		}
+		err := ec2.DelRoute(ec2.Route{Dev: "eth1", Via: l.Router(1), Metric: 512, Proto: 16})
+		time.Sleep(300 * time.Millisecond)
+		byPrimary.Dev = "eth0"
+		if err := errors.Join(err, ec2.DelRoute(byPrimary)); err != nil {
+			t.Error(err)
+		}
+	}()
+	l.unchanged(func() {
+		l.says(l.run(codeDoubt, "fix").stderr, "there is no IPv4 default route: putting the names back")
+	})
+	l.wantNames("eth1", "eth0")
+}
+
+// The manager removes a default route that was made by hand each time that it is restarted, also after the
+// undo: it is put back then.
+func TestKernelUndoOfAHandMadeRoute(t *testing.T) {
+	t.Parallel() // it waits for settleTime
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	lines := l.systemd("systemd-networkd.service")
+	go func() {
+		for line := range lines {
+			if !strings.Contains(line, "restart -- ") {
+				continue
+			}
+			// By the name that the secondary has at that time.
+			for _, name := range []string{"eth0", "eth1"} {
+				_ = ec2.DelRoute(ec2.Route{Dev: name, Via: l.Router(1), Metric: 512, Proto: 16}) // it is on one of them
+			}
+		}
+	}()
+	l.unchanged(func() { l.run(codeDoubt, "fix") })
+	l.wantNames("eth1", "eth0")
+}
+
+// Who reads the log of eni0 is stuck: neither the rename nor the undo waits for it.
+func TestKernelStuckLog(t *testing.T) {
+	t.Parallel() // it waits for settleTime
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	lines := l.systemd("systemd-networkd.service")
+	go func() {
+		for !strings.Contains(<-lines, "try-restart") {
+		}
+		if err := ec2.DelRoute(ec2.Route{Dev: "eth1", Via: l.Router(1), Metric: 512, Proto: 16}); err != nil {
+			t.Error(err)
+		}
+	}()
+	var fds [2]int
+	l.must(unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK))
+	for err := error(nil); err == nil; { // until it is full
+		_, err = unix.Write(fds[1], make([]byte, 4096))
+	}
+	l.must(unix.SetNonblock(fds[1], false))
+	stuck := os.NewFile(uintptr(fds[1]), "a full pipe")
+	defer stuck.Close()
+	l.unchanged(func() {
+		cmd := l.command("fix")
+		cmd.Stderr = stuck
+		if _ = cmd.Run(); cmd.ProcessState.ExitCode() != codeDoubt {
+			t.Errorf("fix: %v, want code %d", cmd.ProcessState, codeDoubt)
+		}
+	})
+	l.wantNames("eth1", "eth0")
 }
 
 // A manager that can't be asked for is not one that does not run: a warning says so.
@@ -293,7 +383,7 @@ func (l *lab) flush(m *ec2.Manager, own netip.Prefix) error {
 	if err != nil {
 		return err
 	}
-	items, err := nl.belongings(links, indexes(links, link.eni))
+	items, err := nl.belongings(links, noteworthy(links, nil))
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,8 @@ func withUppers(links []link, set map[int32]bool) map[int32]bool {
 	}
 	for range links { // stacks are no deeper than there are links
 		for _, l := range links {
-			out[l.index] = out[l.index] || l.lower != 0 && out[l.lower]
+			// IFLA_LINK of a veth end is its peer's, in another namespace.
+			out[l.index] = out[l.index] || l.lower != 0 && l.kind != "veth" && out[l.lower]
 		}
 	}
 	return out

@@ -809,7 +809,8 @@ func systemctlStandIn(args []string) int {
 	}
 	if args[0] == "is-active" {
 		for _, unit := range args[2:] {
-			fmt.Println(map[bool]string{true: "active", false: "inactive"}[os.Getenv("SYSTEMCTL_ACTIVE") == unit])
+			active := slices.Contains(strings.Split(os.Getenv("SYSTEMCTL_ACTIVE"), ","), unit)
+			fmt.Println(map[bool]string{true: "active", false: "inactive"}[active])
 		}
 	}
 	if args[0] == os.Getenv("SYSTEMCTL_FAILS") {
@@ -821,8 +822,8 @@ func systemctlStandIn(args []string) int {
 	return 0
 }
 
-// systemd puts the stand-in on eni0's PATH, with one unit that runs, and returns what it is
-// asked for, line by line.
+// systemd puts the stand-in on eni0's PATH, with units that run, with commas between them, and
+// returns what it is asked for, line by line.
 func (l *lab) systemd(active string) chan string {
 	l.Helper()
 	dir := l.programs("systemctl", "nmcli")

@@ -141,7 +141,7 @@ func wholeRun(d time.Duration) *limit {
 	return l
 }
 
-// heed makes SIGTERM, SIGINT and SIGHUP end l instead of the process: what waits stops waiting, and what
+// heed makes SIGTERM, SIGINT, SIGHUP and SIGQUIT end l instead of the process: what waits stops waiting, and what
 // is being changed is made whole. Before the first change nobody needs that, and it costs a tenth of a
 // run that has nothing to do.
 func (l *limit) heed() {
@@ -150,7 +150,7 @@ func (l *limit) heed() {
 	}
 	l.heeding = true
 	caught := make(chan os.Signal, 1)
-	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
 		if !signal.Ignored(s) { // nohup(1)
 			signal.Notify(caught, s)
 		}
@@ -160,5 +160,5 @@ func (l *limit) heed() {
 
 // deaf lets those signals pass unheard for the rest of the run: for one that waits for nothing.
 func deaf() {
-	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
 }

@@ -26,10 +26,12 @@ func main() {
 	log := newLogger()
 	own, next := chain(os.Args[1:], first())
 	code := run(own, len(next) > 0, os.Stdout, log)
+	log.flush()
 	for _, command := range next {
 		log.err("%v", execute(command)) // which comes back only if it can't be executed
 		code = codeDoubt
 	}
+	log.flush()
 	os.Exit(code)
 }
 
@@ -193,11 +195,10 @@ func swap(l *limit, c *call) (int, error) {
 // exchangeNames is swap where there is something to rename. What a restart of the managers costs is put
 // back; whether the names are the right ones nobody has asked.
 func (c *call) exchangeNames(nl *rtnl, m managers, was network, wishes map[int32]string) (int, error) {
-	r := &renaming{nl: nl, log: c.log.held(), before: was.links}
-	defer func() { r.log.release() }()
+	r := &renaming{nl: nl, log: c.log, before: was.links}
 	var err error
 	if len(m.units) > 0 {
-		err = r.note(was.links, indexes(was.links, link.eni))
+		err = r.note(was.links, noteworthy(was.links, wishes))
 	}
 	if err == nil {
 		err = r.rename(wishes)
@@ -205,8 +206,10 @@ func (c *call) exchangeNames(nl *rtnl, m managers, was network, wishes map[int32
 	if err != nil {
 		return codeOf(err), err
 	}
-	if r.tell(m) {
-		r.restoreAfterRestart(was)
+	if r.tell(m, "try-restart") {
+		l, end := settleLimit()
+		defer end()
+		r.restoreAfterRestart(l, was)
 	}
 	return codeRight, nil
 }

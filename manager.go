@@ -39,9 +39,12 @@ func parseUnits(s string) ([]string, error) {
 		return nil, nil
 	}
 	units := strings.Split(s, ",")
-	for _, u := range units {
+	for i, u := range units {
 		if u == "" || u[0] == '-' || strings.ContainsFunc(u, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '/' }) {
 			return nil, fmt.Errorf("%q: not a unit's name", u)
+		}
+		if !strings.Contains(u, ".") { // as for systemctl(1)
+			units[i] = u + ".service"
 		}
 	}
 	return units, nil
@@ -51,6 +54,7 @@ func parseUnits(s string) ([]string, error) {
 type managers struct {
 	log      logger
 	units    []string  // those that run, to be restarted
+	unsure   bool      // systemd has not told which do
 	bound    []string  // ifup@eth0.service: units that systemd stops when their link is renamed
 	profiles []profile // NetworkManager's that are active and go by the name of a link
 }
@@ -68,9 +72,13 @@ func findManagers(l *limit, units, names []string, log logger) managers {
 	if len(units) == 0 || !systemdRuns() {
 		return m
 	}
-	m.units = m.activeUnits(l, units)
+	m.units, m.unsure = m.activeUnits(l, units)
+	var bound []string
 	for _, name := range names {
-		m.bound = append(m.bound, m.unitsBoundTo(l, name)...)
+		bound = append(bound, m.unitsBoundTo(l, name)...)
+	}
+	if len(bound) > 0 {
+		m.bound, _ = m.activeUnits(l, bound)
 	}
 	if slices.Contains(m.units, networkManagerUnit) {
 		m.profiles = m.activeProfiles(l, names)
@@ -81,29 +89,37 @@ func findManagers(l *limit, units, names []string, log logger) managers {
 // systemdRuns is sd_booted(3).
 func systemdRuns() bool { return unix.Access("/run/systemd/system", unix.F_OK) == nil }
 
+// again is how the managers are restarted once more: by "restart", as one may have failed to come up,
+// unless that could start what did not run before.
+func (m managers) again() string {
+	if m.unsure {
+		return "try-restart"
+	}
+	return "restart"
+}
+
 // activeUnits lists those of the units that run, or are being started. Where systemd does not tell in
-// time all of them count as running: to restart what does not run does nothing.
-func (m managers) activeUnits(l *limit, units []string) []string {
+// time, which makes unsure true, all of them count as running: try-restart leaves alone what does not.
+func (m managers) activeUnits(l *limit, units []string) (active []string, unsure bool) {
 	if !systemdRuns() {
-		return nil
+		return nil, false
 	}
 	// It prints one state a line. Its exit code is 0 if one of them runs, and 3 if none does.
 	out, err := query(l, "systemctl", append([]string{"is-active", "--"}, units...)...)
 	states := strings.Fields(out)
 	if len(states) == len(units) {
-		var active []string
 		for i, u := range units {
 			if slices.Contains([]string{"active", "activating", "reloading"}, states[i]) {
 				active = append(active, u)
 			}
 		}
-		return active
+		return active, false
 	}
 	m.log.warn("which network manager runs can't be told: %v", cmp.Or(err, errors.New("systemctl is-active: not the answer that was asked for")))
 	if errors.Is(err, errKilled) {
-		return units
+		return units, true
 	}
-	return nil
+	return nil, false
 }
 
 // unitsBoundTo lists the units that systemd stops when the link of that name gets another one: in
@@ -151,6 +167,7 @@ func (m managers) activeProfiles(l *limit, names []string) (profiles []profile) 
 	}
 	if err != nil {
 		m.log.warn("NetworkManager's profiles can't be told, so none is activated again: %v", err)
+		return nil
 	}
 	// eth0 first: default traffic waits for it.
 	slices.SortStableFunc(profiles, func(a, b profile) int { return cmp.Compare(a.name, b.name) })
@@ -171,11 +188,12 @@ func (m managers) restart(verb string, renamed []step) (told bool) {
 	told = len(m.units) > 0 && m.order(l, "restarting", verb, m.units)
 	if told {
 		// After its restart NetworkManager takes links as it finds them, "connected (externally)".
+		activated := true
 		for _, p := range m.profiles {
-			m.activate(l, p)
+			activated = m.activate(l, p) && activated
 		}
 		for _, s := range renamed {
-			if m.hasProfile(s.from) && !m.hasProfile(s.to) {
+			if activated && m.hasProfile(s.from) && !m.hasProfile(s.to) && s.to != primaryName {
 				m.disconnect(l, s.to)
 			}
 		}
@@ -200,20 +218,20 @@ func (m managers) order(l *limit, doing, verb string, units []string) bool {
 	return err == nil || errors.Is(err, errKilled) || errors.Is(err, errExitCode)
 }
 
-// activate has NetworkManager activate a profile on the link that has its name now. After a restart
-// it may not know the link yet.
-func (m managers) activate(l *limit, p profile) {
+// activate has NetworkManager activate a profile on the link that has its name now, and reports whether it
+// did. After a restart it may not know the link yet.
+func (m managers) activate(l *limit, p profile) bool {
 	l, end := l.within(activationTime, nil)
 	defer end()
 	m.log.info("activating NetworkManager's profile of %s", p.name)
 	for {
 		_, err := runCommand(l, "nmcli", "connection", "up", "uuid", p.uuid)
 		if err == nil {
-			return
+			return true
 		}
 		if !l.sleep(retryPause) {
 			m.log.warn("%v", err)
-			return
+			return false
 		}
 	}
 }

@@ -152,19 +152,37 @@ type network struct {
 // scopeLink is RT_SCOPE_LINK of linux/rtnetlink.h: valid on the link only.
 const scopeLink = 253
 
+// stackedOn adds to a set of links those that are stacked on them: bridges and bonds that they are
+// ports of, VLANs, macvlans. What IFLA_LINK says of a veth end is its peer, often by an index of
+// another namespace.
+func stackedOn(links []link, set map[int32]bool) map[int32]bool {
+	for before := 0; before < len(set); {
+		before = len(set)
+		for _, l := range links {
+			if l.kind != "veth" && set[l.lower] {
+				set[l.index] = true
+			}
+			if l.master != 0 && set[l.index] {
+				set[l.master] = true
+			}
+		}
+	}
+	return set
+}
+
 // addressOn reports whether l, or a link that is stacked on it, has an address of a family by which
 // others can be reached.
 func (n network) addressOn(l link, ipv6 bool) bool {
+	on := stackedOn(n.links, map[int32]bool{l.index: true})
 	return slices.ContainsFunc(n.addresses, func(a address) bool {
-		on, _ := byIndex(n.links, a.index)
-		stacked := on.lower == l.index || l.master != 0 && l.master == on.index
-		return a.ipv6 == ipv6 && a.scope < scopeLink && (a.index == l.index || stacked)
+		return a.ipv6 == ipv6 && a.scope < scopeLink && on[a.index]
 	})
 }
 
 // networkLost says what a machine has lost that had the network was and has now: the default route of
-// the family that decided, or the primary's address of that family. Nil is nothing that counts; a
-// primary that was pulled out is not lost by a rename.
+// the family that decided, or the primary's address of that family. It has lost that too if it never
+// was there, but a link that has been renamed carried default traffic: that was to follow. Nil is
+// nothing that counts; a primary that was pulled out is not lost by a rename.
 func networkLost(was, now network) error {
 	p, err := now.primaryLink()
 	if err != nil {
@@ -180,7 +198,8 @@ func networkLost(was, now network) error {
 	}
 	old, err := was.primaryLink()
 	addressed := err == nil && was.addressOn(old, r.ipv6)
-	if (routed || addressed) && !now.addressOn(p, r.ipv6) {
+	follows := slices.ContainsFunc(renamed(was.links, now.links), func(s step) bool { return slices.Contains(r.live(), s.index) })
+	if (addressed || follows) && !now.addressOn(p, r.ipv6) {
 		return fmt.Errorf("%s has no %s address", p, family)
 	}
 	return nil

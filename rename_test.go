@@ -1131,6 +1131,12 @@ func TestNetworkLost(t *testing.T) {
 	}
 	bridged := of([]route{by(4, false)}, v4(4))
 	bridged.links = []link{port, secondary, bridge}
+	swapped := of([]route{by(3, false)}, v4(3))
+	swapped.links = []link{{index: 2, name: "eth0", addr: hwaddr{1}, ethernet: true}, {index: 3, name: "eth1", addr: hwaddr{2}, ethernet: true}}
+	bonded := of([]route{by(5, false)}, v4(5))
+	bonded.links = []link{port, secondary, {index: 4, name: "bond0", kind: "bond", ethernet: true, master: 5}, {index: 5, name: "br0", kind: "bridge", ethernet: true}}
+	podded := of([]route{by(3, false)}, v4(6))
+	podded.links = append(podded.links, link{index: 6, name: "pod", kind: "veth", ethernet: true, lower: 2})
 	gone := of([]route{by(3, false)})
 	gone.links = []link{secondary}
 	for _, c := range []struct {
@@ -1143,7 +1149,10 @@ func TestNetworkLost(t *testing.T) {
 		{"no default route", of([]route{by(3, false)}, v4(2)), of(nil, v4(2)), "there is no IPv4 default route"},
 		{"one of the other family only", of([]route{by(3, false)}, v4(2)), of([]route{by(2, true)}, v4(2)), "there is no IPv4 default route"},
 		{"the primary has no address", of([]route{by(3, false)}, v4(2)), of([]route{by(3, false)}, v4(3)), "eth1 (01:00:00:00:00:00, index 2) has no IPv4 address"},
-		{"it had none before either, but traffic was to leave by it", of([]route{by(3, false)}, v4(3)), of([]route{by(3, false)}, v4(3)), "eth1 (01:00:00:00:00:00, index 2) has no IPv4 address"},
+		{"it had none before either, and traffic leaves by another that is not renamed", of([]route{by(3, false)}, v4(3)), of([]route{by(3, false)}, v4(3)), ""},
+		{"it had none before either, but traffic was to leave by it", of([]route{by(3, false)}, v4(3)), swapped, "has no IPv4 address"},
+		{"its bond's bridge has the address", bonded, bonded, ""},
+		{"a pod's veth, whose peer has its index elsewhere", of([]route{by(3, false)}, v4(2)), podded, "has no IPv4 address"},
 		{"IPv6 decided", of([]route{by(3, true)}, v6(2, 0)), of(nil, v6(2, 0)), "there is no IPv6 default route"},
 		{"its IPv6 address is for the link only", of([]route{by(3, true)}, v6(2, 0)), of([]route{by(3, true)}, v6(2, scopeLink)), "has no IPv6 address"},
 		{"there was no default route, nor address", of(nil), of(nil), ""},

@@ -3,16 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
-// This file says what was seen and done: the report on stdout, as a table or as JSON, and the log.
+// This file says what was seen and done: the report on stdout, as a table or as JSON.
 
 // schema is the version of the JSON object: fields may be added under the same number.
 const schema = 1
@@ -243,98 +240,4 @@ func shell(name string) string {
 		return name
 	}
 	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
-}
-
-// A logger writes one line for each change of the world and each trouble.
-type logger struct {
-	to       io.Writer
-	priority bool      // sd-daemon(3) prefixes: <3> error, <4> warning, <6> information
-	kept     *[]string // of a held one; nil: lines are written at once
-}
-
-// newLogger logs to stderr; as the kernel's first process or with no stderr to /dev/kmsg, if that can be
-// opened.
-func newLogger() logger {
-	if first() || noStderr() {
-		if _, err := (kmsg{}).Write(nil); err == nil {
-			return logger{to: kmsg{}, priority: true} // printk takes the same prefixes
-		}
-	}
-	return logger{to: os.Stderr, priority: toJournal(os.Getenv("JOURNAL_STREAM"))}
-}
-
-// kmsg is the kernel's log. It is opened for each line: it takes ten from one opening and drops the
-// rest, until systemd has it otherwise (kernel/printk/printk.c, devkmsg_write: a ratelimit for each open file).
-type kmsg struct{}
-
-// Write writes one record; nothing only proves that it could.
-func (kmsg) Write(line []byte) (int, error) {
-	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	if len(line) == 0 {
-		return 0, nil
-	}
-	return f.Write(line)
-}
-
-// noStderr reports whether there was none: then Go's runtime has put /dev/null there, open for
-// reading and writing (runtime/fds_unix.go). A shell's 2>/dev/null is open for writing only.
-func noStderr() bool {
-	flags, err := unix.FcntlInt(2, unix.F_GETFL, 0)
-	if err != nil {
-		return true
-	}
-	var is unix.Stat_t
-	null := unix.Mkdev(1, 3) // Documentation/admin-guide/devices.txt
-	return flags&unix.O_ACCMODE == unix.O_RDWR && unix.Fstat(2, &is) == nil && is.Mode&unix.S_IFMT == unix.S_IFCHR && is.Rdev == null
-}
-
-// toJournal reports whether stderr is the journal's: systemd.exec(5) has $JOURNAL_STREAM be its
-// device and inode, "so that services may detect" a redirection.
-func toJournal(stream string) bool {
-	var is unix.Stat_t
-	return stream != "" && unix.Fstat(2, &is) == nil && stream == fmt.Sprintf("%d:%d", is.Dev, is.Ino)
-}
-
-// held is a logger that keeps its lines until they are released: who reads our stderr may be slow, and
-// there is work that must not wait for that.
-func (l logger) held() logger {
-	l.kept = new([]string)
-	return l
-}
-
-// release writes what a held logger has kept, and returns one that holds nothing back.
-func (l logger) release() logger {
-	if l.kept == nil {
-		return l
-	}
-	for _, line := range *l.kept {
-		_, _ = io.WriteString(l.to, line) // there is nowhere left to complain
-	}
-	*l.kept = nil
-	l.kept = nil
-	return l
-}
-
-// err, warn and info write a line of that priority: LOG_ERR, LOG_WARNING, LOG_INFO of syslog(3).
-func (l logger) err(format string, args ...any)  { l.write(3, format, args...) }
-func (l logger) warn(format string, args ...any) { l.write(4, format, args...) }
-func (l logger) info(format string, args ...any) { l.write(6, format, args...) }
-
-// write writes one line for each of the message's, each in one write(2): /dev/kmsg takes a record so.
-func (l logger) write(priority int, format string, args ...any) {
-	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
-		prefix := "eni0: "
-		if l.priority {
-			prefix = fmt.Sprintf("<%d>eni0: ", priority)
-		}
-		if l.kept != nil {
-			*l.kept = append(*l.kept, prefix+line+"\n")
-			continue
-		}
-		_, _ = io.WriteString(l.to, prefix+line+"\n") // there is nowhere left to complain
-	}
 }
