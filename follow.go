@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // This file is what follows a rename: the network managers apply their configuration by the new names,
@@ -141,8 +143,8 @@ func (r *renaming) restoreAfterDown(managed bool) {
 }
 
 // restoreAfterRestart puts back what nobody has any more after a manager was restarted. It waits until the
-// renamed links have addresses again, where they had some, and until nothing changes for a while:
-// what a manager's own files give to a link by its name comes only then.
+// renamed links have leases again, where they had some, and until nothing changes for a while: what a
+// manager's own files give to a link by its name comes only then.
 func (r *renaming) restoreAfterRestart(l *limit, was network) {
 	if !slices.ContainsFunc(r.kept, func(i item) bool { return !i.passing }) {
 		return
@@ -160,9 +162,19 @@ func (r *renaming) restoreAfterRestart(l *limit, was network) {
 	r.restore(missingForGood)
 }
 
-// addressed reports whether all renamed links have an address of each family of which they had one.
+// addressed reports whether all renamed links have an address by a lease or a router advertisement that
+// had one. One that was made by hand does not come back by itself.
 func (r *renaming) addressed(was, now network) bool {
 	return !slices.ContainsFunc(r.ours, func(l link) bool {
-		return was.addressOn(l, false) && !now.addressOn(l, false) || was.addressOn(l, true) && !now.addressOn(l, true)
+		return slices.ContainsFunc([]bool{false, true}, func(ipv6 bool) bool {
+			return was.leasedOn(l, ipv6) && !now.addressOn(l, ipv6)
+		})
+	})
+}
+
+// leasedOn reports whether l has an address with a lifetime.
+func (n network) leasedOn(l link, ipv6 bool) bool {
+	return slices.ContainsFunc(n.addresses, func(a address) bool {
+		return a.index == l.index && a.ipv6 == ipv6 && a.scope < scopeLink && a.flags&unix.IFA_F_PERMANENT == 0
 	})
 }
