@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is what follows a rename: the network managers apply their configuration by the new names,
-// what that costs is put back, and where the machine has lost its network by it the names are put
-// back too.
+// This file is what follows a rename: the network managers apply their configuration by the new
+// names, what that costs is put back, and where the machine has lost its network by it the names
+// are put back too.
 
 const (
 	settleTime = 20 * time.Second      // after the managers' job, for the network to be there
@@ -29,9 +29,9 @@ func (c *rtnl) observeNetwork(primary hwaddr) (n network, err error) {
 	return n, err
 }
 
-// follow has the managers apply their configuration by the new names, and puts back what the renames
-// and the restart have cost. Where nobody is told there is nothing to wait for. Its error is that
-// of an undo: codeDoubt, or codeBroken where that did not work.
+// follow has the managers apply their configuration by the new names, and puts back what the
+// renames and the restart have cost. Where nobody is told there is nothing to wait for. Its error
+// is that of an undo: codeDoubt, or codeBroken where that did not work.
 func (r *renaming) follow(was network, m managers) error {
 	if !r.tell(m, "try-restart") {
 		return nil
@@ -60,14 +60,15 @@ func (r *renaming) tell(m managers, verb string) bool {
 	return told
 }
 
-// settleLimit begins when the managers are done. No signal and no deadline of the run cuts it short.
+// settleLimit begins when the managers are done. No signal and no deadline of the run cuts it
+// short.
 func settleLimit() (l *limit, end func()) {
 	return newLimit().within(settleTime, fmt.Errorf("not within %v", settleTime))
 }
 
-// settle waits until done says so of the network, and still does after quietTime: a manager that has
-// been restarted may only be about to change something. It returns what the machine has lost at the
-// last look that worked.
+// settle waits until done says so of the network, and still does after quietTime: a manager that
+// has been restarted may only be about to change something. It returns what the machine has lost
+// at the last look that worked.
 func (r *renaming) settle(l *limit, was network, done func(was, now network) bool) (lost error) {
 	good := false
 	look := func() (bool, error) {
@@ -94,8 +95,9 @@ func (r *renaming) settle(l *limit, was network, done func(was, now network) boo
 	return lost
 }
 
-// satisfied reports whether the network is as a rename, or a restart alone, is to make it: nothing is
-// lost, and default traffic leaves by the primary, if what carried it before was renamed.
+// satisfied reports whether the network is as a rename, or a restart alone, is to make it:
+// nothing is lost, and default traffic leaves by the primary, if what carried it before was
+// renamed.
 func (r *renaming) satisfied(was, now network) bool {
 	carried := slices.ContainsFunc(was.carriers(), func(index int32) bool {
 		_, ours := byIndex(r.ours, index)
@@ -105,8 +107,8 @@ func (r *renaming) satisfied(was, now network) bool {
 	return err == nil && networkLost(was, now) == nil && (!carried || now.traffic(p) == byPrimary)
 }
 
-// undoRename puts the names back, because with the new ones the machine has lost its network, and has
-// the managers apply their configuration again.
+// undoRename puts the names back, because with the new ones the machine has lost its network, and
+// has the managers apply their configuration again.
 func (r *renaming) undoRename(was network, m managers, lost error) error {
 	r.log.err("%v: putting the names back", lost)
 	p, _ := was.primaryLink() // which was found before the rename
@@ -131,20 +133,22 @@ func (r *renaming) undoRename(was network, m managers, lost error) error {
 	return err
 }
 
-// restoreAfterDown puts back what links have lost by going down. What a manager makes again when it is
-// restarted is held back until then, if one will be.
+// restoreAfterDown puts back what links have lost by going down. What a manager makes again when
+// it is restarted is held back until then, if one will be.
 func (r *renaming) restoreAfterDown(managed bool) {
 	if len(r.down) == 0 {
 		return
 	}
 	r.restore(func(before, now []item) []item {
-		return slices.DeleteFunc(missing(before, now), func(i item) bool { return managed && i.managed() })
+		return slices.DeleteFunc(missing(before, now), func(i item) bool {
+			return managed && i.managed()
+		})
 	})
 }
 
-// restoreAfterRestart puts back what nobody has any more after a manager was restarted. It waits until the
-// renamed links have leases again, where they had some, and until nothing changes for a while: what a
-// manager's own files give to a link by its name comes only then.
+// restoreAfterRestart puts back what nobody has any more after a manager was restarted. It waits
+// until the renamed links have leases again, where they had some, and until nothing changes for a
+// while: what a manager's own files give to a link by its name comes only then.
 func (r *renaming) restoreAfterRestart(l *limit, was network) {
 	if !slices.ContainsFunc(r.kept, func(i item) bool { return !i.passing }) {
 		return
@@ -157,13 +161,14 @@ func (r *renaming) restoreAfterRestart(l *limit, was network) {
 		err = awaitQuiet(l, quietTime)
 	}
 	if err != nil {
-		r.log.warn("links, addresses or routes still change, what is missing is put back all the same: %v", err)
+		r.log.warn("links, addresses or routes still change, what is missing is put back all the same: %v",
+			err)
 	}
 	r.restore(missingForGood)
 }
 
-// addressed reports whether all renamed links have an address by a lease or a router advertisement that
-// had one. One that was made by hand does not come back by itself.
+// addressed reports whether all renamed links have an address by a lease or a router
+// advertisement that had one. One that was made by hand does not come back by itself.
 func (r *renaming) addressed(was, now network) bool {
 	return !slices.ContainsFunc(r.ours, func(l link) bool {
 		return slices.ContainsFunc([]bool{false, true}, func(ipv6 bool) bool {
@@ -175,6 +180,7 @@ func (r *renaming) addressed(was, now network) bool {
 // leasedOn reports whether l has an address with a lifetime.
 func (n network) leasedOn(l link, ipv6 bool) bool {
 	return slices.ContainsFunc(n.addresses, func(a address) bool {
-		return a.index == l.index && a.ipv6 == ipv6 && a.scope < scopeLink && a.flags&unix.IFA_F_PERMANENT == 0
+		leased := a.scope < scopeLink && a.flags&unix.IFA_F_PERMANENT == 0
+		return a.index == l.index && a.ipv6 == ipv6 && leased
 	})
 }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is the log: one line on stderr for each change of the world. No line ever holds the program
-// up, whoever reads them or does not.
+// This file is the log: one line on stderr for each change of the world. No line ever holds the
+// program up, whoever reads them or does not.
 
 // A logger writes one line for each change of the world and each trouble.
 type logger struct {
@@ -20,8 +20,8 @@ type logger struct {
 	priority bool // sd-daemon(3) prefixes: <3> error, <4> warning, <6> information
 }
 
-// newLogger logs to stderr; as the kernel's first process or with no stderr to /dev/kmsg, if that can be
-// opened.
+// newLogger logs to stderr; as the kernel's first process or with no stderr to /dev/kmsg, if that
+// can be opened.
 func newLogger() logger {
 	if first() || noStderr() {
 		if _, err := (kmsg{}).Write(nil); err == nil {
@@ -31,8 +31,9 @@ func newLogger() logger {
 	return logger{to: &lineQueue{fd: 2}, priority: toJournal(os.Getenv("JOURNAL_STREAM"))}
 }
 
-// kmsg is the kernel's log. It is opened for each line: it takes ten from one opening and drops the
-// rest, until systemd has it otherwise (kernel/printk/printk.c, devkmsg_write: a ratelimit for each open file).
+// kmsg is the kernel's log. It is opened for each line: it takes ten from one opening and drops
+// the rest, until systemd has it otherwise (kernel/printk/printk.c, devkmsg_write: a ratelimit
+// for each open file).
 type kmsg struct{}
 
 // Write writes one record; nothing only proves that it could.
@@ -57,7 +58,8 @@ func noStderr() bool {
 	}
 	var is unix.Stat_t
 	null := unix.Mkdev(1, 3) // Documentation/admin-guide/devices.txt
-	return flags&unix.O_ACCMODE == unix.O_RDWR && unix.Fstat(2, &is) == nil && is.Mode&unix.S_IFMT == unix.S_IFCHR && is.Rdev == null
+	device := unix.Fstat(2, &is) == nil && is.Mode&unix.S_IFMT == unix.S_IFCHR
+	return flags&unix.O_ACCMODE == unix.O_RDWR && device && is.Rdev == null
 }
 
 // toJournal reports whether stderr is the journal's: systemd.exec(5) has $JOURNAL_STREAM be its
@@ -72,7 +74,8 @@ func (l logger) err(format string, args ...any)  { l.write(3, format, args...) }
 func (l logger) warn(format string, args ...any) { l.write(4, format, args...) }
 func (l logger) info(format string, args ...any) { l.write(6, format, args...) }
 
-// write writes one line for each of the message's, each in one write(2): /dev/kmsg takes a record so.
+// write writes one line for each of the message's, each in one write(2): /dev/kmsg takes a record
+// so.
 func (l logger) write(priority int, format string, args ...any) {
 	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
 		prefix := "eni0: "
@@ -111,8 +114,8 @@ func (q *lineQueue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// send writes what is kept, as far as the descriptor takes it until a deadline. Where there is nobody
-// any more to read it, it is dropped.
+// send writes what is kept, as far as the descriptor takes it until a deadline. Where there is
+// nobody any more to read it, it is dropped.
 func (q *lineQueue) send(deadline time.Time) {
 	for len(q.kept) > 0 {
 		fds := []unix.PollFd{{Fd: int32(q.fd), Events: unix.POLLOUT}}
@@ -145,7 +148,8 @@ func (l logger) flush() {
 	defer q.mu.Unlock()
 	q.send(time.Now().Add(flushTime))
 	if q.lost += strings.Count(string(q.kept), "\n"); q.lost > 0 {
-		q.kept = fmt.Appendf(nil, "eni0: %s of this log could not be written\n", plural(q.lost, "line", "lines"))
+		lines := plural(q.lost, "line", "lines")
+		q.kept = fmt.Appendf(nil, "eni0: %s of this log could not be written\n", lines)
 		q.send(time.Now())
 	}
 }

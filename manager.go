@@ -40,7 +40,8 @@ func parseUnits(s string) ([]string, error) {
 	}
 	units := strings.Split(s, ",")
 	for i, u := range units {
-		if u == "" || u[0] == '-' || strings.ContainsFunc(u, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '/' }) {
+		odd := strings.ContainsFunc(u, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '/' })
+		if u == "" || u[0] == '-' || odd {
 			return nil, fmt.Errorf("%q: not a unit's name", u)
 		}
 		if !strings.Contains(u, ".") { // as for systemctl(1)
@@ -89,8 +90,8 @@ func findManagers(l *limit, units, names []string, log logger) managers {
 // systemdRuns is sd_booted(3).
 func systemdRuns() bool { return unix.Access("/run/systemd/system", unix.F_OK) == nil }
 
-// again is how the managers are restarted once more: by "restart", as one may have failed to come up,
-// unless that could start what did not run before.
+// again is how the managers are restarted once more: by "restart", as one may have failed to come
+// up, unless that could start what did not run before.
 func (m managers) again() string {
 	if m.unsure {
 		return "try-restart"
@@ -98,8 +99,9 @@ func (m managers) again() string {
 	return "restart"
 }
 
-// activeUnits lists those of the units that run, or are being started. Where systemd does not tell in
-// time, which makes unsure true, all of them count as running: try-restart leaves alone what does not.
+// activeUnits lists those of the units that run, or are being started. Where systemd does not
+// tell in time, which makes unsure true, all of them count as running: try-restart leaves alone
+// what does not.
 func (m managers) activeUnits(l *limit, units []string) (active []string, unsure bool) {
 	if !systemdRuns() {
 		return nil, false
@@ -115,7 +117,10 @@ func (m managers) activeUnits(l *limit, units []string) (active []string, unsure
 		}
 		return active, false
 	}
-	m.log.warn("which network manager runs can't be told: %v", cmp.Or(err, errors.New("systemctl is-active: not the answer that was asked for")))
+	if err == nil {
+		err = errors.New("systemctl is-active: not the answer that was asked for")
+	}
+	m.log.warn("which network manager runs can't be told: %v", err)
 	if errors.Is(err, errKilled) {
 		return units, true
 	}
@@ -134,13 +139,14 @@ func (m managers) unitsBoundTo(l *limit, name string) []string {
 	return strings.Fields(out)
 }
 
-// escapeUnit writes a name as it stands in the name of a unit: systemd.unit(5), "String Escaping for
-// Inclusion in Unit Names".
+// escapeUnit writes a name as it stands in the name of a unit: systemd.unit(5), "String Escaping
+// for Inclusion in Unit Names".
 func escapeUnit(name string) string {
 	var b strings.Builder
 	for i := range len(name) {
 		c := name[i]
-		plain := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == ':' || c == '_' || c == '.' && i > 0
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		plain := letter || c == ':' || c == '_' || c == '.' && i > 0
 		switch {
 		case plain:
 			b.WriteByte(c)
@@ -158,7 +164,8 @@ func (m managers) activeProfiles(l *limit, names []string) (profiles []profile) 
 	out, err := query(l, "nmcli", "-g", "UUID", "connection", "show", "--active")
 	for _, uuid := range strings.Fields(out) {
 		var name string
-		if name, err = query(l, "nmcli", "-g", "connection.interface-name", "connection", "show", uuid); err != nil {
+		name, err = query(l, "nmcli", "-g", "connection.interface-name", "connection", "show", uuid)
+		if err != nil {
 			break
 		}
 		if name = strings.TrimSpace(name); slices.Contains(names, name) {
@@ -201,10 +208,10 @@ func (m managers) restart(verb string, renamed []step) (told bool) {
 	return len(m.bound) > 0 && m.order(l, "starting", "start", m.bound) || told
 }
 
-// order has systemd do something to units and waits until it is done. The job goes on whatever becomes
-// of systemctl. Where a signal killed that it is called again: `systemctl stop` of the unit that
-// eni0 runs in, or ^C, means all processes, and the job may not have been ordered yet. It reports
-// whether systemctl could be run: a job that fails has changed something too.
+// order has systemd do something to units and waits until it is done. The job goes on whatever
+// becomes of systemctl. Where a signal killed that it is called again: `systemctl stop` of the
+// unit that eni0 runs in, or ^C, means all processes, and the job may not have been ordered yet.
+// It reports whether systemctl could be run: a job that fails has changed something too.
 func (m managers) order(l *limit, doing, verb string, units []string) bool {
 	m.log.info("%s %s", doing, strings.Join(units, " "))
 	args := append([]string{verb, "--"}, units...)
@@ -218,8 +225,8 @@ func (m managers) order(l *limit, doing, verb string, units []string) bool {
 	return err == nil || errors.Is(err, errKilled) || errors.Is(err, errExitCode)
 }
 
-// activate has NetworkManager activate a profile on the link that has its name now, and reports whether it
-// did. After a restart it may not know the link yet.
+// activate has NetworkManager activate a profile on the link that has its name now, and reports
+// whether it did. After a restart it may not know the link yet.
 func (m managers) activate(l *limit, p profile) bool {
 	l, end := l.within(activationTime, nil)
 	defer end()
@@ -241,8 +248,8 @@ func (m managers) hasProfile(name string) bool {
 	return slices.ContainsFunc(m.profiles, func(p profile) bool { return p.name == name })
 }
 
-// disconnect has NetworkManager take off a link what the profile of its former name had put there: that
-// profile is active on another link now, and there is none for this one.
+// disconnect has NetworkManager take off a link what the profile of its former name had put
+// there: that profile is active on another link now, and there is none for this one.
 func (m managers) disconnect(l *limit, name string) {
 	m.log.info("NetworkManager has no profile for %s any more: disconnecting it", name)
 	if _, err := runCommand(l, "nmcli", "device", "disconnect", name); err != nil {
@@ -276,8 +283,8 @@ func query(l *limit, name string, args ...string) (string, error) {
 	return runCommand(l, name, args...)
 }
 
-// runCommand runs a command with nothing to read, kills it when l ends, and returns the first 64 KiB of what
-// it printed. Its error names the command.
+// runCommand runs a command with nothing to read, kills it when l ends, and returns the first 64
+// KiB of what it printed. Its error names the command.
 func runCommand(l *limit, name string, args ...string) (string, error) {
 	path, err := lookPath(name)
 	if err != nil {
@@ -293,21 +300,24 @@ func runCommand(l *limit, name string, args ...string) (string, error) {
 		return "", err
 	}
 	defer out.Close()
-	p, err := os.StartProcess(path, append([]string{name}, args...), &os.ProcAttr{Files: []*os.File{null, in, null}})
+	attr := &os.ProcAttr{Files: []*os.File{null, in, null}}
+	p, err := os.StartProcess(path, append([]string{name}, args...), attr)
 	_ = in.Close() // or the end of the output would never come
 	if err != nil {
 		return "", err
 	}
 	printed := make(chan string, 1)
 	go func() {
-		text, _ := io.ReadAll(io.LimitReader(out, outputMost)) // what was read before an error is what there is
+		// What was read before an error is what there is.
+		text, _ := io.ReadAll(io.LimitReader(out, outputMost))
 		_, _ = io.Copy(io.Discard, out)
 		printed <- string(text)
 	}()
 	stop := l.then(func() { _ = p.Kill() })
 	state, err := p.Wait()
 	stop()
-	_ = out.SetReadDeadline(time.Now().Add(time.Second)) // a process that it left behind may keep the pipe open
+	// A process that it left behind may keep the pipe open.
+	_ = out.SetReadDeadline(time.Now().Add(time.Second))
 	text := <-printed
 	return text, commandError(state, err, name+" "+strings.Join(args, " "))
 }
