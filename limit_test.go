@@ -173,13 +173,14 @@ func TestWholeRun(t *testing.T) {
 // forgetSignals undoes what heed, deaf and signal.Ignore have done.
 func forgetSignals() {
 	// Reset alone leaves a signal ignored.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 	signal.Reset()
 }
 
 func TestLimitHeed(t *testing.T) {
+	forgetSignals() // nohup(1), or a shell's &, may have had some ignored
 	t.Cleanup(forgetSignals)
-	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
 		l := newLimit()
 		l.heed()
 		if err := syscall.Kill(os.Getpid(), s); err != nil {
@@ -204,7 +205,7 @@ func TestLimitHeedUnderNohup(t *testing.T) {
 func TestDeaf(t *testing.T) {
 	t.Cleanup(forgetSignals)
 	deaf()
-	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
 		if err := syscall.Kill(os.Getpid(), s); err != nil || !signal.Ignored(s) {
 			t.Errorf("%v is heard by the deaf (%v)", s, err)
 		}

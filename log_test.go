@@ -1,0 +1,62 @@
+package main
+
+import (
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A pipe that nobody reads takes no line, and holds nobody up: what came in the meantime is there as soon
+// as it is read, and what there was no room for is counted.
+func TestLineQueue(t *testing.T) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	reader := os.NewFile(uintptr(fds[0]), "reader")
+	defer reader.Close()
+	full := 0
+	for n, err := 0, error(nil); err == nil; n, err = unix.Write(fds[1], make([]byte, 4096)) {
+		full += n
+	}
+	if err := unix.SetNonblock(fds[1], false); err != nil {
+		t.Fatal(err)
+	}
+	log := logger{to: &lineQueue{fd: fds[1]}}
+	for range 3 {
+		log.info("%s", strings.Repeat("x", logMost/2))
+	}
+	log.info("short")
+	if _, err := io.ReadFull(reader, make([]byte, full)); err != nil {
+		t.Fatal(err)
+	}
+	log.flush()
+	if err := unix.Close(fds[1]); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(reader)
+	lines := strings.SplitAfter(string(text), "\n")
+	want := "eni0: 2 lines of this log could not be written\n"
+	if err != nil || len(lines) != 4 || lines[1] != "eni0: short\n" || lines[2] != want {
+		t.Errorf("%d lines, %v, want a long one, a short one and %q: %.60q", len(lines), err, want, lines)
+	}
+}
+
+// Nobody reads any more: the lines are dropped.
+func TestLineQueueBroken(t *testing.T) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Close(fds[0])
+	defer unix.Close(fds[1])
+	q := &lineQueue{fd: fds[1]}
+	log := logger{to: q}
+	log.info("lost")
+	if log.flush(); len(q.kept) > 0 {
+		t.Errorf("kept are %q, want nothing", q.kept)
+	}
+}
