@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,13 +69,14 @@ func TestKernelUndo(t *testing.T) {
 	}
 	m.Hold()
 	lines := l.systemd("systemd-networkd.service")
-	restarts, failed := 0, make(chan error, 1)
+	var restarts atomic.Int32
+	failed := make(chan error, 1)
 	go func() {
 		for line := range lines {
 			if !strings.Contains(line, "restart") {
 				continue
 			}
-			if restarts++; restarts == 1 { // no file fits any more
+			if restarts.Add(1) == 1 { // no file fits any more
 				failed <- ec2.DelRoute(ec2.Route{Dev: "eth1", Via: l.Router(1), Metric: 512, Proto: 16})
 			}
 		}
@@ -86,8 +88,8 @@ func TestKernelUndo(t *testing.T) {
 	l.says(r.stderr, "eni0: there is no IPv4 default route: putting the names back\n")
 	l.says(r.stderr, "eni0: with the new names, 20s after systemd-networkd.service was told, there is no IPv4 default route: see `networkctl status eth1`\n")
 	l.says(r.stderr, "eni0: restarting systemd-networkd.service\neni0: there is no")
-	if restarts != 2 {
-		t.Errorf("%d restarts were ordered, want 2", restarts)
+	if n := restarts.Load(); n != 2 {
+		t.Errorf("%d restarts were ordered, want 2", n)
 	}
 	l.run(codeNames, "check")
 }
