@@ -29,6 +29,12 @@ func (c *rtnl) observeNetwork(primary hwaddr) (n network, err error) {
 	return n, err
 }
 
+// observeLinks is a network of which nothing but the links is known.
+func (c *rtnl) observeLinks() (n network, err error) {
+	n.links, err = c.links()
+	return n, err
+}
+
 // follow has the managers apply their configuration by the new names, and puts back what the
 // renames and the restart have cost. Where nobody is told there is nothing to wait for. Its error
 // is that of an undo: codeDoubt, or codeBroken where that did not work.

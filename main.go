@@ -167,7 +167,10 @@ func swap(l *limit, c *call) (int, error) {
 		if !c.dry {
 			m = findManagers(l, c.units, c.args, c.log)
 		}
-		was, err := nl.observeNetwork(hwaddr{})
+		was, err := nl.observeLinks()
+		if err == nil && len(m.units) > 0 { // else nothing is restarted that could cost more than names
+			was, err = nl.observeNetwork(hwaddr{})
+		}
 		if err != nil {
 			return codeDoubt, err
 		}

@@ -14,6 +14,7 @@ import (
 
 // weigh shows the peak memory of eni0's verbs: the largest of several runs of each.
 func (w *world) weigh() error {
+	w.manager.Hold() // it is no unit of systemd's, so fix waits for nothing: the default route stays (11)
 	for _, m := range []struct {
 		what, args string
 		wrong      bool // the world, before
@@ -22,7 +23,7 @@ func (w *world) weigh() error {
 		{"check", "check", false, 0},
 		{"check, wrong world", "check", true, 10},
 		{"fix, nothing to do", "fix", false, 0},
-		{"fix, wrong world", "fix", true, 0},
+		{"fix, wrong world", "fix", true, 11},
 		{"swap", "swap eth0 eth1", false, 0},
 	} {
 		var most float64
