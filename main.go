@@ -3,8 +3,10 @@
 // manual in short, README.md and man/eni0.8 are the long ones.
 //
 // To read it: this file, then rename.go (what is decided), fix.go (the order of things), rtnl.go
-// and imds.go (the two who are asked), apply.go and keep.go (what is done, and undone), loan.go and
-// dhcp.go (how IMDS is asked before there is a network), chain.go (process 1).
+// and imds.go (the two who are asked), pins.go with netfiles.go, udevrules.go and profiles.go (which
+// files tie an ENI to a name; process.go reads them), apply.go and keep.go (what is done, and
+// undone), follow.go and manager.go (the network manager, and what a restart of it costs), loan.go
+// and dhcp.go (how IMDS is asked before there is a network), log.go, chain.go (process 1).
 package main
 
 import (
