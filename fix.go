@@ -189,13 +189,7 @@ func (c *call) mend(l *limit, nl *rtnl, w world, names []string) (int, error) {
 		return c.conclude(report{world: was.world}, v, err)
 	}
 	r := &renaming{nl: nl, log: c.log, before: was.links}
-	if len(m.units) > 0 {
-		err = r.note(was.links, noteworthy(was.links, v.wishes))
-	}
-	if err == nil {
-		err = r.rename(v.wishes)
-	}
-	if err == nil {
+	if err = r.renameBeside(m, v.wishes); err == nil {
 		err = r.follow(was, m)
 	}
 	now, v, lookErr := c.judgeNow(nl, w.primary)
@@ -220,10 +214,8 @@ func (c *call) consider(l *limit, w world, v verdict, err error) (world, verdict
 		return w, v, err
 	}
 	names := map[int32]string{}
-	for _, l := range w.links {
-		if l.eni() {
-			names[l.index] = l.name
-		}
+	for _, e := range allENIs(w.links) {
+		names[e.index] = e.name
 	}
 	if pins := findPins(c.configFiles(), w.links, names); len(pins) > 0 {
 		v.pinned = true

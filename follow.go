@@ -35,11 +35,22 @@ func (c *rtnl) observeLinks() (n network, err error) {
 	return n, err
 }
 
+// renameBeside is rename, with a note before of what the links have: a manager that is to be told of
+// the new names may remove it.
+func (r *renaming) renameBeside(m managers, wishes map[int32]string) error {
+	if len(m.units) > 0 {
+		if err := r.note(r.before, noteworthy(r.before, wishes)); err != nil {
+			return err
+		}
+	}
+	return r.rename(wishes)
+}
+
 // follow has the managers apply their configuration by the new names, and puts back what the
 // renames and the restart have cost. Where nobody is told there is nothing to wait for. Its error
 // is that of an undo: codeDoubt, or codeBroken where that did not work.
 func (r *renaming) follow(was network, m managers) error {
-	if !r.tell(m, "try-restart") {
+	if !r.tell(m) {
 		return nil
 	}
 	l, end := settleLimit()
@@ -53,13 +64,13 @@ func (r *renaming) follow(was network, m managers) error {
 
 // tell has the managers apply their configuration, and reports whether anybody was told. What links
 // have lost by going down they get back before, or where nobody makes it again, at once.
-func (r *renaming) tell(m managers, verb string) bool {
+func (r *renaming) tell(m managers) bool {
 	r.restoreAfterDown(len(m.units) > 0)
 	now, err := r.nl.links()
 	if err != nil {
 		r.log.warn("%v", err)
 	}
-	told := m.restart(verb, renamed(r.ours, now))
+	told := m.restart("try-restart", renamed(r.ours, now))
 	if !told {
 		r.restoreAfterDown(false)
 	}
@@ -119,7 +130,7 @@ func (r *renaming) undoRename(was network, m managers, lost error) error {
 	r.log.err("%v: putting the names back", lost)
 	p, _ := was.primaryLink() // which was found before the rename
 	err := r.putNamesBack(fmt.Errorf("with the new names, %v after %s was told, %w: see %s",
-		settleTime, strings.Join(m.units, " "), lost, m.inspection(p)))
+		settleTime, strings.Join(slices.Concat(m.units, m.bound), " "), lost, m.inspection(p)))
 	if codeOf(err) == codeBroken {
 		return err
 	}

@@ -103,13 +103,7 @@ func TestKernelUndoForAnAddress(t *testing.T) {
 	}
 	m.Hold()
 	lines := l.systemd("systemd-networkd.service")
-	go func() {
-		for !strings.Contains(<-lines, "try-restart") {
-		}
-		if err := l.delAddr("eth0", netip.PrefixFrom(l.Addr(0), 24)); err != nil {
-			t.Error(err)
-		}
-	}()
+	l.onRestart(lines, func() error { return l.delAddr("eth0", netip.PrefixFrom(l.Addr(0), 24)) })
 	l.unchanged(func() { l.says(l.run(codeDoubt, "fix").stderr, "has no IPv4 address") })
 	l.wantNames("eth1", "eth0")
 }
@@ -124,13 +118,7 @@ func TestKernelUndoForAFailedRestart(t *testing.T) {
 	m.Hold()
 	lines := l.systemd("systemd-networkd.service")
 	l.env = append(l.env, "SYSTEMCTL_FAILS=try-restart")
-	go func() {
-		for !strings.Contains(<-lines, "try-restart") {
-		}
-		if err := ec2.DelRoute(ec2.Route{Dev: "eth1", Via: l.Router(1), Metric: 512, Proto: 16}); err != nil {
-			t.Error(err)
-		}
-	}()
+	l.onRestart(lines, l.loseDefaultRoute)
 	l.unchanged(func() {
 		l.says(l.run(codeDoubt, "fix").stderr, "systemctl try-restart -- systemd-networkd.service: exit code 1")
 	})
@@ -228,16 +216,12 @@ func TestKernelUndoLater(t *testing.T) {
 	byPrimary := ec2.Route{Dev: "eth1", Via: l.Router(0), Metric: 600}
 	l.must(ec2.AddRoute(byPrimary))
 	lines := l.systemd("systemd-networkd.service")
-	go func() {
-		for !strings.Contains(<-lines, "try-restart") {
-		}
-		err := ec2.DelRoute(ec2.Route{Dev: "eth1", Via: l.Router(1), Metric: 512, Proto: 16})
+	l.onRestart(lines, func() error {
+		err := l.loseDefaultRoute()
 		time.Sleep(300 * time.Millisecond)
 		byPrimary.Dev = "eth0"
-		if err := errors.Join(err, ec2.DelRoute(byPrimary)); err != nil {
-			t.Error(err)
-		}
-	}()
+		return errors.Join(err, ec2.DelRoute(byPrimary))
+	})
 	l.unchanged(func() {
 		l.says(l.run(codeDoubt, "fix").stderr, "there is no IPv4 default route: putting the names back")
 	})
@@ -278,13 +262,7 @@ func TestKernelStuckLog(t *testing.T) {
 	}
 	m.Hold()
 	lines := l.systemd("systemd-networkd.service")
-	go func() {
-		for !strings.Contains(<-lines, "try-restart") {
-		}
-		if err := ec2.DelRoute(ec2.Route{Dev: "eth1", Via: l.Router(1), Metric: 512, Proto: 16}); err != nil {
-			t.Error(err)
-		}
-	}()
+	l.onRestart(lines, l.loseDefaultRoute)
 	var fds [2]int
 	l.must(unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK))
 	for err := error(nil); err == nil; { // until it is full
@@ -492,4 +470,20 @@ func TestKernelPinsNothing(t *testing.T) {
 		t.Errorf("%d warnings of a link to itself, want 1: %s", warned, r.stderr)
 	}
 	l.wantNames("eth0", "eth1")
+}
+
+// onRestart does something when the manager is restarted for the first time.
+func (l *lab) onRestart(lines chan string, do func() error) {
+	go func() {
+		for !strings.Contains(<-lines, "try-restart") {
+		}
+		if err := do(); err != nil {
+			l.Error(err)
+		}
+	}()
+}
+
+// loseDefaultRoute deletes the manager's default route, which is the secondary's, by its new name.
+func (l *lab) loseDefaultRoute() error {
+	return ec2.DelRoute(ec2.Route{Dev: "eth1", Via: l.Router(1), Metric: 512, Proto: 16})
 }

@@ -201,17 +201,10 @@ func swap(l *limit, c *call) (int, error) {
 // back; whether the names are the right ones nobody has asked.
 func (c *call) exchangeNames(nl *rtnl, m managers, was network, wishes map[int32]string) (int, error) {
 	r := &renaming{nl: nl, log: c.log, before: was.links}
-	var err error
-	if len(m.units) > 0 {
-		err = r.note(was.links, noteworthy(was.links, wishes))
-	}
-	if err == nil {
-		err = r.rename(wishes)
-	}
-	if err != nil {
+	if err := r.renameBeside(m, wishes); err != nil {
 		return codeOf(err), err
 	}
-	if r.tell(m, "try-restart") {
+	if r.tell(m) {
 		l, end := settleLimit()
 		defer end()
 		r.restoreAfterRestart(l, was)

@@ -582,11 +582,14 @@ func inUse(links []link, wishes map[int32]string, asked map[string]bool) error {
 // are no wishes.
 func namesOf(links []link, wishes map[int32]string) []string {
 	var names []string
+	if len(wishes) == 0 {
+		for _, e := range allENIs(links) {
+			names = append(names, e.name)
+		}
+	}
 	for _, l := range links {
 		if wishes[l.index] != "" {
 			names = append(names, l.name, wishes[l.index])
-		} else if len(wishes) == 0 && l.eni() {
-			names = append(names, l.name)
 		}
 	}
 	slices.Sort(names)
