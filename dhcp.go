@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -346,16 +347,17 @@ func (q dhcpQuery) good(l lease) bool {
 	return l.kind == dhcpNAK || l.kind == dhcpACK && l.addr.host() && l.life > 0
 }
 
-// A wire takes Ethernet frames to and from a link, a whole one with each Write and Read. It has no
-// SetReadDeadline: a time.Time in an interface brings 60 kB of calendar along.
+// A wire takes Ethernet frames to and from a link, a whole one with each Write and Read.
 type wire interface {
 	io.ReadWriter
-	rouse() // ends the Read that waits, and those to come, with os.ErrDeadlineExceeded
-	rest()  // from here on they wait again
+	SetReadDeadline(time.Time) error // as of os.File
 }
 
 // A packetSocket is a wire: packet(7), for the IPv4 frames of one link.
-type packetSocket struct{ file *os.File }
+type packetSocket struct{ *os.File }
+
+// close frees the socket.
+func (s packetSocket) close() { _ = s.Close() }
 
 // dialPacket opens a packet socket on a link. It has no filter: nothing else is on a link that is up for
 // milliseconds.
@@ -373,16 +375,9 @@ func dialPacket(index int32) (packetSocket, error) {
 	return packetSocket{os.NewFile(uintptr(fd), "dhcp")}, nil
 }
 
-func (s packetSocket) close() { _ = s.file.Close() }
-func (s packetSocket) rouse() { _ = s.file.SetReadDeadline(time.Unix(1, 0)) }
-func (s packetSocket) rest()  { _ = s.file.SetReadDeadline(time.Time{}) }
-
-// Read waits for a frame.
-func (s packetSocket) Read(b []byte) (int, error) { return s.file.Read(b) }
-
 // Write sends a frame. One that meets a link which goes down, or a full queue, is lost, as any may be.
 func (s packetSocket) Write(b []byte) (int, error) {
-	n, err := s.file.Write(b)
+	n, err := s.File.Write(b)
 	if errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENOBUFS) {
 		return len(b), nil
 	}
@@ -392,19 +387,19 @@ func (s packetSocket) Write(b []byte) (int, error) {
 // errNoAnswer means that a message was sent as often as it was worth.
 var errNoAnswer = errors.New("no answer")
 
-// obtain gets a lease: the four messages, again and again until l ends. A NAK, or a server that
+// obtain gets a lease: the four messages, again and again until ctx ends. A NAK, or a server that
 // falls silent after its offer, starts over. RFC 2131, 4.4.1, would have it ask by ARP whether the address
 // is free: for a /32 of two minutes, on links where EC2 answers for all addresses, that is not worth the wait.
-func obtain(l *limit, conn wire, client hwaddr) (lease, error) {
+func obtain(ctx context.Context, conn wire, client hwaddr) (lease, error) {
 	began := time.Now()
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
 		q := dhcpQuery{kind: dhcpDiscover, client: client, xid: rand.Uint32(), began: began}
-		offer, err := q.ask(l, conn, 0)
+		offer, err := q.ask(ctx, conn, 0)
 		if err != nil {
 			return lease{}, fmt.Errorf("dhcp: discover: %w in %v", err, time.Since(began).Round(time.Millisecond))
 		}
 		q.kind, q.offer = dhcpRequest, offer
-		ack, err := q.ask(l, conn, requestTries)
+		ack, err := q.ask(ctx, conn, requestTries)
 		if err == nil && ack.kind == dhcpACK {
 			return ack, nil
 		}
@@ -412,14 +407,14 @@ func obtain(l *limit, conn wire, client hwaddr) (lease, error) {
 		if err == nil {
 			err = fmt.Errorf("refused by %v", ack.server)
 		}
-		if broken || !l.sleep(spread(wait)) {
+		if broken || !sleep(ctx, spread(wait)) {
 			return lease{}, fmt.Errorf("dhcp: request %v: %w", offer.addr, err)
 		}
 	}
 }
 
-// ask sends q until a good answer comes: at most so many times, unless that is 0, and until l ends.
-func (q *dhcpQuery) ask(l *limit, conn wire, tries int) (lease, error) {
+// ask sends q until a good answer comes: at most so many times, unless that is 0, and until ctx ends.
+func (q *dhcpQuery) ask(ctx context.Context, conn wire, tries int) (lease, error) {
 	for n, wait := 1, firstWait; ; n, wait = n+1, min(2*wait, maxWait) {
 		if q.kind == dhcpDiscover { // RFC 2131, 4.4.1: a request has the xid and the seconds of its discover
 			q.seconds = uint16(min(time.Since(q.began)/time.Second, 0xffff))
@@ -427,22 +422,24 @@ func (q *dhcpQuery) ask(l *limit, conn wire, tries int) (lease, error) {
 		if _, err := conn.Write(q.frame()); err != nil {
 			return lease{}, patience(err)
 		}
-		answer, err := q.listen(l, conn, spread(wait))
+		answer, err := q.listen(ctx, conn, spread(wait))
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return answer, patience(err)
 		}
-		if n == tries || l.over() {
+		if n == tries || ctx.Err() != nil {
 			return lease{}, errNoAnswer
 		}
 	}
 }
 
 // listen waits for a good answer to q.
-func (q dhcpQuery) listen(l *limit, conn wire, wait time.Duration) (lease, error) {
-	l, end := l.within(wait, nil)
-	defer end()
-	conn.rest()
-	defer l.then(conn.rouse)()
+func (q dhcpQuery) listen(ctx context.Context, conn wire, wait time.Duration) (lease, error) {
+	deadline := time.Now().Add(wait)
+	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })() // in the past
+	_ = conn.SetReadDeadline(deadline)
+	if ctx.Err() != nil {
+		return lease{}, os.ErrDeadlineExceeded
+	}
 	frame := make([]byte, 1<<14) // more than EC2's MTU of 9001
 	for {
 		n, err := conn.Read(frame)

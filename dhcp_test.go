@@ -583,12 +583,13 @@ func history(sent []sentQuery) string {
 // A scriptedWire leads to a server that follows a script, in a world where time passes only while
 // everybody waits: testing/synctest.
 type scriptedWire struct {
-	script dhcpScript
-	start  time.Time
-	sent   []sentQuery
-	come   chan []byte
-	mu     sync.Mutex
-	roused chan struct{}
+	script   dhcpScript
+	start    time.Time
+	sent     []sentQuery
+	come     chan []byte
+	mu       sync.Mutex
+	deadline time.Time
+	moved    chan struct{} // closed when the deadline is another
 }
 
 func (w *scriptedWire) Write(b []byte) (int, error) {
@@ -600,43 +601,38 @@ func (w *scriptedWire) Write(b []byte) (int, error) {
 }
 
 func (w *scriptedWire) Read(b []byte) (int, error) {
-	w.mu.Lock()
-	roused := w.roused
-	w.mu.Unlock()
-	select {
-	case frame := <-w.come:
-		if frame == nil {
-			return 0, io.EOF
+	for {
+		w.mu.Lock()
+		deadline, moved := w.deadline, w.moved
+		w.mu.Unlock()
+		select {
+		case frame := <-w.come:
+			if frame == nil {
+				return 0, io.EOF
+			}
+			return copy(b, frame), nil
+		case <-time.After(time.Until(deadline)):
+			return 0, os.ErrDeadlineExceeded
+		case <-moved:
 		}
-		return copy(b, frame), nil
-	case <-roused:
-		return 0, os.ErrDeadlineExceeded
 	}
 }
 
-func (w *scriptedWire) rouse() {
+func (w *scriptedWire) SetReadDeadline(t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	select {
-	case <-w.roused:
-	default:
-		close(w.roused)
-	}
-}
-
-func (w *scriptedWire) rest() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.roused = make(chan struct{})
+	close(w.moved)
+	w.deadline, w.moved = t, make(chan struct{})
+	return nil
 }
 
 // obtainBy is obtain by a scripted wire. It tells when it was over, too.
 func obtainBy(d time.Duration, script dhcpScript) (lease, *scriptedWire, time.Duration, error) {
-	w := &scriptedWire{script: script, start: time.Now(), come: make(chan []byte, 100), roused: make(chan struct{})}
-	l := wholeRun(d)
-	got, err := obtain(l, w, hwaddr{0x0a, 0xff, 0, 0, 0, 2})
+	w := &scriptedWire{script: script, start: time.Now(), come: make(chan []byte, 100), moved: make(chan struct{})}
+	ctx, cancel := within(d)
+	defer cancel()
+	got, err := obtain(ctx, w, hwaddr{0x0a, 0xff, 0, 0, 0, 2})
 	took := time.Since(w.start)
-	l.end(nil)
 	return got, w, took, err
 }
 
@@ -827,8 +823,9 @@ func TestObtainSocket(t *testing.T) {
 		{"silence", func([]sentQuery) [][]byte { return nil }, time.Second, "dhcp: discover: no answer in "},
 	} {
 		near, sent := scriptedSocket(t, c.script)
-		l := wholeRun(c.limit)
-		got, err := obtain(l, near, hwaddr{0x0a, 0xff, 0, 0, 0, 2})
+		ctx, cancel := within(c.limit)
+		got, err := obtain(ctx, near, hwaddr{0x0a, 0xff, 0, 0, 0, 2})
+		cancel()
 		near.close()
 		history := history(<-sent)
 		switch {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -99,7 +100,7 @@ func (c *call) borrows() bool { return c.verb == "fix" && !c.dry }
 // borrow has borrowed networks join a race: at once if there is no way to IMDS, else if nothing has
 // answered that way for a second. It borrows nothing where the ENIs have a network already, whose
 // IMDS traffic the loan's route would take, or where none of them leads to the endpoint.
-func (c *call) borrow(l *limit, nl *rtnl) func(*race) error {
+func (c *call) borrow(ctx context.Context, nl *rtnl) func(*race) error {
 	return func(r *race) error {
 		configured, err := nl.configured()
 		if err != nil {
@@ -109,45 +110,45 @@ func (c *call) borrow(l *limit, nl *rtnl) func(*race) error {
 			c.log.info("imds: no answer yet; asking on as the routing table says, borrowing nothing")
 			return nil
 		}
-		l.heed() // from here on there is something to give back
+		c.notifySignals() // from here on there is something to give back
 		return borrower{c.imds, macQuestion(), c.log}.join(r, nl)
 	}
 }
 
 // primaryMAC asks IMDS which ENI is the primary. Where no ENI that is up has an address, fix may
 // borrow a network for that.
-func (c *call) primaryMAC(l *limit, nl *rtnl) (hwaddr, error) {
+func (c *call) primaryMAC(ctx context.Context, nl *rtnl) (hwaddr, error) {
 	if !c.borrows() {
-		return c.imds.primaryMAC(l, c.everyENI(nl), nil)
+		return c.imds.primaryMAC(ctx, c.everyENI(nl), nil)
 	}
-	if err := nl.reclaim(l, c.log); err != nil {
+	if err := nl.reclaim(c.log, c.notifySignals); err != nil {
 		return hwaddr{}, err
 	}
-	return c.imds.primaryMAC(l, c.everyENI(nl), c.borrow(l, nl))
+	return c.imds.primaryMAC(ctx, c.everyENI(nl), c.borrow(ctx, nl))
 }
 
 // look asks IMDS for the primary ENI, observes the world, waits for that ENI if it has not been probed
 // yet, and judges. On an error the world is as much as was seen.
-func (c *call) look(l *limit, nl *rtnl) (world, verdict, error) {
-	primary, unanswered := c.primaryMAC(l, nl)
+func (c *call) look(ctx context.Context, nl *rtnl) (world, verdict, error) {
+	primary, unanswered := c.primaryMAC(ctx, nl)
 	if unanswered != nil {
 		w, err := nl.observe()
 		return w, verdict{}, errors.Join(unanswered, err)
 	}
 	w, v, err := c.judgeNow(nl, primary)
 	if !errors.Is(err, errLate) {
-		return c.consider(l, w, v, err)
+		return c.consider(ctx, w, v, err)
 	}
 	c.log.info("%v; waiting for it", err)
 	start := time.Now()
-	over := await(l, func() (bool, error) {
+	over := await(ctx, func() (bool, error) {
 		w, v, err = c.judgeNow(nl, primary)
 		return err == nil, unless(err, errLate)
 	})
 	if errors.Is(err, errLate) && over != nil {
 		err = fmt.Errorf("%w, after waiting %v: %w", err, time.Since(start).Round(time.Millisecond), over)
 	}
-	return c.consider(l, w, v, err)
+	return c.consider(ctx, w, v, err)
 }
 
 // judgeNow observes the world and judges it.
@@ -171,9 +172,9 @@ func unless(err, expected error) error {
 
 // mend is fix where there is something to rename, or a manager to restart: it does so, sees to it that
 // default traffic follows, and reports what has become of it.
-func (c *call) mend(l *limit, nl *rtnl, w world, names []string) (int, error) {
-	l.heed() // from here on
-	m := findManagers(l, c.units, names, c.log)
+func (c *call) mend(ctx context.Context, nl *rtnl, w world, names []string) (int, error) {
+	c.notifySignals()
+	m := findManagers(ctx, c.units, names, c.log)
 	was, err := nl.observeNetwork(w.primary) // systemctl may have taken its time
 	var v verdict
 	if err == nil {
@@ -183,7 +184,7 @@ func (c *call) mend(l *limit, nl *rtnl, w world, names []string) (int, error) {
 		err = c.pinned(was.world, v)
 	}
 	if err == nil {
-		err = l.expired() // a signal that came before the first change is obeyed
+		err = context.Cause(ctx) // a signal that came before the first change is obeyed
 	}
 	if err != nil || len(v.wishes) == 0 && !c.restartsOnly(v) {
 		return c.conclude(report{world: was.world}, v, err)
@@ -206,7 +207,7 @@ func (c *call) mend(l *limit, nl *rtnl, w world, names []string) (int, error) {
 // are read only where a rename is due or renaming can't help. Where one of them ties an ENI to another
 // name, a network manager that wants both, the device and the name, would leave that ENI without any
 // network after a rename.
-func (c *call) consider(l *limit, w world, v verdict, err error) (world, verdict, error) {
+func (c *call) consider(ctx context.Context, w world, v verdict, err error) (world, verdict, error) {
 	if err == nil {
 		err = c.pinned(w, v)
 	}
@@ -222,7 +223,7 @@ func (c *call) consider(l *limit, w world, v verdict, err error) (world, verdict
 		v.note += "; " + pins[0].String()
 		return w, v, nil
 	}
-	return w, c.advise(l, v), nil
+	return w, c.advise(ctx, v), nil
 }
 
 // pinned is the error where a file ties an ENI that is to be renamed to another name.
@@ -251,7 +252,7 @@ func (c *call) configFiles() []configFile {
 
 // advise adds to the verdict that a rename can't cure it what may, by the manager that runs. Where the
 // command line says that none is to be restarted, none is asked for.
-func (c *call) advise(l *limit, v verdict) verdict {
+func (c *call) advise(ctx context.Context, v verdict) verdict {
 	units := c.units
 	if !c.restartGiven {
 		units, _ = parseUnits(defaultUnits) // which is a good list
@@ -259,7 +260,7 @@ func (c *call) advise(l *limit, v verdict) verdict {
 	if v.code != codeRoute || len(units) == 0 {
 		return v
 	}
-	running, _ := managers{log: c.log}.activeUnits(l, units)
+	running, _ := managers{log: c.log}.activeUnits(ctx, units)
 	if len(running) == 0 {
 		v.note += "; no network manager runs that eni0 knows, and `ip route show default` tells who made the route"
 		return v

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -22,7 +23,7 @@ type verb struct {
 	budget           time.Duration // what -timeout is if it is not given
 	minArgs, maxArgs int
 	accepts          func(args []string) error // says what is wrong with the arguments
-	do               func(*limit, *call) (int, error)
+	do               func(context.Context, *call) (int, error)
 }
 
 // verbs are all of them, in the order of the help.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,12 +54,12 @@ func (r *renaming) follow(was network, m managers) error {
 	if !r.tell(m) {
 		return nil
 	}
-	l, end := settleLimit()
-	defer end()
-	if lost := r.settle(l, was, r.satisfied); lost != nil && len(r.ours) > 0 {
+	ctx, cancel := settleContext()
+	defer cancel()
+	if lost := r.settle(ctx, was, r.satisfied); lost != nil && len(r.ours) > 0 {
 		return r.undoRename(was, m, lost)
 	}
-	r.restoreAfterRestart(l, was)
+	r.restoreAfterRestart(ctx, was)
 	return nil
 }
 
@@ -77,16 +78,16 @@ func (r *renaming) tell(m managers) bool {
 	return told
 }
 
-// settleLimit begins when the managers are done. No signal and no deadline of the run cuts it
-// short.
-func settleLimit() (l *limit, end func()) {
-	return newLimit().within(settleTime, fmt.Errorf("not within %v", settleTime))
+// settleContext begins when the managers are done. It is none of the run's context, so that no signal
+// and no deadline of the run cuts it short.
+func settleContext() (context.Context, context.CancelFunc) {
+	return within(settleTime)
 }
 
 // settle waits until done says so of the network, and still does after quietTime: a manager that
 // has been restarted may only be about to change something. It returns what the machine has lost
 // at the last look that worked.
-func (r *renaming) settle(l *limit, was network, done func(was, now network) bool) (lost error) {
+func (r *renaming) settle(ctx context.Context, was network, done func(was, now network) bool) (lost error) {
 	good := false
 	look := func() (bool, error) {
 		now, err := r.nl.observeNetwork(was.primary)
@@ -94,20 +95,20 @@ func (r *renaming) settle(l *limit, was network, done func(was, now network) boo
 			lost, good = networkLost(was, now), done(was, now)
 		}
 		if !good {
-			l.sleep(lookPause)
+			sleep(ctx, lookPause)
 		}
 		return good, nil
 	}
-	for !l.over() {
-		if await(l, look) == nil && l.sleep(quietTime) {
+	for ctx.Err() == nil {
+		if await(ctx, look) == nil && sleep(ctx, quietTime) {
 			if good, _ = look(); good {
 				return nil
 			}
 		}
-		l.sleep(lookPause)
+		sleep(ctx, lookPause)
 	}
 	if !good && lost == nil {
-		r.log.warn("the network is not as it should be yet: %v", l.expired())
+		r.log.warn("the network is not as it should be yet: %v", context.Cause(ctx))
 	}
 	return lost
 }
@@ -136,10 +137,10 @@ func (r *renaming) undoRename(was network, m managers, lost error) error {
 	}
 	r.restore(missing) // whatever becomes of the managers, this was the network
 	m.restart(m.again(), nil)
-	l, end := settleLimit()
-	defer end()
-	if r.settle(l, was, func(was, now network) bool { return networkLost(was, now) == nil }) == nil {
-		r.restoreAfterRestart(l, was)
+	ctx, cancel := settleContext()
+	defer cancel()
+	if r.settle(ctx, was, func(was, now network) bool { return networkLost(was, now) == nil }) == nil {
+		r.restoreAfterRestart(ctx, was)
 		return err
 	}
 	r.restore(missing) // all of it belongs here, as the names are those of before
@@ -166,16 +167,16 @@ func (r *renaming) restoreAfterDown(managed bool) {
 // restoreAfterRestart puts back what nobody has any more after a manager was restarted. It waits
 // until the renamed links have leases again, where they had some, and until nothing changes for a
 // while: what a manager's own files give to a link by its name comes only then.
-func (r *renaming) restoreAfterRestart(l *limit, was network) {
+func (r *renaming) restoreAfterRestart(ctx context.Context, was network) {
 	if !slices.ContainsFunc(r.kept, func(i item) bool { return !i.passing }) {
 		return
 	}
-	err := await(l, func() (bool, error) {
+	err := await(ctx, func() (bool, error) {
 		now, err := r.nl.observeNetwork(was.primary)
 		return err == nil && r.addressed(was, now), err
 	})
 	if err == nil {
-		err = awaitQuiet(l, quietTime)
+		err = awaitQuiet(ctx, quietTime)
 	}
 	if err != nil {
 		r.log.warn("links, addresses or routes still change, what is missing is put back all the same: %v",

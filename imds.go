@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -136,9 +137,9 @@ func final(err error) bool {
 }
 
 // primaryMAC asks for the primary ENI's address: see ask.
-func (e endpoint) primaryMAC(l *limit, devices func() ([]string, error),
+func (e endpoint) primaryMAC(ctx context.Context, devices func() ([]string, error),
 	borrow func(*race) error) (hwaddr, error) {
-	body, err := e.ask(l, macQuestion(), devices, borrow)
+	body, err := e.ask(ctx, macQuestion(), devices, borrow)
 	if err != nil {
 		return hwaddr{}, err
 	}
@@ -147,17 +148,17 @@ func (e endpoint) primaryMAC(l *limit, devices func() ([]string, error),
 
 // ask asks the way the routing table says, from the start to the end. Where that has no route, or
 // has not answered after a second, others join it, and none is dropped for another: see widen. It
-// goes on until a good answer by any way, an error that is final (see race.take), or the end of l.
+// goes on until a good answer by any way, an error that is final (see race.take), or the end of ctx.
 // None of the goroutines it starts is left when it returns.
-func (e endpoint) ask(l *limit, q question, devices func() ([]string, error),
+func (e endpoint) ask(ctx context.Context, q question, devices func() ([]string, error),
 	borrow func(*race) error) ([]byte, error) {
-	r := newRace(l)
-	alone, end := r.l.within(widenAfter, nil)
-	r.run("", func() ([]byte, error) { return e.persist(r.l, "", q, end) })
-	<-alone.done
-	end()
+	r := newRace(ctx)
+	alone, noRoute := context.WithTimeout(r.ctx, widenAfter)
+	defer noRoute()
+	r.run("", func() ([]byte, error) { return e.persist(r.ctx, "", q, noRoute) })
+	<-alone.Done()
 	var err error
-	if !r.l.over() {
+	if r.ctx.Err() == nil {
 		err = e.widen(r, q, devices, borrow)
 	}
 	return r.result(err)
@@ -172,7 +173,7 @@ func (e endpoint) widen(r *race, q question, devices func() ([]string, error),
 		return borrow(r)
 	}
 	for _, d := range names {
-		r.run(d, func() ([]byte, error) { return e.persist(r.l, d, q, func() {}) })
+		r.run(d, func() ([]byte, error) { return e.persist(r.ctx, d, q, func() {}) })
 	}
 	return err
 }
@@ -186,8 +187,8 @@ type answer struct {
 
 // A race is some ways to IMDS tried at once: the first good answer wins.
 type race struct {
-	l        *limit // of all the ways
-	end      func() // ends l
+	ctx      context.Context // of all the ways
+	cancel   func()          // ends ctx
 	running  sync.WaitGroup
 	mu       sync.Mutex
 	good     *answer
@@ -198,10 +199,10 @@ type race struct {
 	borrowed bool    // the routing table's way may lead over a borrowed network
 }
 
-// newRace is one whose ways end with whole.
-func newRace(whole *limit) *race {
-	l, end := whole.inner()
-	return &race{l: l, end: end}
+// newRace is one whose ways end with ctx.
+func newRace(ctx context.Context) *race {
+	ctx, cancel := context.WithCancel(ctx)
+	return &race{ctx: ctx, cancel: cancel}
 }
 
 // run tries one way.
@@ -235,7 +236,7 @@ func (r *race) take(a answer) {
 	case r.good != nil: // it comes too late
 	case a.err == nil, final(a.err) && r.believes(a.device):
 		r.good = &a
-		r.end()
+		r.cancel()
 	case a.device == "":
 		r.table = a.err
 	default:
@@ -258,7 +259,7 @@ func (r *race) believes(device string) bool {
 // saying then.
 func (r *race) result(others error) ([]byte, error) {
 	r.running.Wait()
-	r.end()
+	r.cancel()
 	if r.good != nil {
 		return r.good.body, r.good.err
 	}
@@ -269,31 +270,31 @@ func (r *race) result(others error) ([]byte, error) {
 	return nil, errors.Join(r.table, others)
 }
 
-// persist tries one way until there is an answer, the error is final or l ends. The pauses are a sixteenth
+// persist tries one way until there is an answer, the error is final or ctx ends. The pauses are a sixteenth
 // of the time so far, from 20 ms to 2 s, so that an IMDS which is late is not kept waiting for longer than
 // that; less up to half of each at random, so that ways don't march in step. It calls noWay when the
 // routing table has none.
-func (e endpoint) persist(l *limit, device string, q question, noWay func()) ([]byte, error) {
+func (e endpoint) persist(ctx context.Context, device string, q question, noWay func()) ([]byte, error) {
 	start := time.Now()
 	var last error
 	for tries := 1; ; tries++ {
-		body, err := e.try(l, device, q)
+		body, err := e.try(ctx, device, q)
 		switch {
 		case err == nil:
 			return body, nil
 		case final(err), device != "" && errors.Is(err, unix.ENODEV): // it is gone, or has another name now
 			return nil, fmt.Errorf("imds: %w", err)
-		case last == nil || !l.over():
+		case last == nil || ctx.Err() == nil:
 			last = err // but a try that l cut off says nothing
 		}
 		if errors.Is(err, unix.ENETUNREACH) {
 			noWay()
 		}
 		pause := min(max(time.Since(start)/16, firstPause), maxPause)
-		if !l.sleep(pause/2 + rand.N(pause/2)) {
+		if !sleep(ctx, pause/2+rand.N(pause/2)) {
 			err := fmt.Errorf("imds: %w (%s in %v)", last, plural(tries, "try", "tries"), time.Since(start).Round(time.Millisecond))
-			if errors.Is(l.cause, errInterrupted) {
-				err = fmt.Errorf("%w: %w", err, l.cause)
+			if cause := context.Cause(ctx); errors.Is(cause, errInterrupted) {
+				err = fmt.Errorf("%w: %w", err, cause)
 			}
 			return nil, err
 		}
@@ -301,10 +302,10 @@ func (e endpoint) persist(l *limit, device string, q question, noWay func()) ([]
 }
 
 // try is a new token and the question: two requests, at most 2 s.
-func (e endpoint) try(l *limit, device string, q question) ([]byte, error) {
-	l, end := l.within(tryTimeout, nil)
-	defer end()
-	token, err := e.exchange(l, device, "PUT", tokenPath, "X-aws-ec2-metadata-token-ttl-seconds: "+tokenTTL+"\r\nContent-Length: 0", tokenLimit)
+func (e endpoint) try(ctx context.Context, device string, q question) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	token, err := e.exchange(ctx, device, "PUT", tokenPath, "X-aws-ec2-metadata-token-ttl-seconds: "+tokenTTL+"\r\nContent-Length: 0", tokenLimit)
 	if err == nil {
 		err = token.verdict(false)
 	}
@@ -314,7 +315,7 @@ func (e endpoint) try(l *limit, device string, q question) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("token: %w", err)
 	}
-	answer, err := e.exchange(l, device, "GET", q.path, "X-aws-ec2-metadata-token: "+string(token.body), q.limit)
+	answer, err := e.exchange(ctx, device, "GET", q.path, "X-aws-ec2-metadata-token: "+string(token.body), q.limit)
 	if err == nil && (bytes.Contains(answer.body, token.body) || strings.Contains(answer.reason, string(token.body))) {
 		err = finalError{errors.New("the reply has the token in it, which is not for show")}
 	}
@@ -342,13 +343,13 @@ func printable(b []byte) bool {
 }
 
 // exchange sends a request over a connection of its own and reads the reply.
-func (e endpoint) exchange(l *limit, device, method, path, header string, limit int) (reply, error) {
-	conn, err := e.dial(l, device)
+func (e endpoint) exchange(ctx context.Context, device, method, path, header string, limit int) (reply, error) {
+	conn, err := e.dial(ctx, device)
 	if err != nil {
 		return reply{}, fmt.Errorf("connect %s%s: %w", e.host, by(device), patience(err))
 	}
 	defer conn.Close()
-	defer l.expire(conn)()
+	defer interruptAtEnd(ctx, conn)()
 	_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: eni0\r\nConnection: close\r\n%s\r\n\r\n", method, path, e.host, header)
 	if err != nil {
 		return reply{}, fmt.Errorf("write%s: %w", by(device), patience(err))
@@ -380,7 +381,7 @@ func patience(err error) error {
 }
 
 // dial connects by TCP, by the device unless that is "".
-func (e endpoint) dial(l *limit, device string) (*os.File, error) {
+func (e endpoint) dial(ctx context.Context, device string) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -397,7 +398,7 @@ func (e endpoint) dial(l *limit, device string) (*os.File, error) {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "imds")
-	defer l.expire(f)()
+	defer interruptAtEnd(ctx, f)()
 	if err := connected(f); err != nil {
 		_ = f.Close()
 		return nil, err

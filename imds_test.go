@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -37,12 +38,12 @@ func at(t *testing.T, address string) endpoint {
 	return e
 }
 
-// patient is a limit that a test only meets if something has gone wrong.
-func patient(t *testing.T) *limit {
+// patient is a context that ends only if something has gone wrong.
+func patient(t *testing.T) context.Context {
 	t.Helper()
-	l, end := newLimit().within(20*time.Second, errors.New("the test's patience"))
-	t.Cleanup(end)
-	return l
+	ctx, cancel := within(20 * time.Second)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // A stranger is a server over TCP whose replies are made by hand.
@@ -438,9 +439,9 @@ func testAskGivesUp(t *testing.T) {
 	} {
 		e := c.at(t)
 		all.Go(func() {
-			l, end := newLimit().within(900*time.Millisecond, nil)
-			defer end()
-			_, err := e.primaryMAC(l, noDevices, nil)
+			ctx, cancel := within(900 * time.Millisecond)
+			defer cancel()
+			_, err := e.primaryMAC(ctx, noDevices, nil)
 			want := regexp.MustCompile("^imds: " + regexp.QuoteMeta(strings.ReplaceAll(c.want, "HOST", e.host)) + ` \((1 try|\d+ tries) in [0-9.]+m?s\)$`)
 			if err == nil || !want.MatchString(err.Error()) {
 				t.Errorf("%s: primaryMAC() = %v, want %s", c.world, err, want)
@@ -486,9 +487,9 @@ func TestAskTokenIsSecret(t *testing.T) {
 	} {
 		s := scripted(t, []string{ok(aToken)}, []string{get})
 		all.Go(func() {
-			l, end := newLimit().within(300*time.Millisecond, nil)
-			defer end()
-			_, err := s.primaryMAC(l, noDevices, nil)
+			ctx, cancel := within(300 * time.Millisecond)
+			defer cancel()
+			_, err := s.primaryMAC(ctx, noDevices, nil)
 			if err == nil || strings.Contains(err.Error(), "Secret") || len(s.requests("GET")) == 0 {
 				t.Errorf("primaryMAC() = %v for %.30q, want an error without the token", err, get)
 			}
@@ -498,14 +499,14 @@ func TestAskTokenIsSecret(t *testing.T) {
 }
 
 // endsSoon runs ask and fails the test unless it ends within seconds of its limit.
-func endsSoon(t *testing.T, e endpoint, l *limit, devices ...string) error {
+func endsSoon(t *testing.T, e endpoint, ctx context.Context, devices ...string) error {
 	t.Helper()
 	done := make(chan error)
 	go func() {
-		_, err := e.ask(l, macQuestion(), func() ([]string, error) { return devices, nil }, nil)
+		_, err := e.ask(ctx, macQuestion(), func() ([]string, error) { return devices, nil }, nil)
 		done <- err
 	}()
-	<-l.done
+	<-ctx.Done()
 	select {
 	case err := <-done:
 		return err
@@ -549,13 +550,13 @@ func TestAskEndsWithItsLimit(t *testing.T) {
 }
 
 func testAskEnds(t *testing.T, world string, e endpoint) {
-	deadline, end := newLimit().within(100*time.Millisecond, nil)
-	defer end()
+	deadline, cancel := within(100 * time.Millisecond)
+	defer cancel()
 	if err := endsSoon(t, e, deadline, "lo", "no-such-device"); err == nil {
 		t.Errorf("%s: ask() = nil at its deadline, want an error", world)
 	}
-	signal := newLimit()
-	time.AfterFunc(100*time.Millisecond, func() { signal.end(errors.New("interrupted")) })
+	signal, interrupt := context.WithCancelCause(context.Background())
+	time.AfterFunc(100*time.Millisecond, func() { interrupt(errInterrupted) })
 	if err := endsSoon(t, e, signal); err == nil {
 		t.Errorf("%s: ask() = nil when interrupted, want an error", world)
 	}
@@ -582,11 +583,11 @@ func TestAskLeavesNobodyBehind(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Run("asking", func(t *testing.T) {
 		for range 20 {
-			if _, err := scripted(t, []string{ok(aToken)}, []string{ok(aMAC)}).primaryMAC(newLimit(), noDevices, nil); err != nil {
+			if _, err := scripted(t, []string{ok(aToken)}, []string{ok(aMAC)}).primaryMAC(context.Background(), noDevices, nil); err != nil {
 				t.Error(err)
 			}
 			for _, s := range []*stranger{scripted(t, []string{status("403 no")}, nil), listen(t, flood)} {
-				if _, err := s.primaryMAC(newLimit(), noDevices, nil); !final(err) {
+				if _, err := s.primaryMAC(context.Background(), noDevices, nil); !final(err) {
 					t.Errorf("primaryMAC() = %v, want a final error", err)
 				}
 			}
@@ -598,9 +599,9 @@ func TestAskLeavesNobodyBehind(t *testing.T) {
 // The tries that are spoken of are those that the server saw, or one more, which was cut off.
 func TestAskCountsTries(t *testing.T) {
 	s := scripted(t, []string{status("503 Busy")}, nil)
-	l, end := newLimit().within(200*time.Millisecond, nil)
-	defer end()
-	_, err := s.primaryMAC(l, noDevices, nil)
+	ctx, cancel := within(200 * time.Millisecond)
+	defer cancel()
+	_, err := s.primaryMAC(ctx, noDevices, nil)
 	tries := len(s.requests("PUT"))
 	if a, b := "("+plural(tries, "try", "tries")+" in ", "("+plural(tries+1, "try", "tries")+" in "; err == nil || !strings.Contains(err.Error(), a) && !strings.Contains(err.Error(), b) {
 		t.Errorf("primaryMAC() = %v, want %s...", err, a)
@@ -642,9 +643,9 @@ func testAskByEveryDevice(t *testing.T) {
 func TestAskDoesNotWidenAtTheEnd(t *testing.T) {
 	s := silent(t)
 	for range 5 {
-		l, end := newLimit().within(20*time.Millisecond, nil)
-		_, err := s.ask(l, macQuestion(), func() ([]string, error) { return times(20, "lo"), nil }, nil)
-		if end(); err == nil {
+		ctx, cancel := within(20 * time.Millisecond)
+		_, err := s.ask(ctx, macQuestion(), func() ([]string, error) { return times(20, "lo"), nil }, nil)
+		if cancel(); err == nil {
 			t.Fatal("ask() = nil, want an error")
 		}
 	}
@@ -656,7 +657,7 @@ func TestAskDoesNotWidenAtTheEnd(t *testing.T) {
 
 // joins is a race of ways that come to those answers, and whether it is over when all have.
 func joins(borrowed bool, answers ...answer) (r *race, over bool) {
-	r = newRace(newLimit())
+	r = newRace(context.Background())
 	if borrowed {
 		r.lend()
 	}
@@ -668,7 +669,7 @@ func joins(borrowed bool, answers ...answer) (r *race, over bool) {
 	for _, a := range answers {
 		r.take(a)
 	}
-	return r, r.l.over()
+	return r, r.ctx.Err() != nil
 }
 
 // What ends a race, and what it says when nothing has.
@@ -705,9 +706,9 @@ func TestRace(t *testing.T) {
 func TestAskSaysTheDevice(t *testing.T) {
 	for device, want := range map[string]string{"no-such-device": "connect HOST by no-such-device: no such device", "lo": "connect HOST by lo: connection refused ("} {
 		e := refusing(t)
-		l, end := newLimit().within(30*time.Millisecond, nil)
-		_, err := e.persist(l, device, macQuestion(), func() {})
-		end()
+		ctx, cancel := within(30 * time.Millisecond)
+		_, err := e.persist(ctx, device, macQuestion(), func() {})
+		cancel()
 		if want := "imds: token: " + strings.ReplaceAll(want, "HOST", e.host); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("persist(%s) = %v, want %s...", device, err, want)
 		}

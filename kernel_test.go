@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 		os.Exit(nmcliStandIn(os.Args[1:]))
 	}
 	if os.Getenv("ENI0_HOLDS_LOCK") != "" {
-		_, err := lock(newLimit(), logger{to: io.Discard})
+		_, err := lock(context.Background(), logger{to: io.Discard})
 		fmt.Println(err)
 		time.Sleep(time.Hour) // until it is killed
 	}
@@ -704,7 +705,7 @@ func TestKernelLock(t *testing.T) {
 	if l == nil {
 		return
 	}
-	unlock, err := lock(newLimit(), logger{to: io.Discard})
+	unlock, err := lock(context.Background(), logger{to: io.Discard})
 	l.must(err)
 	l.unchanged(func() {
 		l.says(l.run(codeDoubt, "fix", "-timeout", "300ms").stderr, fmt.Sprintf("lock: process %d (uid 0) has held it all the time", os.Getpid()))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func (b borrower) join(r *race, nl *rtnl) error {
 	r.lend()
 	start := time.Now()
 	begun := map[int32]bool{}
-	err := await(r.l, func() (bool, error) {
+	err := await(r.ctx, func() (bool, error) {
 		links, err := nl.links()
 		enis := askable(links)
 		_, hasFirst := byName(enis, primaryName)
@@ -54,7 +55,7 @@ func (b borrower) join(r *race, nl *rtnl) error {
 			if e.name == primaryName || !hasFirst {
 				delay = 0
 			}
-			r.run(e.name, func() ([]byte, error) { return b.askBy(r.l, e.index, delay) })
+			r.run(e.name, func() ([]byte, error) { return b.askBy(r.ctx, e.index, delay) })
 		}
 		return false, err
 	})
@@ -68,14 +69,14 @@ func (b borrower) join(r *race, nl *rtnl) error {
 var errGone = errors.New("link is gone")
 
 // askBy asks by one ENI, after a delay, until there is an answer, an error that is final, or no such ENI;
-// and until l ends.
-func (b borrower) askBy(l *limit, index int32, delay time.Duration) ([]byte, error) {
-	if l.over() || delay > 0 && !l.sleep(delay) {
+// and until ctx ends.
+func (b borrower) askBy(ctx context.Context, index int32, delay time.Duration) ([]byte, error) {
+	if ctx.Err() != nil || delay > 0 && !sleep(ctx, delay) {
 		return nil, errors.New("imds: no answer yet")
 	}
 	for {
-		body, err := b.once(l, index)
-		if err == nil || final(err) || errors.Is(err, errGone) || !l.sleep(retryAfter) {
+		body, err := b.once(ctx, index)
+		if err == nil || final(err) || errors.Is(err, errGone) || !sleep(ctx, retryAfter) {
 			return body, err
 		}
 		b.log.warn("%v; trying again", err)
@@ -83,7 +84,7 @@ func (b borrower) askBy(l *limit, index int32, delay time.Duration) ([]byte, err
 }
 
 // once borrows a network, asks over it while it lasts, and gives it back.
-func (b borrower) once(l *limit, index int32) ([]byte, error) {
+func (b borrower) once(ctx context.Context, index int32) ([]byte, error) {
 	nl, err := dialRtnl()
 	if err != nil {
 		return nil, err
@@ -92,20 +93,20 @@ func (b borrower) once(l *limit, index int32) ([]byte, error) {
 	n := &loan{nl: nl, log: b.log, on: fmt.Sprintf("index %d", index)}
 	defer n.giveBack()
 	defer n.closing.Wait()
-	e, err := n.takeUp(l, index)
+	e, err := n.takeUp(ctx, index)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", n.on, refused(err))
 	}
-	got, err := n.obtain(l, e, b.imds.addr)
+	got, err := n.obtain(ctx, e, b.imds.addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e, refused(err))
 	}
 	if err := n.install(e, got, b.imds.addr); err != nil {
 		return nil, fmt.Errorf("%s: %w", e, refused(err))
 	}
-	l, end := l.within(got.life-got.life/8, errors.New("the loan is over"))
-	defer end()
-	return b.imds.persist(l, e.name, b.q, func() {})
+	ctx, cancel := context.WithTimeout(ctx, got.life-got.life/8)
+	defer cancel()
+	return b.imds.persist(ctx, e.name, b.q, func() {})
 }
 
 // refused makes the kernel's EPERM final, and says what people can do about it.
@@ -140,7 +141,7 @@ func (n *loan) change(do, undo message) error {
 }
 
 // takeUp takes the link up, if it is down, and waits until it carries frames.
-func (n *loan) takeUp(l *limit, index int32) (link, error) {
+func (n *loan) takeUp(ctx context.Context, index int32) (link, error) {
 	e, err := n.link(index)
 	if err != nil {
 		return e, err
@@ -160,7 +161,7 @@ func (n *loan) takeUp(l *limit, index int32) (link, error) {
 	if err != nil || e.carrier {
 		return e, err
 	}
-	over := await(l, func() (bool, error) {
+	over := await(ctx, func() (bool, error) {
 		e, err = n.link(index)
 		return e.carrier, err
 	})
@@ -184,12 +185,12 @@ func (n *loan) link(index int32) (link, error) {
 }
 
 // obtain gets a lease for the link.
-func (n *loan) obtain(l *limit, e link, imds ip4) (lease, error) {
+func (n *loan) obtain(ctx context.Context, e link, imds ip4) (lease, error) {
 	socket, err := dialPacket(e.index)
 	if err != nil {
 		return lease{}, err
 	}
-	got, err := obtain(l, socket, e.addr)
+	got, err := obtain(ctx, socket, e.addr)
 	n.closing.Go(socket.close)
 	got.life = min(got.life, loanLife)
 	if err == nil && got.addr == imds {
@@ -332,7 +333,7 @@ func (a address) automatic() bool {
 func indexOf(m message) int32 { return int32(binary.NativeEndian.Uint32(m.body[4:])) }
 
 // reclaim gives back what an eni0 that was killed had borrowed.
-func (c *rtnl) reclaim(l *limit, log logger) error {
+func (c *rtnl) reclaim(log logger, notifySignals func()) error {
 	addresses, err := c.addresses()
 	if err != nil {
 		return err
@@ -341,7 +342,7 @@ func (c *rtnl) reclaim(l *limit, log logger) error {
 		if !a.borrowed() {
 			continue // somebody else's
 		}
-		l.heed() // all of it, or none
+		notifySignals() // all of it, or none
 		n := &loan{nl: c, log: log, on: fmt.Sprintf("index %d", a.index)}
 		if a.proto == loanProtoDown {
 			n.undo = append(n.undo, setLink(a.index, "", 0, unix.IFF_UP))

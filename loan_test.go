@@ -852,10 +852,10 @@ func TestKernelBorrowLeavesNobody(t *testing.T) {
 	} {
 		c.arrange()
 		l.unchanged(func() {
-			limit := wholeRun(400 * time.Millisecond)
+			ctx, cancel := within(400 * time.Millisecond)
+			defer cancel()
 			b := borrower{imds, macQuestion(), logger{to: io.Discard}}
-			_, _ = imds.ask(limit, macQuestion(), noDevices, func(r *race) error { return b.join(r, nl) })
-			limit.end(nil)
+			_, _ = imds.ask(ctx, macQuestion(), noDevices, func(r *race) error { return b.join(r, nl) })
 		})
 		if who := atWork(); who != "" {
 			t.Errorf("%s: still at work:\n%s", c.world, who)

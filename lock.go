@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,9 +17,9 @@ const lockName = "@eni0"
 // lock waits until no other eni0 works on this network namespace, and keeps others waiting
 // until unlock is called or the process ends. Abstract sockets know no permissions: a holder that is an
 // ordinary user's can't be an eni0 at work, and root does not wait for it.
-func lock(l *limit, log logger) (unlock func(), err error) {
+func lock(ctx context.Context, log logger) (unlock func(), err error) {
 	for {
-		if err := l.expired(); err != nil {
+		if err := context.Cause(ctx); err != nil {
 			return nil, fmt.Errorf("lock: %w", err)
 		}
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -34,7 +35,7 @@ func lock(l *limit, log logger) (unlock func(), err error) {
 		}
 		f := os.NewFile(uintptr(fd), "lock")
 		if errors.Is(err, unix.EADDRINUSE) {
-			err = waitForHolder(l, f, log)
+			err = waitForHolder(ctx, f, log)
 		}
 		_ = f.Close()
 		if errors.Is(err, errStranger) {
@@ -56,7 +57,7 @@ const ordinaryUsers = 1000
 
 // waitForHolder returns nil when the holder of the lock has gone. It connects to the holder's
 // socket, which never answers: the connection lasts as long as that.
-func waitForHolder(l *limit, f *os.File, log logger) error {
+func waitForHolder(ctx context.Context, f *os.File, log logger) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
@@ -73,7 +74,7 @@ func waitForHolder(l *limit, f *os.File, log logger) error {
 	case err != nil:
 		return err
 	case errors.Is(verdict, unix.ECONNREFUSED) || errors.Is(verdict, unix.EAGAIN):
-		l.sleep(10 * time.Millisecond) // it does not listen yet, or any more, or too many wait
+		sleep(ctx, 10*time.Millisecond) // it does not listen yet, or any more, or too many wait
 		return nil
 	case verdict != nil:
 		return os.NewSyscallError("connect", verdict)
@@ -81,7 +82,7 @@ func waitForHolder(l *limit, f *os.File, log logger) error {
 		return fmt.Errorf("held by process %d (uid %d): %w", holder.Pid, holder.Uid, errStranger)
 	}
 	log.info("lock: waiting for process %d (uid %d)", holder.Pid, holder.Uid)
-	defer l.expire(f)()
+	defer interruptAtEnd(ctx, f)()
 	_, err = f.Read(make([]byte, 1))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("process %d (uid %d) has held it all the time", holder.Pid, holder.Uid)

@@ -10,6 +10,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -43,6 +44,8 @@ type call struct {
 	verb   string
 	stdout io.Writer
 	log    logger
+	// It makes signals end the run's context instead of the process: see runContext.
+	notifySignals func()
 
 	files     []configFile // that may give names to devices
 	filesRead bool
@@ -61,11 +64,13 @@ func run(args []string, chained bool, stdout io.Writer, log logger) int {
 	if err := c.parse(v, args); err != nil {
 		return c.usage(v, err)
 	}
-	l := wholeRun(c.timeout)
+	ctx, cancel, notifySignals := runContext(c.timeout)
+	defer cancel()
+	c.notifySignals = notifySignals
 	if chained {
-		l.heed()
+		c.notifySignals()
 	}
-	code, err := v.do(l, c)
+	code, err := v.do(ctx, c)
 	if err != nil {
 		log.err("%v", err)
 	}
@@ -91,14 +96,14 @@ func pick(args []string) (verb, []string, error) {
 }
 
 // work gives fn a socket to the kernel and, if alone, keeps every other eni0 waiting meanwhile.
-func (c *call) work(l *limit, alone bool, fn func(*rtnl) (int, error)) (int, error) {
+func (c *call) work(ctx context.Context, alone bool, fn func(*rtnl) (int, error)) (int, error) {
 	nl, err := dialRtnl()
 	if err != nil {
 		return c.unable(err)
 	}
 	defer nl.close()
 	if alone {
-		unlock, err := lock(l, c.log)
+		unlock, err := lock(ctx, c.log)
 		if err != nil {
 			return c.unable(err)
 		}
@@ -130,9 +135,9 @@ func (c *call) conclude(r report, v verdict, err error) (int, error) {
 }
 
 // check says what is right and what is not, and changes nothing.
-func check(l *limit, c *call) (int, error) {
-	return c.work(l, false, func(nl *rtnl) (int, error) {
-		w, v, err := c.look(l, nl)
+func check(ctx context.Context, c *call) (int, error) {
+	return c.work(ctx, false, func(nl *rtnl) (int, error) {
+		w, v, err := c.look(ctx, nl)
 		var steps []step
 		if err == nil {
 			steps, err = plan(w.links, v.wishes)
@@ -142,9 +147,9 @@ func check(l *limit, c *call) (int, error) {
 }
 
 // fix makes it right.
-func fix(l *limit, c *call) (int, error) {
-	return c.work(l, !c.dry, func(nl *rtnl) (int, error) {
-		w, v, err := c.look(l, nl)
+func fix(ctx context.Context, c *call) (int, error) {
+	return c.work(ctx, !c.dry, func(nl *rtnl) (int, error) {
+		w, v, err := c.look(ctx, nl)
 		var steps []step
 		if err == nil {
 			steps, err = plan(w.links, v.wishes)
@@ -156,18 +161,18 @@ func fix(l *limit, c *call) (int, error) {
 			code, err := c.print(ipLines(w.links, steps, c.units))
 			return max(code, v.code), err
 		case err == nil && !c.dry && (len(steps) > 0 || c.restartsOnly(v)):
-			return c.mend(l, nl, w, namesOf(w.links, v.wishes))
+			return c.mend(ctx, nl, w, namesOf(w.links, v.wishes))
 		}
 		return c.conclude(report{world: w, plan: steps}, v, err)
 	})
 }
 
 // swap exchanges two names, whatever the links are.
-func swap(l *limit, c *call) (int, error) {
-	return c.work(l, !c.dry, func(nl *rtnl) (int, error) {
+func swap(ctx context.Context, c *call) (int, error) {
+	return c.work(ctx, !c.dry, func(nl *rtnl) (int, error) {
 		var m managers
 		if !c.dry {
-			m = findManagers(l, c.units, c.args, c.log)
+			m = findManagers(ctx, c.units, c.args, c.log)
 		}
 		was, err := nl.observeLinks()
 		if err == nil && len(m.units) > 0 { // else nothing is restarted that could cost more than names
@@ -189,10 +194,10 @@ func swap(l *limit, c *call) (int, error) {
 			nl.warnOfRules(steps, c.log)
 			return c.print(ipLines(links, steps, c.units))
 		}
-		if err := l.expired(); err != nil {
+		if err := context.Cause(ctx); err != nil {
 			return codeDoubt, err
 		}
-		deaf() // nothing waits any more that a signal may end
+		ignoreSignals() // nothing waits any more that a signal may end
 		return c.exchangeNames(nl, m, was, wishes)
 	})
 }
@@ -205,16 +210,16 @@ func (c *call) exchangeNames(nl *rtnl, m managers, was network, wishes map[int32
 		return codeOf(err), err
 	}
 	if r.tell(m) {
-		l, end := settleLimit()
-		defer end()
-		r.restoreAfterRestart(l, was)
+		ctx, cancel := settleContext()
+		defer cancel()
+		r.restoreAfterRestart(ctx, was)
 	}
 	return codeRight, nil
 }
 
 // imds prints one path of the metadata.
-func imds(l *limit, c *call) (int, error) {
-	return c.work(l, false, func(nl *rtnl) (int, error) {
+func imds(ctx context.Context, c *call) (int, error) {
+	return c.work(ctx, false, func(nl *rtnl) (int, error) {
 		path, err := resolvePath(c.args[0])
 		if err != nil {
 			return codeUsage, err
@@ -223,7 +228,7 @@ func imds(l *limit, c *call) (int, error) {
 		if path == macPath {
 			q = macQuestion()
 		}
-		body, err := c.imds.ask(l, q, c.everyENI(nl), nil)
+		body, err := c.imds.ask(ctx, q, c.everyENI(nl), nil)
 		if err != nil {
 			return codeDoubt, err
 		}
@@ -241,8 +246,8 @@ func endLine(body string) string {
 }
 
 // carrier prints the address of the link that default traffic leaves by.
-func carrier(l *limit, c *call) (int, error) {
-	return c.work(l, false, func(nl *rtnl) (int, error) {
+func carrier(ctx context.Context, c *call) (int, error) {
+	return c.work(ctx, false, func(nl *rtnl) (int, error) {
 		w, err := nl.observe()
 		if err != nil {
 			return codeDoubt, err
@@ -260,7 +265,7 @@ func carrier(l *limit, c *call) (int, error) {
 }
 
 // version prints one line: the module's version, the commit where the build knows it, the toolchain.
-func version(_ *limit, c *call) (int, error) {
+func version(_ context.Context, c *call) (int, error) {
 	name := "(unknown)"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		name = info.Main.Version
@@ -274,7 +279,7 @@ func version(_ *limit, c *call) (int, error) {
 }
 
 // help prints what there is, or what one verb takes.
-func help(_ *limit, c *call) (int, error) {
+func help(_ context.Context, c *call) (int, error) {
 	if len(c.args) == 0 {
 		return c.print(helpText())
 	}

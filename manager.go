@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -68,21 +69,21 @@ type profile struct {
 
 // findManagers asks which of the units run, and what goes with the links of those names. Where
 // systemd does not run (sd_booted(3)), or there are no units, nothing is asked.
-func findManagers(l *limit, units, names []string, log logger) managers {
+func findManagers(ctx context.Context, units, names []string, log logger) managers {
 	m := managers{log: log}
 	if len(units) == 0 || !systemdRuns() {
 		return m
 	}
-	m.units, m.unsure = m.activeUnits(l, units)
+	m.units, m.unsure = m.activeUnits(ctx, units)
 	var bound []string
 	for _, name := range names {
-		bound = append(bound, m.unitsBoundTo(l, name)...)
+		bound = append(bound, m.unitsBoundTo(ctx, name)...)
 	}
 	if len(bound) > 0 {
-		m.bound, _ = m.activeUnits(l, bound)
+		m.bound, _ = m.activeUnits(ctx, bound)
 	}
 	if slices.Contains(m.units, networkManagerUnit) {
-		m.profiles = m.activeProfiles(l, names)
+		m.profiles = m.activeProfiles(ctx, names)
 	}
 	return m
 }
@@ -102,12 +103,12 @@ func (m managers) again() string {
 // activeUnits lists those of the units that run, or are being started. Where systemd does not
 // tell in time, which makes unsure true, all of them count as running: try-restart leaves alone
 // what does not.
-func (m managers) activeUnits(l *limit, units []string) (active []string, unsure bool) {
+func (m managers) activeUnits(ctx context.Context, units []string) (active []string, unsure bool) {
 	if !systemdRuns() {
 		return nil, false
 	}
 	// It prints one state a line. Its exit code is 0 if one of them runs, and 3 if none does.
-	out, err := query(l, "systemctl", append([]string{"is-active", "--"}, units...)...)
+	out, err := query(ctx, "systemctl", append([]string{"is-active", "--"}, units...)...)
 	states := strings.Fields(out)
 	if len(states) == len(units) {
 		for i, u := range units {
@@ -130,9 +131,9 @@ func (m managers) activeUnits(l *limit, units []string) (active []string, unsure
 // unitsBoundTo lists the units that systemd stops when the link of that name gets another one: in
 // a rename the .device of the old name goes away (device_remove_old_on_move of src/core/device.c),
 // and BindsTo= means that they go too.
-func (m managers) unitsBoundTo(l *limit, name string) []string {
+func (m managers) unitsBoundTo(ctx context.Context, name string) []string {
 	device := "sys-subsystem-net-devices-" + escapeUnit(name) + ".device"
-	out, err := query(l, "systemctl", "show", "--property=BoundBy", "--value", "--", device)
+	out, err := query(ctx, "systemctl", "show", "--property=BoundBy", "--value", "--", device)
 	if err != nil {
 		m.log.warn("which units go with %s can't be told: %v", name, err)
 	}
@@ -160,11 +161,11 @@ func escapeUnit(name string) string {
 }
 
 // activeProfiles lists the profiles that are active and go by one of the names.
-func (m managers) activeProfiles(l *limit, names []string) (profiles []profile) {
-	out, err := query(l, "nmcli", "-g", "UUID", "connection", "show", "--active")
+func (m managers) activeProfiles(ctx context.Context, names []string) (profiles []profile) {
+	out, err := query(ctx, "nmcli", "-g", "UUID", "connection", "show", "--active")
 	for _, uuid := range strings.Fields(out) {
 		var name string
-		name, err = query(l, "nmcli", "-g", "connection.interface-name", "connection", "show", uuid)
+		name, err = query(ctx, "nmcli", "-g", "connection.interface-name", "connection", "show", uuid)
 		if err != nil {
 			break
 		}
@@ -186,38 +187,38 @@ func (m managers) activeProfiles(l *limit, names []string) (profiles []profile) 
 // reports whether anybody was told. Names have changed: without it there may be no network, so no
 // signal and no deadline of the run cuts it short, only jobTime.
 func (m managers) restart(verb string, renamed []step) (told bool) {
-	l, end := newLimit().within(jobTime, fmt.Errorf("not within %v", jobTime))
-	defer end()
+	ctx, cancel := within(jobTime)
+	defer cancel()
 	// systemd-networkd up to 257 can lose track of a link whose name was swapped under it; a
 	// restart cures that, a reload does not (systemd#20203, #42517). NetworkManager up to 1.52 can
 	// lose a device from its list: device_ip_iface_changed of src/core/nm-manager.c removes the
 	// one that had the new name before.
-	told = len(m.units) > 0 && m.order(l, "restarting", verb, m.units)
+	told = len(m.units) > 0 && m.order(ctx, "restarting", verb, m.units)
 	if told {
 		// After its restart NetworkManager takes links as it finds them, "connected (externally)".
 		activated := true
 		for _, p := range m.profiles {
-			activated = m.activate(l, p) && activated
+			activated = m.activate(ctx, p) && activated
 		}
 		for _, s := range renamed {
 			if activated && m.hasProfile(s.from) && !m.hasProfile(s.to) && s.to != primaryName {
-				m.disconnect(l, s.to)
+				m.disconnect(ctx, s.to)
 			}
 		}
 	}
-	return len(m.bound) > 0 && m.order(l, "starting", "start", m.bound) || told
+	return len(m.bound) > 0 && m.order(ctx, "starting", "start", m.bound) || told
 }
 
 // order has systemd do something to units and waits until it is done. The job goes on whatever
 // becomes of systemctl. Where a signal killed that it is called again: `systemctl stop` of the
 // unit that eni0 runs in, or ^C, means all processes, and the job may not have been ordered yet.
 // It reports whether systemctl could be run: a job that fails has changed something too.
-func (m managers) order(l *limit, doing, verb string, units []string) bool {
+func (m managers) order(ctx context.Context, doing, verb string, units []string) bool {
 	m.log.info("%s %s", doing, strings.Join(units, " "))
 	args := append([]string{verb, "--"}, units...)
-	_, err := runCommand(l, "systemctl", args...)
-	for errors.Is(err, errKilled) && l.sleep(retryPause) {
-		_, err = runCommand(l, "systemctl", args...)
+	_, err := runCommand(ctx, "systemctl", args...)
+	for errors.Is(err, errKilled) && sleep(ctx, retryPause) {
+		_, err = runCommand(ctx, "systemctl", args...)
 	}
 	if err != nil {
 		m.log.warn("%v", err)
@@ -227,16 +228,16 @@ func (m managers) order(l *limit, doing, verb string, units []string) bool {
 
 // activate has NetworkManager activate a profile on the link that has its name now, and reports
 // whether it did. After a restart it may not know the link yet.
-func (m managers) activate(l *limit, p profile) bool {
-	l, end := l.within(activationTime, nil)
-	defer end()
+func (m managers) activate(ctx context.Context, p profile) bool {
+	ctx, cancel := context.WithTimeout(ctx, activationTime)
+	defer cancel()
 	m.log.info("activating NetworkManager's profile of %s", p.name)
 	for {
-		_, err := runCommand(l, "nmcli", "connection", "up", "uuid", p.uuid)
+		_, err := runCommand(ctx, "nmcli", "connection", "up", "uuid", p.uuid)
 		if err == nil {
 			return true
 		}
-		if !l.sleep(retryPause) {
+		if !sleep(ctx, retryPause) {
 			m.log.warn("%v", err)
 			return false
 		}
@@ -250,9 +251,9 @@ func (m managers) hasProfile(name string) bool {
 
 // disconnect has NetworkManager take off a link what the profile of its former name had put
 // there: that profile is active on another link now, and there is none for this one.
-func (m managers) disconnect(l *limit, name string) {
+func (m managers) disconnect(ctx context.Context, name string) {
 	m.log.info("NetworkManager has no profile for %s any more: disconnecting it", name)
-	if _, err := runCommand(l, "nmcli", "device", "disconnect", name); err != nil {
+	if _, err := runCommand(ctx, "nmcli", "device", "disconnect", name); err != nil {
 		m.log.warn("%v", err)
 	}
 }
@@ -277,15 +278,15 @@ var (
 )
 
 // query runs a command that only tells something.
-func query(l *limit, name string, args ...string) (string, error) {
-	l, end := l.within(answerTime, nil)
-	defer end()
-	return runCommand(l, name, args...)
+func query(ctx context.Context, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	return runCommand(ctx, name, args...)
 }
 
-// runCommand runs a command with nothing to read, kills it when l ends, and returns the first 64
+// runCommand runs a command with nothing to read, kills it when ctx ends, and returns the first 64
 // KiB of what it printed. Its error names the command.
-func runCommand(l *limit, name string, args ...string) (string, error) {
+func runCommand(ctx context.Context, name string, args ...string) (string, error) {
 	path, err := lookPath(name)
 	if err != nil {
 		return "", err
@@ -313,9 +314,9 @@ func runCommand(l *limit, name string, args ...string) (string, error) {
 		_, _ = io.Copy(io.Discard, out)
 		printed <- string(text)
 	}()
-	stop := l.then(func() { _ = p.Kill() })
+	// After Wait, Kill signals nobody: os.Process knows that the process has ended.
+	defer context.AfterFunc(ctx, func() { _ = p.Kill() })()
 	state, err := p.Wait()
-	stop()
 	// A process that it left behind may keep the pipe open.
 	_ = out.SetReadDeadline(time.Now().Add(time.Second))
 	text := <-printed

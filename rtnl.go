@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -229,23 +230,23 @@ func (c *rtnl) receive() ([]message, error) {
 }
 
 // await calls done now and after each change of links, addresses or routes, until it says so, fails,
-// or l ends; then it returns why.
-func await(l *limit, done func() (bool, error)) error {
+// or ctx ends; then it returns why.
+func await(ctx context.Context, done func() (bool, error)) error {
 	events, err := dialEvents()
 	if err != nil {
 		return err
 	}
 	defer events.close()
-	defer l.expire(events.file)()
+	defer interruptAtEnd(ctx, events.file)()
 	for {
 		if ok, err := done(); ok || err != nil {
 			return err
 		}
-		if l.over() {
-			return l.expired()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		_, err := events.receive()
-		if err != nil && !l.over() && !errors.Is(err, unix.ENOBUFS) { // ENOBUFS: more changes than fit, so look
+		if err != nil && ctx.Err() == nil && !errors.Is(err, unix.ENOBUFS) { // ENOBUFS: more changes than fit, so look
 			return err
 		}
 		events.drain()
@@ -261,28 +262,30 @@ func (c *rtnl) drain() {
 	})
 }
 
-// awaitQuiet returns when no link, address or route has changed for d, or when l ends; then it returns
+// awaitQuiet returns when no link, address or route has changed for d, or when ctx ends; then it returns
 // why.
-func awaitQuiet(l *limit, d time.Duration) error {
+func awaitQuiet(ctx context.Context, d time.Duration) error {
 	events, err := dialEvents()
 	if err != nil {
 		return err
 	}
 	defer events.close()
-	defer l.expire(events.file)()
-	for !l.over() {
+	defer interruptAtEnd(ctx, events.file)()
+	for {
 		if err := events.file.SetReadDeadline(time.Now().Add(d)); err != nil {
 			return err
 		}
+		if ctx.Err() != nil { // looked at after the line above, which may have undone interruptAtEnd
+			return context.Cause(ctx)
+		}
 		_, err := events.receive()
-		if errors.Is(err, os.ErrDeadlineExceeded) && !l.over() {
+		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
 			return nil
 		}
-		if err != nil && !l.over() && !errors.Is(err, unix.ENOBUFS) {
+		if err != nil && ctx.Err() == nil && !errors.Is(err, unix.ENOBUFS) {
 			return err
 		}
 	}
-	return l.expired()
 }
 
 // dialEvents opens a socket that hears of each change of links, addresses and routes.
