@@ -20,10 +20,9 @@ type logger struct {
 	priority bool // sd-daemon(3) prefixes: <3> error, <4> warning, <6> information
 }
 
-// newLogger logs to stderr; as the kernel's first process or with no stderr to /dev/kmsg, if that
-// can be opened.
+// newLogger logs to stderr; as the kernel's first process to /dev/kmsg, if that can be opened.
 func newLogger() logger {
-	if first() || noStderr() {
+	if first() {
 		if _, err := (kmsg{}).Write(nil); err == nil {
 			return logger{to: kmsg{}, priority: true} // printk takes the same prefixes
 		}
@@ -47,19 +46,6 @@ func (kmsg) Write(line []byte) (int, error) {
 		return 0, nil
 	}
 	return f.Write(line)
-}
-
-// noStderr reports whether there was none: then Go's runtime has put /dev/null there, open for
-// reading and writing (runtime/fds_unix.go). A shell's 2>/dev/null is open for writing only.
-func noStderr() bool {
-	flags, err := unix.FcntlInt(2, unix.F_GETFL, 0)
-	if err != nil {
-		return true
-	}
-	var is unix.Stat_t
-	null := unix.Mkdev(1, 3) // Documentation/admin-guide/devices.txt
-	device := unix.Fstat(2, &is) == nil && is.Mode&unix.S_IFMT == unix.S_IFCHR
-	return flags&unix.O_ACCMODE == unix.O_RDWR && device && is.Rdev == null
 }
 
 // toJournal reports whether stderr is the journal's: systemd.exec(5) has $JOURNAL_STREAM be its

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -327,7 +326,7 @@ func TestToJournal(t *testing.T) {
 // Under the journal its prefixes are on from the start.
 func TestNewLogger(t *testing.T) {
 	var is unix.Stat_t
-	if err := unix.Fstat(2, &is); err != nil || noStderr() || os.Getpid() == 1 {
+	if err := unix.Fstat(2, &is); err != nil || first() {
 		t.Skip("no stderr")
 	}
 	for stream, want := range map[string]bool{fmt.Sprintf("%d:%d", is.Dev, is.Ino): true, "": false} {
@@ -337,62 +336,4 @@ func TestNewLogger(t *testing.T) {
 			t.Errorf("$JOURNAL_STREAM %q: newLogger() = %v, want stderr, priority %v", stream, got, want)
 		}
 	}
-}
-
-// TestNoStderr runs itself again with each kind of stderr. Only where there is none may lines
-// go to /dev/kmsg: who says 2>/dev/null does not want them.
-func TestNoStderr(t *testing.T) {
-	if os.Getenv("NO_STDERR") != "" {
-		fmt.Printf("noStderr() = %v\n", noStderr())
-		os.Exit(0)
-	}
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
-	file, err := os.Create(t.TempDir() + "/stderr")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	for _, row := range []struct {
-		what   string
-		stderr *os.File
-		want   string
-	}{
-		{"closed", nil, "true"},
-		{"/dev/null", null, "false"},
-		{"a file", file, "false"},
-	} {
-		if got, want := askNoStderr(t, row.stderr), "noStderr() = "+row.want+"\n"; got != want {
-			t.Errorf("stderr is %s: %q, want %q", row.what, got, want)
-		}
-	}
-}
-
-// askNoStderr runs TestNoStderr in a process with that stderr; nil is none.
-func askNoStderr(t *testing.T, stderr *os.File) string {
-	t.Helper()
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	p, err := os.StartProcess("/proc/self/exe", []string{"eni0.test", "-test.run=^TestNoStderr$"}, &os.ProcAttr{
-		Env: append(os.Environ(), "NO_STDERR=1"), Files: []*os.File{nil, w, stderr},
-	})
-	_ = w.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = p.Wait()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out)
 }
