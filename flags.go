@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -139,18 +141,19 @@ type options struct {
 
 // usage answers a command line that is wrong, on stderr, or that asks for help, on stdout.
 func (c *call) usage(v verb, err error) int {
-	if errors.Is(err, errHelp) {
+	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(c.stdout, usageOf(v))
 		return codeRight
 	}
-	c.log.err("%s: %v", v.name, err)
+	// Package flag shows the name of a flag as it was typed. The message is one line.
+	c.log.err("%s: %s", v.name, strings.ReplaceAll(err.Error(), "\n", `\n`))
 	fmt.Fprint(os.Stderr, usageOf(v))
 	return codeUsage
 }
 
-// A flag is one thing that a verb can be told. It is declared below and nowhere else: the command line
-// and the help go by that, and a test holds the README and the man page to it.
-type flag struct {
+// A verbFlag is one flag that verbs can have. It is declared below and nowhere else: the command line
+// and the help are made from that, and a test compares the README and the man page with it.
+type verbFlag struct {
 	name   string
 	value  string // what the help calls its value: D, URL; "" for a switch, which is on or off
 	preset string // the value where none is given
@@ -158,9 +161,11 @@ type flag struct {
 	set    func(o *options, value string) error
 }
 
-// flagsOf picks those that v has. A flag means the same in every verb.
-func flagsOf(v verb) []flag {
-	all := []flag{
+// flagsOf lists the flags that v has. A flag means the same in every verb.
+func flagsOf(v verb) []verbFlag {
+	const restartDoes = "after a rename restart these UNITS, with commas between them, if they run;\n" +
+		"'' restarts none"
+	all := []verbFlag{
 		{"timeout", "D", v.budget.String(), "the budget of the whole run, D such as 1.5s",
 			func(o *options, s string) (err error) { o.timeout, err = parseBudget(s); return err }},
 		{"imds", "URL", defaultIMDS, "ask the IMDS at URL",
@@ -171,24 +176,20 @@ func flagsOf(v verb) []flag {
 			func(o *options, s string) (err error) { o.names, err = parseSwitch(s); return err }},
 		{"n", "", "false", "say what would be done, as ip(8) commands, and do nothing",
 			func(o *options, s string) (err error) { o.dry, err = parseSwitch(s); return err }},
-		{"restart", "UNITS", defaultUnits, "after a rename restart these UNITS, with commas between them, if they run;\n'' restarts none",
-			func(o *options, s string) (err error) {
-				o.restartGiven = true
-				o.units, err = parseUnits(s)
-				return err
-			}},
+		{"restart", "UNITS", defaultUnits, restartDoes,
+			func(o *options, s string) (err error) { o.units, err = parseUnits(s); return err }},
 	}
-	return slices.DeleteFunc(all, func(f flag) bool { return !slices.Contains(v.flags, f.name) })
+	return slices.DeleteFunc(all, func(f verbFlag) bool { return !slices.Contains(v.flags, f.name) })
 }
 
 // parseBudget reads a duration, which must be more than nothing.
 func parseBudget(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil {
-		return 0, fmt.Errorf("%q: not a duration such as 10s or 1m30s", s)
+		return 0, errors.New("not a duration such as 10s or 1m30s")
 	}
 	if d <= 0 {
-		return 0, fmt.Errorf("%q: must be more than nothing", s)
+		return 0, errors.New("must be more than nothing")
 	}
 	return d, nil
 }
@@ -197,65 +198,40 @@ func parseBudget(s string) (time.Duration, error) {
 func parseSwitch(s string) (bool, error) {
 	on, err := strconv.ParseBool(s)
 	if err != nil {
-		return false, fmt.Errorf("%q: neither true nor false", s)
+		return false, errors.New("neither true nor false")
 	}
 	return on, nil
 }
 
-// errHelp is no mistake: -h or -help was given, which every verb knows.
-var errHelp = errors.New("help is asked for")
-
-// takeFlags carries out the flags that args begin with, and returns what follows them. What is a flag and
-// what is its value is as in Go's package flag, which would be 40 kB more; a test holds the two equal.
-func (o *options) takeFlags(known []flag, args []string) ([]string, error) {
-	for len(args) > 0 && strings.HasPrefix(args[0], "-") && args[0] != "-" { // "-" is an argument
-		if args[0] == "--" {
-			return args[1:], nil
+// parseArgs reads the flags and arguments of v, and refuses what can be refused without looking at the
+// world. Its error is flag.ErrHelp where -h or -help was given.
+func parseArgs(v verb, args []string) (o options, err error) {
+	set := flag.NewFlagSet(v.name, flag.ContinueOnError)
+	set.SetOutput(io.Discard) // what is wrong is in the error, and the usage is of our own form
+	for _, f := range flagsOf(v) {
+		if err := f.set(&o, f.preset); err != nil {
+			return o, fmt.Errorf("-%s: %w", f.name, err)
 		}
-		typed, value, hasValue := strings.Cut(args[0], "=")
-		args = args[1:]
-		name := strings.TrimPrefix(strings.TrimPrefix(typed, "-"), "-")
-		i := slices.IndexFunc(known, func(f flag) bool { return f.name == name })
-		switch {
-		case i < 0 && (name == "h" || name == "help"):
-			return nil, errHelp
-		case i < 0:
-			return nil, fmt.Errorf("%q: no such flag", typed)
-		case !hasValue && known[i].value == "":
-			value = "true" // what follows a switch is never its value
-		case !hasValue && len(args) == 0:
-			return nil, fmt.Errorf("%s: needs a value", typed)
-		case !hasValue:
-			value, args = args[0], args[1:]
+		declare := set.Func
+		if f.value == "" {
+			declare = set.BoolFunc
 		}
-		if err := known[i].set(o, value); err != nil {
-			return nil, fmt.Errorf("%s: %w", typed, err)
-		}
+		declare(f.name, f.does, func(s string) error { return f.set(&o, s) })
 	}
-	return args, nil
-}
-
-// parse reads the flags and arguments of v, and refuses what can be refused without looking at the world.
-func (c *call) parse(v verb, args []string) (err error) {
-	known := flagsOf(v)
-	for _, f := range known { // as if all had been given first; the last one counts
-		if err := f.set(&c.options, f.preset); err != nil {
-			return fmt.Errorf("-%s: %w", f.name, err)
-		}
+	if err := set.Parse(args); err != nil {
+		return o, err
 	}
-	c.restartGiven = false
-	if c.args, err = c.takeFlags(known, args); err != nil {
-		return err
-	}
+	set.Visit(func(f *flag.Flag) { o.restartGiven = o.restartGiven || f.Name == "restart" })
+	o.args = set.Args()
 	switch {
-	case len(c.args) > v.maxArgs && strings.HasPrefix(c.args[v.maxArgs], "-"):
-		return fmt.Errorf("%q: flags stand between the verb and its arguments", c.args[v.maxArgs])
-	case len(c.args) > v.maxArgs:
-		return fmt.Errorf("what is %q?", c.args[v.maxArgs])
-	case len(c.args) < v.minArgs:
-		return errors.New("too few arguments")
+	case len(o.args) > v.maxArgs && strings.HasPrefix(o.args[v.maxArgs], "-"):
+		return o, fmt.Errorf("%q: flags stand between the verb and its arguments", o.args[v.maxArgs])
+	case len(o.args) > v.maxArgs:
+		return o, fmt.Errorf("what is %q?", o.args[v.maxArgs])
+	case len(o.args) < v.minArgs:
+		return o, errors.New("too few arguments")
 	case v.accepts == nil:
-		return nil
+		return o, nil
 	}
-	return v.accepts(c.args)
+	return o, v.accepts(o.args)
 }

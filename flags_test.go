@@ -2,9 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
-	goflag "flag"
-	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -221,15 +218,15 @@ func TestParse(t *testing.T) {
 	}
 	for _, row := range commandLines {
 		v, args, err := pick(strings.Fields(row.line))
-		c := &call{}
+		var got options
 		if err == nil {
-			err = c.parse(v, args)
+			got, err = parseArgs(v, args)
 		}
 		if err != nil || v.name != row.verb {
 			t.Errorf("%q: verb %q, %v, want %q", row.line, v.name, err, row.verb)
 		}
-		if got, want := c.options, standard(v, row.want); !sameOptions(got, want) {
-			t.Errorf("%q: parse() = %+v, want %+v", row.line, got, want)
+		if want := standard(v, row.want); !sameOptions(got, want) {
+			t.Errorf("%q: parseArgs() = %+v, want %+v", row.line, got, want)
 		}
 	}
 }
@@ -249,31 +246,31 @@ var wrongLines = []struct {
 	{[]string{"chek"}, "", `"chek": no such verb`},
 	{[]string{""}, "", `"": no such verb`},
 	{[]string{"Check"}, "", `"Check": no such verb`},
-	{[]string{"-x"}, "check", `check: "-x": no such flag`},
-	{[]string{"-verbose"}, "check", `"-verbose": no such flag`},
-	{[]string{"--verbose=3"}, "check", `"--verbose": no such flag`},
-	{[]string{"-JSON"}, "check", `"-JSON": no such flag`},
-	{[]string{"-jso"}, "check", `"-jso": no such flag`},
-	{[]string{"---json"}, "check", `"---json": no such flag`},
-	{[]string{"-=json"}, "check", `"-": no such flag`},
-	{[]string{"--=json"}, "check", `"--": no such flag`},
-	{[]string{"-a\nb"}, "check", `"-a\nb": no such flag`},
-	{[]string{"check", "-x", "-h"}, "check", `"-x": no such flag`},
-	{[]string{"check", "-n"}, "check", `"-n": no such flag`},
-	{[]string{"check", "-restart", "a"}, "check", `"-restart": no such flag`},
+	{[]string{"-x"}, "check", `check: flag provided but not defined: -x`},
+	{[]string{"-verbose"}, "check", "flag provided but not defined: -verbose"},
+	{[]string{"--verbose=3"}, "check", "flag provided but not defined: -verbose"},
+	{[]string{"-JSON"}, "check", "flag provided but not defined: -JSON"},
+	{[]string{"-jso"}, "check", "flag provided but not defined: -jso"},
+	{[]string{"---json"}, "check", `bad flag syntax: ---json`},
+	{[]string{"-=json"}, "check", `bad flag syntax: -=json`},
+	{[]string{"--=json"}, "check", `bad flag syntax: --=json`},
+	{[]string{"-a\nb"}, "check", `flag provided but not defined: -a\nb`},
+	{[]string{"check", "-x", "-h"}, "check", "flag provided but not defined: -x"},
+	{[]string{"check", "-n"}, "check", "flag provided but not defined: -n"},
+	{[]string{"check", "-restart", "a"}, "check", "flag provided but not defined: -restart"},
 	{[]string{"check", "eth0"}, "check", `what is "eth0"?`},
 	{[]string{"check", "--", "true"}, "check", `what is "true"?`},
 	{[]string{"check", "-json", "true"}, "check", `what is "true"?`},
-	{[]string{"check", "-json=perhaps"}, "check", `check: -json: "perhaps": neither true nor false`},
-	{[]string{"check", "-json="}, "check", `-json: "": neither true nor false`},
-	{[]string{"check", "-timeout"}, "check", "check: -timeout: needs a value"},
-	{[]string{"check", "-json", "--timeout"}, "check", "--timeout: needs a value"},
-	{[]string{"check", "-timeout="}, "check", `-timeout: "": not a duration`},
-	{[]string{"check", "-timeout", "-json"}, "check", `-timeout: "-json": not a duration`},
-	{[]string{"check", "--timeout", "5"}, "check", `check: --timeout: "5": not a duration such as 10s or 1m30s`},
-	{[]string{"check", "-timeout", "0"}, "check", `"0": must be more than nothing`},
-	{[]string{"check", "-timeout", "-1s"}, "check", `"-1s": must be more than nothing`},
-	{[]string{"check", "-imds", "https://169.254.169.254"}, "check", `-imds: "https://169.254.169.254"`},
+	{[]string{"check", "-json=perhaps"}, "check", `check: invalid boolean value "perhaps" for -json: neither true nor false`},
+	{[]string{"check", "-json="}, "check", `invalid boolean value "" for -json: neither true nor false`},
+	{[]string{"check", "-timeout"}, "check", "check: flag needs an argument: -timeout"},
+	{[]string{"check", "-json", "--timeout"}, "check", "flag needs an argument: -timeout"},
+	{[]string{"check", "-timeout="}, "check", `invalid value "" for flag -timeout: not a duration`},
+	{[]string{"check", "-timeout", "-json"}, "check", `invalid value "-json" for flag -timeout: not a duration`},
+	{[]string{"check", "--timeout", "5"}, "check", `check: invalid value "5" for flag -timeout: not a duration such as 10s or 1m30s`},
+	{[]string{"check", "-timeout", "0"}, "check", `invalid value "0" for flag -timeout: must be more than nothing`},
+	{[]string{"check", "-timeout", "-1s"}, "check", `invalid value "-1s" for flag -timeout: must be more than nothing`},
+	{[]string{"check", "-imds", "https://169.254.169.254"}, "check", `invalid value "https://169.254.169.254" for flag -imds: not a URL`},
 	{[]string{"check", "-imds", "ftp://169.254.169.254"}, "check", "ftp"},
 	{[]string{"check", "-imds", "169.254.169.254"}, "check", "http://ADDRESS"},
 	{[]string{"check", "-imds", "http://imds.local"}, "check", "names are not resolved"},
@@ -285,7 +282,7 @@ var wrongLines = []struct {
 	{[]string{"check", "-imds", "http://127.0.0.256"}, "check", "not an IPv4 address"},
 	{[]string{"check", "-imds", "http://127.0.0.01"}, "check", "not an IPv4 address"},
 	{[]string{"check", "-imds", ""}, "check", "http://ADDRESS"},
-	{[]string{"fix", "-restart", "a b"}, "fix", `-restart: "a b": not a unit's name`},
+	{[]string{"fix", "-restart", "a b"}, "fix", `for flag -restart: "a b": not a unit's name`},
 	{[]string{"fix", "-restart", "a,"}, "fix", `"": not a unit's name`},
 	{[]string{"fix", "-restart", "-a"}, "fix", `"-a": not a unit's name`},
 	{[]string{"fix", "-restart=/etc/a.service"}, "fix", "not a unit's name"},
@@ -298,8 +295,8 @@ var wrongLines = []struct {
 	{[]string{"swap", "eth/0", "eth1"}, "swap", `"eth/0"`},
 	{[]string{"swap", "eth0", "sixteen-bytes-of"}, "swap", "at most 15 bytes"},
 	{[]string{"swap", "", "eth1"}, "swap", "can't be empty"},
-	{[]string{"swap", "-json", "eth0", "eth1"}, "swap", `"-json": no such flag`},
-	{[]string{"swap", "-imds", "http://127.0.0.1", "eth0", "eth1"}, "swap", `"-imds": no such flag`},
+	{[]string{"swap", "-json", "eth0", "eth1"}, "swap", "flag provided but not defined: -json"},
+	{[]string{"swap", "-imds", "http://127.0.0.1", "eth0", "eth1"}, "swap", "flag provided but not defined: -imds"},
 	{[]string{"imds"}, "imds", "too few arguments"},
 	{[]string{"imds", "mac", "mac"}, "imds", `what is "mac"?`},
 	{[]string{"imds", ""}, "imds", "empty"},
@@ -307,13 +304,13 @@ var wrongLines = []struct {
 	{[]string{"imds", "mac\r\nX: y"}, "imds", `"mac\r\nX: y"`},
 	{[]string{"imds", "mac\x7f"}, "imds", "control characters"},
 	{[]string{"imds", "é"}, "imds", "beyond ASCII"},
-	{[]string{"route", "-json"}, "route", `"-json": no such flag`},
+	{[]string{"route", "-json"}, "route", "flag provided but not defined: -json"},
 	{[]string{"route", "eth0"}, "route", `what is "eth0"?`},
-	{[]string{"version", "-timeout", "1s"}, "version", `"-timeout": no such flag`},
+	{[]string{"version", "-timeout", "1s"}, "version", "flag provided but not defined: -timeout"},
 	{[]string{"version", "1"}, "version", `what is "1"?`},
 	{[]string{"help", "fix", "swap"}, "help", `what is "swap"?`},
 	{[]string{"help", "chek"}, "help", `"chek": no such verb`},
-	{[]string{"help", "-x"}, "help", `"-x": no such flag`},
+	{[]string{"help", "-x"}, "help", "flag provided but not defined: -x"},
 }
 
 // The exit code is 2, the log says why, the verb's usage follows on stderr, and stdout stays empty.
@@ -419,77 +416,6 @@ func TestUsage(t *testing.T) {
 			t.Errorf("helpText() =\n%s\nwant %q in it", helpText(), v.does)
 		}
 	}
-}
-
-// Any arguments, to any verb, are read as Go's package flag reads them; and what was made of them, written
-// out as a command line, is read as the same again.
-func FuzzParse(f *testing.F) {
-	for _, row := range commandLines {
-		_, args, _ := pick(strings.Fields(row.line))
-		f.Add(strings.Join(args, "\n"))
-	}
-	for _, row := range wrongLines {
-		_, args, _ := pick(row.args)
-		f.Add(strings.Join(args, "\n"))
-	}
-	f.Add("-json\n--help=now")
-	f.Fuzz(func(t *testing.T, lines string) {
-		args := strings.Split(lines, "\n")
-		for _, v := range verbs() {
-			var got options
-			rest, err := got.takeFlags(flagsOf(v), args)
-			want, wantErr := byGo(v, args)
-			if (err == nil) != (wantErr == nil) || errors.Is(err, errHelp) != errors.Is(wantErr, goflag.ErrHelp) {
-				t.Fatalf("%s %q: takeFlags() = %v, package flag: %v", v.name, args, err, wantErr)
-			}
-			if got.args = rest; err == nil && !sameOptions(got, want) {
-				t.Fatalf("%s %q: takeFlags() makes %+v of it, package flag %+v", v.name, args, got, want)
-			}
-			if err != nil && strings.Contains(err.Error(), "\n") {
-				t.Fatalf("%s %q: takeFlags() = %q, want one line", v.name, args, err)
-			}
-			var c, again call
-			if c.parse(v, args) != nil {
-				continue
-			}
-			if err := again.parse(v, spelled(v, c.options)); err != nil || !sameOptions(again.options, c.options) {
-				t.Fatalf("%s %q: parse() makes %+v of it, and of that %+v, %v", v.name, args, c.options, again.options, err)
-			}
-		}
-	})
-}
-
-// byGo is what Go's package flag makes of arguments.
-func byGo(v verb, args []string) (o options, err error) {
-	set := goflag.NewFlagSet(v.name, goflag.ContinueOnError)
-	set.SetOutput(io.Discard)
-	for _, f := range flagsOf(v) {
-		give := func(s string) error { return f.set(&o, s) }
-		if f.value == "" {
-			set.BoolFunc(f.name, f.does, give)
-		} else {
-			set.Func(f.name, f.does, give)
-		}
-	}
-	err = set.Parse(args)
-	o.args = set.Args()
-	return o, err
-}
-
-// spelled writes options as the arguments of v that say them all.
-func spelled(v verb, o options) (args []string) {
-	values := map[string]string{
-		"timeout": o.timeout.String(),
-		"imds":    "http://" + o.imds.host,
-		"json":    boolean(o.json),
-		"names":   boolean(o.names),
-		"n":       boolean(o.dry),
-		"restart": strings.Join(o.units, ","),
-	}
-	for _, name := range v.flags {
-		args = append(args, "-"+name+"="+values[name])
-	}
-	return append(append(args, "--"), o.args...)
 }
 
 // One line with the program's name, the toolchain and the platform, and no empty word in it.

@@ -57,7 +57,7 @@ type endpoint struct {
 func parseEndpoint(s string) (endpoint, error) {
 	host, ok := strings.CutPrefix(s, "http://")
 	if !ok {
-		return endpoint{}, fmt.Errorf("%q: not a URL of the form http://ADDRESS[:PORT]", s)
+		return endpoint{}, errors.New("not a URL of the form http://ADDRESS[:PORT]")
 	}
 	e := endpoint{port: 80, host: strings.TrimSuffix(host, "/")}
 	quad, port, hasPort := strings.Cut(e.host, ":")
@@ -65,14 +65,14 @@ func parseEndpoint(s string) (endpoint, error) {
 	for i, n := range numbers {
 		b, err := strconv.ParseUint(n, 10, 8)
 		if err != nil || len(numbers) != 4 || strconv.Itoa(int(b)) != n {
-			return endpoint{}, fmt.Errorf("%q: not an IPv4 address: %q (names are not resolved)", s, quad)
+			return endpoint{}, fmt.Errorf("not an IPv4 address: %q (names are not resolved)", quad)
 		}
 		e.addr[i] = byte(b)
 	}
 	if hasPort {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return endpoint{}, fmt.Errorf("%q: not a port: %q", s, port)
+			return endpoint{}, fmt.Errorf("not a port: %q", port)
 		}
 		e.port = int(n)
 	}

@@ -897,7 +897,7 @@ func TestParseEndpoint(t *testing.T) {
 		"http://1.2.3.4:80:81": port, "http://1.2.3.4:80/latest": port, "http://1.2.3.4:80\r\nX: y": port,
 	} {
 		got, err := parseEndpoint(s)
-		if err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("%q: %s", s, want)) {
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("parseEndpoint(%q) = %v, %v, want %s", s, got, err, want)
 		}
 	}

@@ -61,7 +61,7 @@ func run(args []string, chained bool, stdout io.Writer, log logger) int {
 		return codeUsage
 	}
 	c := &call{verb: v.name, stdout: stdout, log: log}
-	if err := c.parse(v, args); err != nil {
+	if c.options, err = parseArgs(v, args); err != nil {
 		return c.usage(v, err)
 	}
 	ctx, cancel, notifySignals := runContext(c.timeout)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"unicode/utf8"
 )
 
@@ -47,34 +48,19 @@ func (w world) shown() []link {
 
 // table is the report for people: the links, where default traffic leaves, the verdict.
 func (r report) table() string {
-	rows := [][]string{{"LINK", "INDEX", "ADDRESS", "STATE", "ROLE", "DEFAULT ROUTES"}}
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "LINK\tINDEX\tADDRESS\tSTATE\tROLE\tDEFAULT ROUTES") // strings.Builder never fails
 	for _, l := range r.world.shown() {
 		state := "down"
 		if l.up {
 			state = "up"
 		}
-		rows = append(rows, []string{visible(l.name), number(l.index), l.id().String(), state, r.world.role(l), r.world.routesBy(l)})
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", visible(l.name), l.index, l.id(), state, r.world.role(l), r.world.routesBy(l))
 	}
-	text := columns(rows)
+	_ = w.Flush()
 	if r.note != "" {
-		text += "\n" + r.note + ".\n"
-	}
-	return text
-}
-
-// columns lays out rows with two spaces between columns as wide as their widest cell.
-func columns(rows [][]string) string {
-	var b strings.Builder
-	for _, row := range rows {
-		line := ""
-		for i, cell := range row {
-			width := 0
-			for _, other := range rows {
-				width = max(width, len(other[i]))
-			}
-			line += fmt.Sprintf("%-*s  ", width, cell)
-		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		fmt.Fprintf(&b, "\n%s.\n", r.note)
 	}
 	return b.String()
 }
@@ -92,7 +78,7 @@ func (w world) role(l link) string {
 	return "secondary ENI"
 }
 
-// routesBy lists the default routes by a link, with a mark where default traffic takes one.
+// routesBy lists the default routes by a link, with a mark where default traffic takes one; "-" is none.
 func (w world) routesBy(l link) string {
 	var out []string
 	for _, route := range w.routes {
@@ -109,6 +95,9 @@ func (w world) routesBy(l link) string {
 			}
 			out = append(out, s)
 		}
+	}
+	if out == nil {
+		return "-"
 	}
 	s := strings.Join(out, ", ")
 	if slices.Contains(w.carriers(), l.index) {

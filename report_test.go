@@ -173,12 +173,12 @@ the names are wrong.
 LINK      INDEX  ADDRESS            STATE  ROLE           DEFAULT ROUTES
 eth1      2      0a:ff:00:00:00:02  up     primary ENI    via 10.0.1.1 metric 0 dead, via 10.0.1.1 metric 4294967295
 eth0      3      0a:ff:00:00:00:03  up     secondary ENI  via 10.0.2.1 metric 0, via fe80::1 metric 1024  <- default traffic
-no"thing  4      0a:ff:00:00:00:04  down   secondary ENI
+no"thing  4      0a:ff:00:00:00:04  down   secondary ENI  -
 eth0.10   6      0a:ff:00:00:00:03  up     vlan           metric 0  <- default traffic
 `},
 		{"IMDS did not answer", report{world: world{links: enis("eth0")}, err: "imds: no answer"}, `
 LINK  INDEX  ADDRESS            STATE  ROLE  DEFAULT ROUTES
-eth0  2      0a:ff:00:00:00:02  down   ENI
+eth0  2      0a:ff:00:00:00:02  down   ENI   -
 `},
 		{"nothing was seen", report{err: "netlink: socket: permission denied"}, `
 LINK  INDEX  ADDRESS  STATE  ROLE  DEFAULT ROUTES
