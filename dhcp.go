@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/bits"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"time"
 
@@ -55,63 +56,56 @@ const (
 	requestTries = 4 // then the server that made the offer has gone: start over
 )
 
-// An ip4 is an IPv4 address: a value, compared with ==.
-type ip4 [4]byte
-
-// String is 10.0.1.10.
-func (a ip4) String() string { return ipString(a[:]) }
-
-// within reports whether a is in the subnet of b and mask.
-func (a ip4) within(b, mask ip4) bool {
-	for i := range a {
-		if (a[i]^b[i])&mask[i] != 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// host reports whether a can be a host's: not 0.0.0.0/8, 127.0.0.0/8, multicast or above (RFC 1122, 3.2.1.3).
-func (a ip4) host() bool { return a[0] != 0 && a[0] != 127 && a[0] < 224 }
-
 // A lease is a server's message, as far as it matters here.
 type lease struct {
 	kind   byte          // dhcpOffer, dhcpACK or dhcpNAK
-	addr   ip4           // 10.0.1.10
-	server ip4           // 10.0.1.1
-	mask   ip4           // 255.255.255.0; 0.0.0.0 where the server does not say
-	router ip4           // the first; 0.0.0.0 for none
+	addr   netip.Addr    // 10.0.1.10
+	server netip.Addr    // 10.0.1.1
+	bits   int           // 24, of the subnet mask; 0 where the server does not say
+	router netip.Addr    // 10.0.1.1, the first; zero for none
 	life   time.Duration // seconds on the wire; 0 where the server does not say
-	routes []ip4Route    // option 121; where there is one the router does not count
+	routes []dhcpRoute   // option 121; where there is one the router does not count
 }
 
-// An ip4Route is a classless static route: RFC 3442.
-type ip4Route struct {
-	to, mask ip4
-	via      ip4 // 0.0.0.0: on the link
+// A dhcpRoute is a classless static route: RFC 3442.
+type dhcpRoute struct {
+	to  netip.Prefix // 10.0.0.0/16
+	via netip.Addr   // 10.0.1.1; zero: on the link
 }
 
-// gateway says by which router an address is reached with the lease; 0.0.0.0: it is on the link.
-func (l lease) gateway(to ip4) ip4 {
+// gateway says by which router an address is reached with the lease; the zero Addr: it is on the link.
+func (l lease) gateway(to netip.Addr) netip.Addr {
 	routes := l.routes
 	if routes == nil { // RFC 3442: "the DHCP client MUST ignore the Router option" where there is the other
-		routes = []ip4Route{{via: l.router}}
+		routes = []dhcpRoute{{netip.PrefixFrom(netip.IPv4Unspecified(), 0), l.router}}
 	}
-	if l.mask != (ip4{}) {
-		routes = append([]ip4Route{{to: l.addr, mask: l.mask}}, routes...)
+	if l.bits > 0 {
+		routes = append([]dhcpRoute{{to: netip.PrefixFrom(l.addr, l.bits)}}, routes...)
 	}
-	var via ip4
+	var via netip.Addr
 	best := -1
 	for _, r := range routes {
-		if n := r.bits(); to.within(r.to, r.mask) && n > best {
-			via, best = r.via, n
+		if r.to.Contains(to) && r.to.Bits() > best {
+			via, best = r.via, r.to.Bits()
 		}
 	}
 	return via
 }
 
-// bits is the length of r's prefix.
-func (r ip4Route) bits() int { return 32 - bits.TrailingZeros32(binary.BigEndian.Uint32(r.mask[:])) }
+// hostAddress reads an address of 4 bytes; 0.0.0.0 is the zero Addr, which stands for none.
+func hostAddress(b []byte) netip.Addr {
+	a, _ := netip.AddrFromSlice(b)
+	if a.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return a
+}
+
+// canBeHost reports whether a can be the address of a host: not 0.0.0.0/8, 127.0.0.0/8, multicast or
+// above (RFC 1122, 3.2.1.3).
+func canBeHost(a netip.Addr) bool {
+	return a.Is4() && a.As4()[0] != 0 && a.As4()[0] != 127 && a.As4()[0] < 224
+}
 
 // A dhcpQuery is a message of ours.
 type dhcpQuery struct {
@@ -158,8 +152,8 @@ func (q dhcpQuery) message() []byte {
 	b = binary.BigEndian.AppendUint32(b, dhcpCookie)
 	b = append(b, optMessageType, 1, q.kind)
 	if q.kind == dhcpRequest { // RFC 2131, 4.3.2, SELECTING: both, and no ciaddr
-		b = append(append(b, optRequestedIP, 4), q.offer.addr[:]...)
-		b = append(append(b, optServer, 4), q.offer.server[:]...)
+		b = append(append(b, optRequestedIP, 4), q.offer.addr.AsSlice()...)
+		b = append(append(b, optServer, 4), q.offer.server.AsSlice()...)
 	}
 	b = append(b, optParameters, 3, optMask, optRoutes, optRouter, optEnd) // RFC 3442: routes before router
 	return append(b, make([]byte, bootpMin-len(b))...)
@@ -238,7 +232,7 @@ func (q dhcpQuery) parse(b []byte) (lease, error) {
 	if err != nil {
 		return lease{}, err
 	}
-	out.addr = ip4(b[16:20]) // yiaddr
+	out.addr = hostAddress(b[16:20]) // yiaddr
 	return out, nil
 }
 
@@ -302,9 +296,13 @@ func leaseOf(options *dhcpOptions) (l lease, err error) {
 		life != nil && len(life) != 4:
 		return lease{}, errBadFrame
 	}
-	l.kind, l.server = kind[0], ip4(server)
-	copy(l.mask[:], mask)
-	copy(l.router[:], routers) // the first
+	l.kind, l.server = kind[0], hostAddress(server)
+	if mask != nil {
+		l.bits = bits.LeadingZeros32(^binary.BigEndian.Uint32(mask))
+	}
+	if routers != nil {
+		l.router = hostAddress(routers[:4]) // the first
+	}
 	if life != nil {
 		l.life = time.Duration(binary.BigEndian.Uint32(life)) * time.Second
 	}
@@ -315,22 +313,20 @@ func leaseOf(options *dhcpOptions) (l lease, err error) {
 }
 
 // parseRoutes reads option 121: the length of a prefix in bits, as many of its bytes as count, the router.
-func parseRoutes(b []byte) ([]ip4Route, error) {
+func parseRoutes(b []byte) ([]dhcpRoute, error) {
 	if len(b) == 0 {
 		return nil, errBadFrame
 	}
-	var out []ip4Route
+	var out []dhcpRoute
 	for len(b) > 0 {
-		bits := int(b[0])
-		n := (bits + 7) / 8
-		if bits > 32 || len(b) < 1+n+4 {
+		width := int(b[0])
+		n := (width + 7) / 8
+		if width > 32 || len(b) < 1+n+4 {
 			return nil, errBadFrame
 		}
-		var r ip4Route
-		copy(r.to[:], b[1:1+n])
-		binary.BigEndian.PutUint32(r.mask[:], ^uint32(0)<<(32-bits))
-		r.via = ip4(b[1+n : 1+n+4])
-		out = append(out, r)
+		var to [4]byte
+		copy(to[:], b[1:1+n])
+		out = append(out, dhcpRoute{netip.PrefixFrom(netip.AddrFrom4(to), width), hostAddress(b[1+n : 1+n+4])})
 		b = b[1+n+4:]
 	}
 	return out, nil
@@ -340,11 +336,11 @@ func parseRoutes(b []byte) ([]ip4Route, error) {
 func (q dhcpQuery) good(l lease) bool {
 	switch {
 	case q.kind == dhcpDiscover:
-		return l.kind == dhcpOffer && l.addr.host() && l.server.host()
+		return l.kind == dhcpOffer && canBeHost(l.addr) && canBeHost(l.server)
 	case l.server != q.offer.server:
 		return false // another server's, to another client
 	}
-	return l.kind == dhcpNAK || l.kind == dhcpACK && l.addr.host() && l.life > 0
+	return l.kind == dhcpNAK || l.kind == dhcpACK && canBeHost(l.addr) && l.life > 0
 }
 
 // A wire takes Ethernet frames to and from a link, a whole one with each Write and Read.

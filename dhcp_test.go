@@ -47,15 +47,25 @@ func asked(kind byte) dhcpQuery {
 	return dhcpQuery{kind: kind, client: hwaddr{0x0a, 0xff, 0, 0, 0, 2}, xid: 0x3903f326}
 }
 
-// parseIP is 10.0.1.10 as an ip4.
-func parseIP(s string) ip4 { return netip.MustParseAddr(s).As4() }
+// parseIP is 10.0.1.10; 0.0.0.0 is the zero Addr, as in a lease.
+func parseIP(s string) netip.Addr {
+	if a := netip.MustParseAddr(s); !a.IsUnspecified() {
+		return a
+	}
+	return netip.Addr{}
+}
 
 // via is a classless route: 0.0.0.0/0 via 10.0.1.1.
-func via(to, router string) ip4Route {
-	p := netip.MustParsePrefix(to)
-	r := ip4Route{to: p.Addr().As4(), via: parseIP(router)}
-	binary.BigEndian.PutUint32(r.mask[:], ^uint32(0)<<(32-p.Bits()))
-	return r
+func via(to, router string) dhcpRoute {
+	return dhcpRoute{netip.MustParsePrefix(to), parseIP(router)}
+}
+
+// fourBytes is an address on the wire; the zero Addr is 0.0.0.0.
+func fourBytes(a netip.Addr) []byte {
+	if !a.IsValid() {
+		a = netip.IPv4Unspecified()
+	}
+	return a.AsSlice()
 }
 
 func TestDHCPFrame(t *testing.T) {
@@ -81,9 +91,9 @@ func TestDHCPFrameChecksum(t *testing.T) {
 
 func TestParseFrame(t *testing.T) {
 	frames := dhcpFrames(t)
-	dnsmasq := lease{addr: parseIP("10.0.1.14"), server: parseIP("10.0.1.1"), mask: parseIP("255.255.255.0"), router: parseIP("10.0.1.1"),
-		life: time.Hour, routes: []ip4Route{via("0.0.0.0/0", "10.0.1.1"), via("169.254.169.254/32", "10.0.1.1")}}
-	udhcpd := lease{addr: parseIP("10.0.1.20"), server: parseIP("10.0.1.1"), mask: parseIP("255.255.255.0"), router: parseIP("10.0.1.1"), life: time.Hour}
+	dnsmasq := lease{addr: parseIP("10.0.1.14"), server: parseIP("10.0.1.1"), bits: 24, router: parseIP("10.0.1.1"),
+		life: time.Hour, routes: []dhcpRoute{via("0.0.0.0/0", "10.0.1.1"), via("169.254.169.254/32", "10.0.1.1")}}
+	udhcpd := lease{addr: parseIP("10.0.1.20"), server: parseIP("10.0.1.1"), bits: 24, router: parseIP("10.0.1.1"), life: time.Hour}
 	is := func(kind byte, l lease) lease { l.kind = kind; return l }
 	for _, c := range []struct {
 		frame string
@@ -95,10 +105,10 @@ func TestParseFrame(t *testing.T) {
 		{"udhcpd-offer", is(dhcpOffer, udhcpd)},
 		{"udhcpd-ack", is(dhcpACK, udhcpd)},
 		{"udhcpd-nak", lease{kind: dhcpNAK, server: parseIP("10.0.1.1")}},
-		{"ec2-ack", lease{kind: dhcpACK, addr: parseIP("10.0.2.10"), server: parseIP("10.0.2.1"), mask: parseIP("255.255.255.0"),
+		{"ec2-ack", lease{kind: dhcpACK, addr: parseIP("10.0.2.10"), server: parseIP("10.0.2.1"), bits: 24,
 			router: parseIP("10.0.2.1"), life: time.Hour}},
-		{"ipv6-only-ack", lease{kind: dhcpACK, addr: parseIP("169.254.241.161"), server: parseIP("169.254.0.1"), mask: parseIP("255.255.255.255"),
-			life: time.Hour, routes: []ip4Route{via("169.254.169.254/32", "169.254.0.1")}}},
+		{"ipv6-only-ack", lease{kind: dhcpACK, addr: parseIP("169.254.241.161"), server: parseIP("169.254.0.1"), bits: 32,
+			life: time.Hour, routes: []dhcpRoute{via("169.254.169.254/32", "169.254.0.1")}}},
 	} {
 		got, err := asked(dhcpDiscover).parseFrame(frames[c.frame])
 		if err != nil || !reflect.DeepEqual(got, c.want) {
@@ -292,30 +302,30 @@ func (a dhcpAnswer) frame() []byte {
 	m := b[atMessage:]
 	copy(m, []byte{2, 1, 6})
 	binary.BigEndian.PutUint32(m[4:], a.xid)
-	copy(m[16:], a.addr[:])
+	copy(m[16:], fourBytes(a.addr))
 	copy(m[28:], a.client[:])
 	copy(m[44:108], a.sname)
 	copy(m[108:], a.file)
 	b = append(b, 0x63, 0x82, 0x53, 0x63, optMessageType, 1, a.kind, optServer, 4)
-	b = append(append(append(b, a.server[:]...), a.options()...), a.more...)
+	b = append(append(append(b, fourBytes(a.server)...), a.options()...), a.more...)
 	return resize(append(b, optEnd))
 }
 
 // options is what a's lease says about itself.
 func (a dhcpAnswer) options() (b []byte) {
-	if a.mask != (ip4{}) {
-		b = append(append(b, optMask, 4), a.mask[:]...)
+	if a.bits != 0 {
+		b = binary.BigEndian.AppendUint32(append(b, optMask, 4), ^uint32(0)<<(32-a.bits))
 	}
-	if a.router != (ip4{}) {
-		b = append(append(b, optRouter, 4), a.router[:]...)
+	if a.router.IsValid() {
+		b = append(append(b, optRouter, 4), a.router.AsSlice()...)
 	}
 	if a.life != 0 {
 		b = binary.BigEndian.AppendUint32(append(b, optLeaseTime, 4), uint32(a.life/time.Second))
 	}
 	var routes []byte
 	for _, r := range a.routes {
-		routes = append(append(routes, byte(r.bits())), r.to[:(r.bits()+7)/8]...)
-		routes = append(routes, r.via[:]...)
+		routes = append(append(routes, byte(r.to.Bits())), r.to.Addr().AsSlice()[:(r.to.Bits()+7)/8]...)
+		routes = append(routes, fourBytes(r.via)...)
 	}
 	for len(routes) > 0 { // RFC 3396: an option of more than 255 bytes comes in pieces
 		n := min(len(routes), 255)
@@ -344,7 +354,7 @@ func (w optionsWorld) test(t *testing.T) {
 	a := answerTo(asked(dhcpDiscover))
 	a.more, a.file, a.sname = w.more, w.file, w.sname
 	got, err := asked(dhcpDiscover).parseFrame(a.frame())
-	say := fmt.Sprint(got.router, " ", got.mask)
+	say := fmt.Sprint(netip.AddrFrom4([4]byte(fourBytes(got.router))), "/", got.bits)
 	if err != nil {
 		say = "error"
 	}
@@ -356,14 +366,14 @@ func (w optionsWorld) test(t *testing.T) {
 func TestParseOptions(t *testing.T) {
 	router, mask := routerOption, maskOption
 	for _, w := range []optionsWorld{
-		{world: "none", want: "0.0.0.0 0.0.0.0"},
-		{world: "both", more: slices.Concat(router, mask), want: "10.0.2.1 255.255.255.0"},
-		{world: "pads between", more: slices.Concat([]byte{0, 0}, router, []byte{0}, mask), want: "10.0.2.1 255.255.255.0"},
-		{world: "options nobody knows, one with nothing in it", more: slices.Concat([]byte{254, 0, 7, 1, 9}, router), want: "10.0.2.1 0.0.0.0"},
-		{world: "three routers", more: []byte{optRouter, 12, 10, 0, 2, 1, 10, 0, 2, 2, 10, 0, 2, 3}, want: "10.0.2.1 0.0.0.0"},
-		{world: "a router in two pieces", more: []byte{optRouter, 1, 10, optRouter, 3, 0, 2, 1}, want: "10.0.2.1 0.0.0.0"},
-		{world: "one piece is empty", more: slices.Concat([]byte{optRouter, 0}, router), want: "10.0.2.1 0.0.0.0"},
-		{world: "behind an end", more: slices.Concat([]byte{optEnd}, router), want: "0.0.0.0 0.0.0.0"},
+		{world: "none", want: "0.0.0.0/0"},
+		{world: "both", more: slices.Concat(router, mask), want: "10.0.2.1/24"},
+		{world: "pads between", more: slices.Concat([]byte{0, 0}, router, []byte{0}, mask), want: "10.0.2.1/24"},
+		{world: "options nobody knows, one with nothing in it", more: slices.Concat([]byte{254, 0, 7, 1, 9}, router), want: "10.0.2.1/0"},
+		{world: "three routers", more: []byte{optRouter, 12, 10, 0, 2, 1, 10, 0, 2, 2, 10, 0, 2, 3}, want: "10.0.2.1/0"},
+		{world: "a router in two pieces", more: []byte{optRouter, 1, 10, optRouter, 3, 0, 2, 1}, want: "10.0.2.1/0"},
+		{world: "one piece is empty", more: slices.Concat([]byte{optRouter, 0}, router), want: "10.0.2.1/0"},
+		{world: "behind an end", more: slices.Concat([]byte{optEnd}, router), want: "0.0.0.0/0"},
 
 		{world: "an empty router", more: []byte{optRouter, 0}, want: "error"},
 		{world: "half a router", more: []byte{optRouter, 2, 10, 0}, want: "error"},
@@ -384,15 +394,15 @@ func TestParseOptionsOverload(t *testing.T) {
 	router, mask := routerOption, maskOption
 	overload := func(n ...byte) []byte { return append([]byte{optOverload, byte(len(n))}, n...) }
 	for _, w := range []optionsWorld{
-		{world: "not overloaded", file: router, sname: mask, want: "0.0.0.0 0.0.0.0"},
-		{world: "in the file's field", more: overload(1), file: router, sname: mask, want: "10.0.2.1 0.0.0.0"},
-		{world: "in the server name's", more: overload(2), file: router, sname: mask, want: "0.0.0.0 255.255.255.0"},
-		{world: "in both", more: overload(3), file: router, sname: mask, want: "10.0.2.1 255.255.255.0"},
+		{world: "not overloaded", file: router, sname: mask, want: "0.0.0.0/0"},
+		{world: "in the file's field", more: overload(1), file: router, sname: mask, want: "10.0.2.1/0"},
+		{world: "in the server name's", more: overload(2), file: router, sname: mask, want: "0.0.0.0/24"},
+		{world: "in both", more: overload(3), file: router, sname: mask, want: "10.0.2.1/24"},
 		{world: "in pieces over all three", more: slices.Concat(overload(3), []byte{optRouter, 1, 10}), file: []byte{optRouter, 2, 0, 2},
-			sname: slices.Concat([]byte{optRouter, 1, 1}, mask), want: "10.0.2.1 255.255.255.0"},
-		{world: "an end in the file's", more: overload(3), file: slices.Concat([]byte{optEnd}, router), sname: mask, want: "0.0.0.0 255.255.255.0"},
-		{world: "the file's field is full", more: overload(1), file: slices.Concat(router, []byte{254, 120}, make([]byte, 120)), want: "10.0.2.1 0.0.0.0"},
-		{world: "overload in an overloaded field", more: overload(1), file: overload(2), sname: router, want: "0.0.0.0 0.0.0.0"},
+			sname: slices.Concat([]byte{optRouter, 1, 1}, mask), want: "10.0.2.1/24"},
+		{world: "an end in the file's", more: overload(3), file: slices.Concat([]byte{optEnd}, router), sname: mask, want: "0.0.0.0/24"},
+		{world: "the file's field is full", more: overload(1), file: slices.Concat(router, []byte{254, 120}, make([]byte, 120)), want: "10.0.2.1/0"},
+		{world: "overload in an overloaded field", more: overload(1), file: overload(2), sname: router, want: "0.0.0.0/0"},
 		{world: "an option that goes on behind the file's field", more: overload(1), file: slices.Concat([]byte{254, 121}, make([]byte, 121), router[:5]), want: "error"},
 		{world: "overload 0", more: overload(0), want: "error"},
 		{world: "overload 4", more: overload(4), want: "error"},
@@ -418,15 +428,15 @@ func TestParseRoutes(t *testing.T) {
 	for _, c := range []struct {
 		world string
 		bytes []byte
-		want  []ip4Route // nil: an error
+		want  []dhcpRoute // nil: an error
 	}{
-		{"a default route", []byte{0, 10, 0, 1, 1}, []ip4Route{via("0.0.0.0/0", "10.0.1.1")}},
-		{"half of all", []byte{1, 0x80, 10, 0, 1, 1}, []ip4Route{via("128.0.0.0/1", "10.0.1.1")}},
-		{"8 bits, one byte", []byte{8, 10, 10, 0, 1, 1}, []ip4Route{via("10.0.0.0/8", "10.0.1.1")}},
-		{"9 bits, two", []byte{9, 10, 0x80, 10, 0, 1, 1}, []ip4Route{via("10.128.0.0/9", "10.0.1.1")}},
-		{"25 bits, four", []byte{25, 10, 0, 1, 0x80, 10, 0, 1, 1}, []ip4Route{via("10.0.1.128/25", "10.0.1.1")}},
-		{"a host, on the link", []byte{32, 169, 254, 169, 254, 0, 0, 0, 0}, []ip4Route{via("169.254.169.254/32", "0.0.0.0")}},
-		{"two", []byte{0, 10, 0, 1, 1, 16, 10, 9, 10, 0, 1, 2}, []ip4Route{via("0.0.0.0/0", "10.0.1.1"), via("10.9.0.0/16", "10.0.1.2")}},
+		{"a default route", []byte{0, 10, 0, 1, 1}, []dhcpRoute{via("0.0.0.0/0", "10.0.1.1")}},
+		{"half of all", []byte{1, 0x80, 10, 0, 1, 1}, []dhcpRoute{via("128.0.0.0/1", "10.0.1.1")}},
+		{"8 bits, one byte", []byte{8, 10, 10, 0, 1, 1}, []dhcpRoute{via("10.0.0.0/8", "10.0.1.1")}},
+		{"9 bits, two", []byte{9, 10, 0x80, 10, 0, 1, 1}, []dhcpRoute{via("10.128.0.0/9", "10.0.1.1")}},
+		{"25 bits, four", []byte{25, 10, 0, 1, 0x80, 10, 0, 1, 1}, []dhcpRoute{via("10.0.1.128/25", "10.0.1.1")}},
+		{"a host, on the link", []byte{32, 169, 254, 169, 254, 0, 0, 0, 0}, []dhcpRoute{via("169.254.169.254/32", "0.0.0.0")}},
+		{"two", []byte{0, 10, 0, 1, 1, 16, 10, 9, 10, 0, 1, 2}, []dhcpRoute{via("0.0.0.0/0", "10.0.1.1"), via("10.9.0.0/16", "10.0.1.2")}},
 		{"33 bits", []byte{33, 10, 0, 1, 2, 0x80, 10, 0, 1, 1}, nil},
 		{"255 bits", append([]byte{255}, make([]byte, 40)...), nil},
 		{"nothing", []byte{}, nil},
@@ -442,11 +452,11 @@ func TestParseRoutes(t *testing.T) {
 }
 
 func TestLeaseGateway(t *testing.T) {
-	vpc := lease{addr: parseIP("10.0.1.10"), mask: parseIP("255.255.255.0"), router: parseIP("10.0.1.1")}
-	host := lease{addr: parseIP("169.254.1.10"), mask: parseIP("255.255.255.255"), router: parseIP("169.254.0.1")}
-	linkLocal := lease{addr: parseIP("169.254.1.10"), mask: parseIP("255.255.0.0"), router: parseIP("169.254.0.1")}
+	vpc := lease{addr: parseIP("10.0.1.10"), bits: 24, router: parseIP("10.0.1.1")}
+	host := lease{addr: parseIP("169.254.1.10"), bits: 32, router: parseIP("169.254.0.1")}
+	linkLocal := lease{addr: parseIP("169.254.1.10"), bits: 16, router: parseIP("169.254.0.1")}
 	none := lease{addr: parseIP("10.0.1.10")}
-	with := func(l lease, routes ...ip4Route) lease { l.routes = routes; return l }
+	with := func(l lease, routes ...dhcpRoute) lease { l.routes = routes; return l }
 	for _, c := range []struct {
 		world string
 		lease lease
@@ -484,16 +494,16 @@ func TestDHCPGood(t *testing.T) {
 	}{
 		{"an offer", func(l *lease) { l.kind = dhcpOffer }, "DISCOVER"},
 		{"an offer without a lease time", func(l *lease) { l.kind, l.life = dhcpOffer, 0 }, "DISCOVER"},
-		{"an offer of no address", func(l *lease) { l.kind, l.addr = dhcpOffer, ip4{} }, ""},
+		{"an offer of no address", func(l *lease) { l.kind, l.addr = dhcpOffer, netip.IPv4Unspecified() }, ""},
 		{"an offer of a loopback address", func(l *lease) { l.kind, l.addr = dhcpOffer, parseIP("127.0.0.1") }, ""},
 		{"an offer of a group", func(l *lease) { l.kind, l.addr = dhcpOffer, parseIP("224.0.0.1") }, ""},
-		{"an offer by nobody", func(l *lease) { l.kind, l.server = dhcpOffer, ip4{} }, ""},
+		{"an offer by nobody", func(l *lease) { l.kind, l.server = dhcpOffer, netip.IPv4Unspecified() }, ""},
 		{"an ACK", func(l *lease) {}, "REQUEST"},
 		{"an ACK for ever", func(l *lease) { l.life = 0xffffffff * time.Second }, "REQUEST"},
 		{"an ACK without a lease time", func(l *lease) { l.life = 0 }, ""},
-		{"an ACK of no address", func(l *lease) { l.addr = ip4{} }, ""},
+		{"an ACK of no address", func(l *lease) { l.addr = netip.IPv4Unspecified() }, ""},
 		{"an ACK of everybody's address", func(l *lease) { l.addr = parseIP("255.255.255.255") }, ""},
-		{"an ACK by another server", func(l *lease) { l.server[3]++ }, ""},
+		{"an ACK by another server", func(l *lease) { l.server = parseIP("10.0.2.2") }, ""},
 		{"a NAK", func(l *lease) { *l = lease{kind: dhcpNAK, server: l.server} }, "REQUEST"},
 		{"a NAK by another server", func(l *lease) { *l = lease{kind: dhcpNAK, server: parseIP("10.0.2.2")} }, ""},
 		{"a DECLINE", func(l *lease) { l.kind = 4 }, ""},
@@ -537,14 +547,14 @@ func FuzzParseFrame(f *testing.F) {
 		if again, err := discover.parseFrame(dhcpAnswer{lease: got, xid: discover.xid, client: discover.client}.frame()); err != nil || !reflect.DeepEqual(again, got) {
 			t.Errorf("the same again: %+v, %v, want %+v", again, err, got)
 		}
-		if discover.good(got) && (got.kind != dhcpOffer || !got.addr.host() || got.server == (ip4{})) {
+		if discover.good(got) && (got.kind != dhcpOffer || !canBeHost(got.addr) || got.server.IsUnspecified()) {
 			t.Errorf("%+v is good to be requested", got)
 		}
 		request.offer.server = got.server
-		if request.good(got) && got.kind != dhcpNAK && (got.kind != dhcpACK || !got.addr.host() || got.life < time.Second) {
+		if request.good(got) && got.kind != dhcpNAK && (got.kind != dhcpACK || !canBeHost(got.addr) || got.life < time.Second) {
 			t.Errorf("%+v is good to be borrowed", got)
 		}
-		got.gateway(ip4{169, 254, 169, 254})
+		got.gateway(parseIP("169.254.169.254"))
 	})
 }
 
@@ -559,7 +569,7 @@ func readQuery(b []byte) dhcpQuery {
 	m := b[atMessage:]
 	q := dhcpQuery{xid: binary.BigEndian.Uint32(m[4:]), seconds: binary.BigEndian.Uint16(m[8:]), client: hwaddr(m[28:34]), kind: m[242]}
 	if q.kind == dhcpRequest {
-		q.offer = lease{addr: ip4(m[245:249]), server: ip4(m[251:255])}
+		q.offer = lease{addr: hostAddress(m[245:249]), server: hostAddress(m[251:255])}
 	}
 	return q
 }

@@ -347,7 +347,7 @@ func (l *lab) delAddr(name string, p netip.Prefix) error {
 		return err
 	}
 	for _, a := range addresses {
-		if a.index == int32(i.Index) && a.ip == p.Addr().String() && int(a.bits) == p.Bits() {
+		if a.index == int32(i.Index) && a.ip == p {
 			return nl.carryOut([]message{{typ: unix.RTM_DELADDR, body: a.body}})
 		}
 	}

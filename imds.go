@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -47,9 +48,8 @@ const (
 // An endpoint is where IMDS answers. It is IPv4: that one EC2 serves on every subnet, IPv6-only
 // ones too, while fd00:ec2::254 has to be switched on (HttpProtocolIpv6).
 type endpoint struct {
-	addr ip4
-	port int
-	host string // 169.254.169.254, as the Host header has it
+	addr netip.AddrPort // 169.254.169.254:80
+	host string         // 169.254.169.254, as the Host header has it
 }
 
 // parseEndpoint reads a URL such as http://169.254.169.254 or http://127.0.0.1:8080. It takes
@@ -59,28 +59,25 @@ func parseEndpoint(s string) (endpoint, error) {
 	if !ok {
 		return endpoint{}, errors.New("not a URL of the form http://ADDRESS[:PORT]")
 	}
-	e := endpoint{port: 80, host: strings.TrimSuffix(host, "/")}
+	e := endpoint{host: strings.TrimSuffix(host, "/")}
 	quad, port, hasPort := strings.Cut(e.host, ":")
-	numbers := strings.Split(quad, ".")
-	for i, n := range numbers {
-		b, err := strconv.ParseUint(n, 10, 8)
-		if err != nil || len(numbers) != 4 || strconv.Itoa(int(b)) != n {
-			return endpoint{}, fmt.Errorf("not an IPv4 address: %q (names are not resolved)", quad)
-		}
-		e.addr[i] = byte(b)
+	addr, err := netip.ParseAddr(quad)
+	if err != nil || !addr.Is4() {
+		return endpoint{}, fmt.Errorf("not an IPv4 address: %q (names are not resolved)", quad)
 	}
+	portNumber := uint64(80)
 	if hasPort {
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || n == 0 {
-			return endpoint{}, fmt.Errorf("not a port: %q", port)
-		}
-		e.port = int(n)
+		portNumber, err = strconv.ParseUint(port, 10, 16)
 	}
+	if err != nil || portNumber == 0 {
+		return endpoint{}, fmt.Errorf("not a port: %q", port)
+	}
+	e.addr = netip.AddrPortFrom(addr, uint16(portNumber))
 	return e, nil
 }
 
 // loopback reports whether e is on this machine, where no ENI leads.
-func (e endpoint) loopback() bool { return e.addr[0] == 127 }
+func (e endpoint) loopback() bool { return e.addr.Addr().IsLoopback() }
 
 // resolvePath turns the PATH of `eni0 imds PATH` into that of a request.
 func resolvePath(path string) (string, error) {
@@ -153,7 +150,7 @@ func (e endpoint) primaryMAC(ctx context.Context, devices func() ([]string, erro
 func (e endpoint) ask(ctx context.Context, q question, devices func() ([]string, error),
 	borrow func(*race) error) ([]byte, error) {
 	r := newRace(ctx)
-	alone, noRoute := context.WithTimeout(r.ctx, widenAfter)
+	alone, noRoute := withTimeout(r.ctx, widenAfter)
 	defer noRoute()
 	r.run("", func() ([]byte, error) { return e.persist(r.ctx, "", q, noRoute) })
 	<-alone.Done()
@@ -303,7 +300,7 @@ func (e endpoint) persist(ctx context.Context, device string, q question, noWay 
 
 // try is a new token and the question: two requests, at most 2 s.
 func (e endpoint) try(ctx context.Context, device string, q question) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	ctx, cancel := withTimeout(ctx, tryTimeout)
 	defer cancel()
 	token, err := e.exchange(ctx, device, "PUT", tokenPath, "X-aws-ec2-metadata-token-ttl-seconds: "+tokenTTL+"\r\nContent-Length: 0", tokenLimit)
 	if err == nil {
@@ -391,7 +388,7 @@ func (e endpoint) dial(ctx context.Context, device string) (*os.File, error) {
 		err = unix.BindToDevice(fd, device)
 	}
 	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrInet4{Addr: e.addr, Port: e.port})
+		err = unix.Connect(fd, &unix.SockaddrInet4{Addr: e.addr.Addr().As4(), Port: int(e.addr.Port())})
 	}
 	if err != nil && err != unix.EINPROGRESS {
 		_ = unix.Close(fd)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -193,7 +194,7 @@ func addressItem(body []byte) (item, error) {
 	made := slices.Clone(body[:unix.SizeofIfAddrmsg])
 	made[2] = 0
 	key := slices.Clone(made)
-	i := item{links: []int32{a.index}, words: fmt.Sprintf("address %s/%d (index %d)", a.ip, a.bits, a.index)}
+	i := item{links: []int32{a.index}, words: fmt.Sprintf("address %v (index %d)", a.ip, a.index)}
 	err = eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
 		switch typ {
 		case unix.IFA_ADDRESS, unix.IFA_LOCAL:
@@ -244,11 +245,13 @@ func neighbourItem(body []byte) (item, error) {
 	}
 	index := int32(binary.NativeEndian.Uint32(body[4:]))
 	made := slices.Clone(body[:unix.SizeofNdMsg])
-	i := item{links: []int32{index}}
+	i := item{links: []int32{index}, words: fmt.Sprintf("neighbour (index %d)", index)}
 	err := eachAttr(body[unix.SizeofNdMsg:], func(typ uint16, value []byte) error {
 		switch typ {
 		case unix.NDA_DST:
-			i.words = fmt.Sprintf("neighbour %s (index %d)", ipString(value), index)
+			if ip, ok := netip.AddrFromSlice(value); ok {
+				i.words = fmt.Sprintf("neighbour %v (index %d)", ip, index)
+			}
 			made = appendAttr(made, typ, value)
 		case unix.NDA_LLADDR, ndaProtocol:
 			made = appendAttr(made, typ, value)
@@ -352,8 +355,8 @@ func clearHops(value []byte) []byte {
 func routeWords(body []byte, r routeEntry) string {
 	to := "default"
 	_ = eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
-		if typ == unix.RTA_DST {
-			to = fmt.Sprintf("%s/%d", ipString(value), body[1])
+		if ip, ok := netip.AddrFromSlice(value); ok && typ == unix.RTA_DST {
+			to = fmt.Sprintf("%v/%d", ip, body[1])
 		}
 		return nil
 	})

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -97,14 +98,14 @@ func (b borrower) once(ctx context.Context, index int32) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", n.on, refused(err))
 	}
-	got, err := n.obtain(ctx, e, b.imds.addr)
+	got, err := n.obtain(ctx, e, b.imds.addr.Addr())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e, refused(err))
 	}
-	if err := n.install(e, got, b.imds.addr); err != nil {
+	if err := n.install(e, got, b.imds.addr.Addr()); err != nil {
 		return nil, fmt.Errorf("%s: %w", e, refused(err))
 	}
-	ctx, cancel := context.WithTimeout(ctx, got.life-got.life/8)
+	ctx, cancel := withTimeout(ctx, got.life-got.life/8)
 	defer cancel()
 	return b.imds.persist(ctx, e.name, b.q, func() {})
 }
@@ -185,7 +186,7 @@ func (n *loan) link(index int32) (link, error) {
 }
 
 // obtain gets a lease for the link.
-func (n *loan) obtain(ctx context.Context, e link, imds ip4) (lease, error) {
+func (n *loan) obtain(ctx context.Context, e link, imds netip.Addr) (lease, error) {
 	socket, err := dialPacket(e.index)
 	if err != nil {
 		return lease{}, err
@@ -200,7 +201,7 @@ func (n *loan) obtain(ctx context.Context, e link, imds ip4) (lease, error) {
 }
 
 // install gives the link its address and the route to IMDS.
-func (n *loan) install(e link, got lease, imds ip4) error {
+func (n *loan) install(e link, got lease, imds netip.Addr) error {
 	proto := byte(loanProto)
 	if n.down {
 		proto = loanProtoDown
@@ -223,8 +224,8 @@ func loanAddress(index int32, got lease, proto byte) []byte {
 	seconds := uint32(got.life / time.Second)
 	// struct ifaddrmsg, linux/if_addr.h: family, prefixlen, flags, scope, index.
 	b := binary.NativeEndian.AppendUint32([]byte{unix.AF_INET, 32, 0, unix.RT_SCOPE_UNIVERSE}, uint32(index))
-	b = appendAttr(b, unix.IFA_LOCAL, got.addr[:])
-	b = appendAttr(b, unix.IFA_ADDRESS, got.addr[:])
+	b = appendAttr(b, unix.IFA_LOCAL, got.addr.AsSlice())
+	b = appendAttr(b, unix.IFA_ADDRESS, got.addr.AsSlice())
 	// struct ifa_cacheinfo, linux/if_addr.h: preferred and valid seconds, and two times of the kernel's.
 	life := binary.NativeEndian.AppendUint32(nil, seconds)
 	life = append(binary.NativeEndian.AppendUint32(life, seconds), make([]byte, 8)...)
@@ -234,19 +235,19 @@ func loanAddress(index int32, got lease, proto byte) []byte {
 
 // loanRoute is the body of an RTM_NEWROUTE: to IMDS alone, from the borrowed address, with which it goes.
 // The metric tells the ENIs' routes apart.
-func loanRoute(index int32, got lease, to ip4) []byte {
+func loanRoute(index int32, got lease, to netip.Addr) []byte {
 	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table, protocol, scope, type, flags.
 	b := []byte{unix.AF_INET, 32, 0, 0, unix.RT_TABLE_MAIN, loanProto, unix.RT_SCOPE_LINK, unix.RTN_UNICAST}
 	via := got.gateway(to)
-	if via != (ip4{}) {
+	if via.IsValid() {
 		b[6] = unix.RT_SCOPE_UNIVERSE
 		b = binary.NativeEndian.AppendUint32(b, unix.RTNH_F_ONLINK) // beyond a /32 no router is
-		b = appendAttr(b, unix.RTA_GATEWAY, via[:])
+		b = appendAttr(b, unix.RTA_GATEWAY, via.AsSlice())
 	} else {
 		b = binary.NativeEndian.AppendUint32(b, 0)
 	}
-	b = appendAttr(b, unix.RTA_DST, to[:])
-	b = appendAttr(b, unix.RTA_PREFSRC, got.addr[:])
+	b = appendAttr(b, unix.RTA_DST, to.AsSlice())
+	b = appendAttr(b, unix.RTA_PREFSRC, got.addr.AsSlice())
 	b = appendUint32(b, unix.RTA_PRIORITY, uint32(index))
 	return appendUint32(b, unix.RTA_OIF, uint32(index))
 }
@@ -309,7 +310,7 @@ func (n *loan) unused(index int32) error {
 	}
 	isNew := func(a address) bool {
 		// Not one of IPv6, though it was there: it would be lost with the link.
-		old := !a.ipv6 && slices.ContainsFunc(n.had, func(b address) bool { return a.index == b.index && a.ip == b.ip && a.bits == b.bits })
+		old := !a.ipv6 && slices.ContainsFunc(n.had, func(b address) bool { return a.index == b.index && a.ip == b.ip })
 		return a.index == index && !old && !a.automatic() && !a.borrowed()
 	}
 	if e.master != 0 || slices.ContainsFunc(addresses, isNew) {
@@ -320,7 +321,7 @@ func (n *loan) unused(index int32) error {
 
 // borrowed reports whether an eni0 has made a.
 func (a address) borrowed() bool {
-	return !a.ipv6 && a.bits == 32 && (a.proto == loanProto || a.proto == loanProtoDown)
+	return !a.ipv6 && a.ip.IsSingleIP() && (a.proto == loanProto || a.proto == loanProtoDown)
 }
 
 // automatic reports whether a comes and goes by itself with its link: IPv6's of scope link, or by router
@@ -348,7 +349,7 @@ func (c *rtnl) reclaim(log logger, notifySignals func()) error {
 			n.undo = append(n.undo, setLink(a.index, "", 0, unix.IFF_UP))
 		}
 		n.undo = append(n.undo, message{typ: unix.RTM_DELADDR, body: a.body})
-		log.warn("%s: an eni0 that was killed has left the address %v", n.on, a.ip)
+		log.warn("%s: an eni0 that was killed has left the address %v", n.on, a.ip.Addr())
 		n.giveBack()
 	}
 	return nil

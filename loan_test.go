@@ -342,8 +342,8 @@ func TestKernelBorrowKilled(t *testing.T) {
 		l.must(ec2.SetUp("eth0", up))
 		before := l.state()
 		l.meanwhile(func(fix *os.Process) { l.must(fix.Kill()) })
-		left := slices.DeleteFunc(l.borrowed(), func(a address) bool { return slices.Contains(foreign, a.ip) })
-		if len(left) != 1 || left[0].ip != "10.0.2.10" || left[0].bits != 32 || validFor(left[0]) == 0 || validFor(left[0]) > 120 {
+		left := slices.DeleteFunc(l.borrowed(), func(a address) bool { return slices.Contains(foreign, a.ip.Addr().String()) })
+		if len(left) != 1 || left[0].ip.String() != "10.0.2.10/32" || validFor(left[0]) == 0 || validFor(left[0]) > 120 {
 			t.Fatalf("left are %+v, want 10.0.2.10/32 for two minutes at most", left)
 		}
 		l.says(l.run(codeRight, "fix").stderr, "an eni0 that was killed has left the address 10.0.2.10")
@@ -364,7 +364,7 @@ func (l *lab) foreignAddresses() (all []string) {
 		func(b []byte) { b[len(b)-4] = loanProtoDown + 1 }, // by another program
 		func(b []byte) { b[1] = 24 },                       // for a subnet
 	} {
-		ip := ip4{10, 9, byte(n), 1}
+		ip := netip.AddrFrom4([4]byte{10, 9, byte(n), 1})
 		body := loanAddress(1, lease{addr: ip, life: time.Hour}, loanProto)
 		change(body)
 		l.must(nl.carryOut([]message{create(unix.RTM_NEWADDR, unix.NLM_F_EXCL, body)}))
@@ -720,7 +720,7 @@ func (l *lab) anAddress(name string, p netip.Prefix, scope byte) []byte {
 	l.Helper()
 	i, err := net.InterfaceByName(name)
 	l.must(err)
-	body := loanAddress(int32(i.Index), lease{addr: p.Addr().As4(), life: time.Hour}, 0)
+	body := loanAddress(int32(i.Index), lease{addr: p.Addr(), life: time.Hour}, 0)
 	body[1], body[3] = byte(p.Bits()), scope
 	return body
 }

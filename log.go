@@ -63,7 +63,7 @@ func (l logger) info(format string, args ...any) { l.write(6, format, args...) }
 // write writes one line for each of the message's, each in one write(2): /dev/kmsg takes a record
 // so.
 func (l logger) write(priority int, format string, args ...any) {
-	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
+	for _, line := range strings.Split(fmt.Sprintf(format, args...), "\n") {
 		prefix := "eni0: "
 		if l.priority {
 			prefix = fmt.Sprintf("<%d>eni0: ", priority)

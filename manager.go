@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // This file is about network managers: whoever configured the links has to apply its configuration
@@ -89,7 +86,10 @@ func findManagers(ctx context.Context, units, names []string, log logger) manage
 }
 
 // systemdRuns is sd_booted(3).
-func systemdRuns() bool { return unix.Access("/run/systemd/system", unix.F_OK) == nil }
+func systemdRuns() bool {
+	_, err := os.Stat("/run/systemd/system")
+	return err == nil
+}
 
 // again is how the managers are restarted once more: by "restart", as one may have failed to come
 // up, unless that could start what did not run before.
@@ -162,6 +162,7 @@ func escapeUnit(name string) string {
 
 // activeProfiles lists the profiles that are active and go by one of the names.
 func (m managers) activeProfiles(ctx context.Context, names []string) (profiles []profile) {
+	var found []profile
 	out, err := query(ctx, "nmcli", "-g", "UUID", "connection", "show", "--active")
 	for _, uuid := range strings.Fields(out) {
 		var name string
@@ -169,16 +170,19 @@ func (m managers) activeProfiles(ctx context.Context, names []string) (profiles 
 		if err != nil {
 			break
 		}
-		if name = strings.TrimSpace(name); slices.Contains(names, name) {
-			profiles = append(profiles, profile{uuid, name})
-		}
+		found = append(found, profile{uuid, strings.TrimSpace(name)})
 	}
 	if err != nil {
 		m.log.warn("NetworkManager's profiles can't be told, so none is activated again: %v", err)
 		return nil
 	}
-	// eth0 first: default traffic waits for it.
-	slices.SortStableFunc(profiles, func(a, b profile) int { return cmp.Compare(a.name, b.name) })
+	for _, name := range names { // which are sorted: eth0 first, as default traffic waits for it
+		for _, p := range found {
+			if p.name == name {
+				profiles = append(profiles, p)
+			}
+		}
+	}
 	return profiles
 }
 
@@ -229,7 +233,7 @@ func (m managers) order(ctx context.Context, doing, verb string, units []string)
 // activate has NetworkManager activate a profile on the link that has its name now, and reports
 // whether it did. After a restart it may not know the link yet.
 func (m managers) activate(ctx context.Context, p profile) bool {
-	ctx, cancel := context.WithTimeout(ctx, activationTime)
+	ctx, cancel := withTimeout(ctx, activationTime)
 	defer cancel()
 	m.log.info("activating NetworkManager's profile of %s", p.name)
 	for {
@@ -279,7 +283,7 @@ var (
 
 // query runs a command that only tells something.
 func query(ctx context.Context, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := withTimeout(ctx, answerTime)
 	defer cancel()
 	return runCommand(ctx, name, args...)
 }
@@ -344,7 +348,8 @@ func lookPath(name string) (string, error) {
 	}
 	for _, dir := range strings.Split(os.Getenv("PATH"), ":") {
 		path := dir + "/" + name
-		if unix.Access(path, unix.X_OK) == nil && strings.HasPrefix(dir, "/") {
+		info, err := os.Stat(path)
+		if err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && strings.HasPrefix(dir, "/") {
 			return path, nil
 		}
 	}

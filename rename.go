@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -71,8 +72,8 @@ func (l link) String() string {
 // A hop is one next hop of a default route.
 type hop struct {
 	index int32
-	via   string // 10.0.1.1; "" where the route has no gateway
-	dead  bool   // RTNH_F_DEAD: the kernel does not use it
+	via   netip.Addr // 10.0.1.1; zero where the route has no gateway
+	dead  bool       // RTNH_F_DEAD: the kernel does not use it
 }
 
 // A route is a unicast default route of the main table.
@@ -135,12 +136,11 @@ func (w world) bestOf(ipv6 bool) (best route, found bool) {
 type address struct {
 	ipv6  bool
 	index int32
-	ip    string // 10.0.1.10
-	bits  byte   // 24: the length of its prefix
-	scope byte   // RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, ...
-	flags uint32 // IFA_F_TEMPORARY, ...
-	proto byte   // IFA_PROTO: who made it (Linux 5.18)
-	body  []byte // of the RTM_NEWADDR
+	ip    netip.Prefix // 10.0.1.10/24
+	scope byte         // RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, ...
+	flags uint32       // IFA_F_TEMPORARY, ...
+	proto byte         // IFA_PROTO: who made it (Linux 5.18)
+	body  []byte       // of the RTM_NEWADDR
 }
 
 // A network is a world with its addresses.
@@ -592,8 +592,11 @@ func namesOf(links []link, wishes map[int32]string) []string {
 			names = append(names, l.name, wishes[l.index])
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	var sorted []string
+	for _, i := range sortBy(len(names), func(i int) string { return names[i] }) {
+		sorted = append(sorted, names[i])
+	}
+	return sorted
 }
 
 // undo lists the wishes that give every link still there the name it had before.

@@ -87,8 +87,8 @@ func (w world) routesBy(l link) string {
 				continue // another link's
 			}
 			s := fmt.Sprintf("metric %d", route.metric)
-			if h.via != "" {
-				s = "via " + h.via + " " + s
+			if h.via.IsValid() {
+				s = fmt.Sprintf("via %v %s", h.via, s)
 			}
 			if h.dead {
 				s += " dead"
@@ -153,7 +153,11 @@ func (w world) routeJSON(r route) string {
 		"metric", number(r.metric),
 		"hops", array(r.hops, func(h hop) string {
 			l, _ := byIndex(w.links, h.index)
-			return object("index", number(h.index), "link", quote(l.name), "via", quote(h.via), "dead", boolean(h.dead))
+			via := ""
+			if h.via.IsValid() {
+				via = h.via.String()
+			}
+			return object("index", number(h.index), "link", quote(l.name), "via", quote(via), "dead", boolean(h.dead))
 		}),
 	)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -71,9 +72,9 @@ func fullWorld() world {
 			{index: 6, name: "eth0.10", kind: "vlan", addr: eniAddr(3), ethernet: true, up: true},
 		},
 		routes: []route{
-			{metric: 0, hops: []hop{{2, "10.0.1.1", true}, {3, "10.0.2.1", false}, {6, "", false}}},
-			{metric: 4294967295, hops: []hop{{2, "10.0.1.1", false}}},
-			{ipv6: true, metric: 1024, hops: []hop{{3, "fe80::1", false}, {9, "fe80::2", true}}},
+			{metric: 0, hops: []hop{{2, netip.MustParseAddr("10.0.1.1"), true}, {3, netip.MustParseAddr("10.0.2.1"), false}, {6, netip.Addr{}, false}}},
+			{metric: 4294967295, hops: []hop{{2, netip.MustParseAddr("10.0.1.1"), false}}},
+			{ipv6: true, metric: 1024, hops: []hop{{3, netip.MustParseAddr("fe80::1"), false}, {9, netip.MustParseAddr("fe80::2"), true}}},
 		},
 		primary: eniAddr(2),
 	}
@@ -201,8 +202,8 @@ func upWorld(names string) world {
 		w.links[i].up = true
 	}
 	w.routes = []route{
-		{metric: 200, hops: []hop{{2, "10.0.2.1", false}}},
-		{metric: 100, hops: []hop{{3, "10.0.3.1", false}}},
+		{metric: 200, hops: []hop{{2, netip.MustParseAddr("10.0.2.1"), false}}},
+		{metric: 100, hops: []hop{{3, netip.MustParseAddr("10.0.3.1"), false}}},
 	}
 	return w
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -380,12 +381,18 @@ func parseAddress(body []byte) (address, error) {
 		return address{}, errShort
 	}
 	// struct ifaddrmsg, linux/if_addr.h: family, prefixlen, flags, scope, index.
-	a := address{ipv6: body[0] == unix.AF_INET6, bits: body[1], flags: uint32(body[2]), scope: body[3], body: body}
+	a := address{ipv6: body[0] == unix.AF_INET6, flags: uint32(body[2]), scope: body[3], body: body}
+	ip := netip.IPv4Unspecified() // the kernel leaves out an address that is 0.0.0.0
+	if a.ipv6 {
+		ip = netip.IPv6Unspecified()
+	}
 	a.index = int32(binary.NativeEndian.Uint32(body[4:]))
 	err := eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
 		switch {
-		case typ == unix.IFA_LOCAL, typ == unix.IFA_ADDRESS && a.ip == "": // the other end's, or the only one
-			a.ip = ipString(value)
+		case typ == unix.IFA_LOCAL, typ == unix.IFA_ADDRESS && ip.IsUnspecified(): // the other end's, or the only one
+			if own, ok := netip.AddrFromSlice(value); ok {
+				ip = own
+			}
 		case typ == unix.IFA_FLAGS:
 			a.flags = uint32Of(value)
 		case typ == ifaProto && len(value) == 1:
@@ -393,6 +400,7 @@ func parseAddress(body []byte) (address, error) {
 		}
 		return nil
 	})
+	a.ip = netip.PrefixFrom(ip, int(body[1]))
 	return a, err
 }
 
@@ -452,7 +460,10 @@ func appendMessage(b []byte, m message) []byte {
 	return pad(append(b, m.body...))
 }
 
-// appendAttr lays out an attribute: struct rtattr of linux/rtnetlink.h, padded to 4 bytes.
+// appendAttr lays out an attribute: struct rtattr of linux/rtnetlink.h, padded to 4 bytes. It is not
+// inlined, as it is called in many places.
+//
+//go:noinline
 func appendAttr(b []byte, typ uint16, value []byte) []byte {
 	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+len(value)))
 	b = binary.NativeEndian.AppendUint16(b, typ)
@@ -698,44 +709,14 @@ func parseHops(b []byte) ([]hop, error) {
 	return hops, nil
 }
 
-// gateway reads an RTA_GATEWAY, or an RTA_VIA (struct rtvia: the family, then the address).
-func gateway(typ uint16, value []byte) string {
+// gateway reads an RTA_GATEWAY, or an RTA_VIA (struct rtvia: the family, then the address). It is the zero
+// Addr where that is no IP address.
+func gateway(typ uint16, value []byte) netip.Addr {
 	if typ == unix.RTA_VIA {
 		value = value[min(2, len(value)):]
 	}
-	return ipString(value)
-}
-
-// ipString writes an address of 4 or 16 bytes for people (RFC 5952); "" for other lengths.
-func ipString(b []byte) string {
-	switch len(b) {
-	case 4:
-		return fmt.Sprintf("%d.%d.%d.%d", b[0], b[1], b[2], b[3])
-	case 16:
-		return ip6String(b)
-	}
-	return ""
-}
-
-// ip6String writes 16 bytes by RFC 5952, 4: no leading zeros, the first longest run of two or more
-// zero groups as "::".
-func ip6String(b []byte) string {
-	var groups []string
-	start, zeros := 0, 1 // the first longest run of zero groups, if there are two or more
-	for i := 0; i < 16; i += 2 {
-		groups = append(groups, fmt.Sprintf("%x", binary.BigEndian.Uint16(b[i:])))
-		run := 0
-		for j := i; j < 16 && b[j] == 0 && b[j+1] == 0; j += 2 {
-			run++
-		}
-		if run > zeros {
-			start, zeros = i/2, run
-		}
-	}
-	if zeros == 1 {
-		return strings.Join(groups, ":")
-	}
-	return strings.Join(groups[:start], ":") + "::" + strings.Join(groups[start+zeros:], ":")
+	via, _ := netip.AddrFromSlice(value)
+	return via
 }
 
 // A nextHop is a next-hop object (Linux 5.3): one hop, or the members of a group.
@@ -759,7 +740,7 @@ func parseNextHop(body []byte) (nextHop, error) {
 		case unix.NHA_OIF:
 			n.hop.index = int32(uint32Of(value))
 		case unix.NHA_GATEWAY:
-			n.hop.via = ipString(value)
+			n.hop.via = gateway(typ, value)
 		case unix.NHA_GROUP:
 			// struct nexthop_grp, linux/nexthop.h: id, weight-1, and three bytes.
 			for ; len(value) >= 8; value = value[8:] {

@@ -532,7 +532,7 @@ func (t *ruleToken) fits(s string) bool {
 		value, s = lowerASCII(value), lowerASCII(s)
 	}
 	met := false
-	for pattern := range strings.SplitSeq(value, "|") {
+	for _, pattern := range strings.Split(value, "|") {
 		met = met || globFits(pattern, s)
 	}
 	return met == (t.op == "==")

@@ -28,8 +28,16 @@ func runContext(d time.Duration) (ctx context.Context, cancel, notifySignals fun
 	if d == 0 {
 		return ctx, stop, notifySignals
 	}
-	ctx, stopTimer := context.WithTimeoutCause(ctx, d, fmt.Errorf("no time left of %v", d))
-	return ctx, func() { stopTimer(); stop() }, notifySignals
+	timer := time.AfterFunc(d, func() { cancelCause(fmt.Errorf("no time left of %v", d)) })
+	return ctx, func() { timer.Stop(); stop() }, notifySignals
+}
+
+// withTimeout is ctx, but it ends after d at the latest. context.WithTimeout has a String method that
+// prints a date, and with it come the calendar and the time zones.
+func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(d, func() { cancel(fmt.Errorf("not within %v", d)) })
+	return ctx, func() { timer.Stop(); cancel(nil) }
 }
 
 // cancelOnSignal calls cancel when the first of those signals comes. One that was ignored when the
@@ -51,7 +59,7 @@ func ignoreSignals() {
 
 // within is a context that ends after d, whatever the deadline of the run is and whatever signals come.
 func within(d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(context.Background(), d, fmt.Errorf("not within %v", d))
+	return withTimeout(context.Background(), d)
 }
 
 // sleep waits for d and reports whether ctx has time left.
