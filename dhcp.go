@@ -49,7 +49,9 @@ const (
 	dhcpCookie = 0x63825363 // RFC 2132, 2
 	bootpMin   = 300        // bytes; relays may drop less: RFC 1542, 2.1
 	bootpFixed = 236        // bytes before the cookie
+)
 
+const (
 	// RFC 2131, 4.1, has 4 s doubling to 64 s. EC2 answers within milliseconds, and a boot is waiting.
 	firstWait    = 250 * time.Millisecond
 	maxWait      = 4 * time.Second

@@ -30,12 +30,18 @@ const (
 	metadataPath = "/latest/meta-data/"
 	macPath      = metadataPath + "mac" // the primary ENI's address; never device-number, which reads 0 until it has propagated
 
-	tokenTTL    = "60"     // seconds; EC2 takes 1 to 21600
+	tokenTTL = "60" // seconds; EC2 takes 1 to 21600
+)
+
+// How much of a reply is read.
+const (
 	headLimit   = 16 << 10 // bytes of a reply's status line and headers, and of each chunk's
 	tokenLimit  = 4 << 10  // bytes; systemd-imdsd has the same
 	bodyLimit   = 64 << 10 // bytes
 	outputLimit = 4 << 20  // bytes of a body that the verb imds prints
+)
 
+const (
 	tryTimeout = 2 * time.Second       // for a token and the question
 	firstPause = 20 * time.Millisecond // between tries
 	maxPause   = 2 * time.Second

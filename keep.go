@@ -98,7 +98,6 @@ func withUppers(links []link, set map[int32]bool) map[int32]bool {
 	return out
 }
 
-// Constants that x/sys lacks.
 const (
 	ifaProto    = 11 // IFA_PROTO, linux/if_addr.h: who made the address (Linux 5.18)
 	ndaProtocol = 12 // NDA_PROTOCOL, linux/neighbour.h

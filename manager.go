@@ -24,11 +24,9 @@ const (
 )
 
 const (
-	answerTime     = 10 * time.Second       // for systemd or NetworkManager to answer a question
 	jobTime        = 70 * time.Second       // for a restart, and the activation of profiles
 	activationTime = 20 * time.Second       // for NetworkManager to activate one profile
 	retryPause     = 500 * time.Millisecond // before NetworkManager is asked again for a profile
-	outputMost     = 64 << 10               // bytes of a command's output that are read
 )
 
 // parseUnits reads a comma-separated list of systemd units; "" is none.
@@ -274,6 +272,11 @@ func (m managers) inspection(l link) string {
 	}
 	return "`journalctl -b -u " + strings.Join(m.units, " -u ") + "`"
 }
+
+const (
+	answerTime = 10 * time.Second // for systemd or NetworkManager to answer a question
+	outputMost = 64 << 10         // bytes of a command's output that are read
+)
 
 // How a command ended that was run: by a signal, or not with 0.
 var (

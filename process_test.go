@@ -1,167 +1,152 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
+	"os/signal"
+	"runtime"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// A configRoot is a folder with files as below /.
-type configRoot struct {
-	t    *testing.T
-	root string
-}
-
-// at is a path in it, whose folder is there.
-func (c configRoot) at(path string) string {
-	c.t.Helper()
-	if err := os.MkdirAll(filepath.Dir(c.root+path), 0o755); err != nil {
-		c.t.Fatal(err)
+// ended waits for the end of ctx and returns its cause.
+func ended(t *testing.T, ctx context.Context) error {
+	t.Helper()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the context does not end")
+		return nil
 	}
-	return c.root + path
 }
 
-// write makes a file.
-func (c configRoot) write(path, text string) {
-	c.t.Helper()
-	c.done(os.WriteFile(c.at(path), []byte(text), 0o644))
+func TestRunContext(t *testing.T) {
+	ctx, cancel, _ := runContext(10 * time.Millisecond)
+	defer cancel()
+	if err := ended(t, ctx); err == nil || err.Error() != "no time left of 10ms" {
+		t.Errorf("cause = %v, want no time left of 10ms", err)
+	}
+	ctx, cancel, _ = runContext(0)
+	if _, limited := ctx.Deadline(); limited || ctx.Err() != nil {
+		t.Errorf("deadline: %v, Err() = %v of a run without a budget, want neither", limited, ctx.Err())
+	}
+	cancel()
+	if err := ended(t, ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cause = %v after cancel(), want %v", err, context.Canceled)
+	}
 }
 
-// done ends the test on an error.
-func (c configRoot) done(err error) {
-	c.t.Helper()
+// within knows neither the deadline of the run nor its signals.
+func TestWithin(t *testing.T) {
+	ctx, cancel := within(10 * time.Millisecond)
+	defer cancel()
+	if err := ended(t, ctx); err == nil || err.Error() != "not within 10ms" {
+		t.Errorf("cause = %v, want not within 10ms", err)
+	}
+}
+
+func TestSleep(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	start := time.Now()
+	if left := sleep(ctx, 10*time.Millisecond); !left || time.Since(start) < 10*time.Millisecond {
+		t.Errorf("sleep(10ms) = %v after %v, want true, and not sooner", left, time.Since(start))
+	}
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if sleep(ctx, time.Hour) {
+		t.Error("sleep(1h) = true at the end of its context, want false")
+	}
+	if sleep(ctx, time.Hour) {
+		t.Error("sleep(1h) = true after the end of its context, want false")
+	}
+}
+
+// A context that ends interrupts reads that wait, and those that begin. What is closed stays so.
+func TestInterruptAtEnd(t *testing.T) {
+	before := runtime.NumGoroutine()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
-}
+	near, far := os.NewFile(uintptr(fds[0]), "near"), os.NewFile(uintptr(fds[1]), "far")
+	defer far.Close()
+	read := func() error { _, err := near.Read(make([]byte, 1)); return err }
 
-// expect reads all, and compares the paths and the warnings, of which each has to have one of words.
-func (c configRoot) expect(paths []string, words ...string) map[string]string {
-	c.t.Helper()
-	files, warnings := readConfigFiles(c.root)
-	texts := map[string]string{}
-	var got []string
-	for _, f := range files {
-		got = append(got, f.path)
-		texts[f.path] = string(f.text)
+	ctx, cancel := context.WithCancel(context.Background())
+	interruptAtEnd(ctx, near)
+	if _, err := far.Write([]byte("x")); err != nil || read() != nil {
+		t.Errorf("Read() before the end: %v", err)
 	}
-	slices.Sort(got)
-	slices.Sort(paths)
-	if !slices.Equal(got, paths) {
-		c.t.Errorf("readConfigFiles() = %q, want %q", got, paths)
-	}
-	if len(warnings) != len(words) {
-		c.t.Fatalf("readConfigFiles() warns %v, want %q", warnings, words)
-	}
-	for i, w := range warnings {
-		if !strings.Contains(w.Error(), words[i]) {
-			c.t.Errorf("readConfigFiles() warns %v, want %q", w, words[i])
+	time.AfterFunc(10*time.Millisecond, cancel)
+	for range 2 {
+		if err := read(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Read() = %v, want %v", err, os.ErrDeadlineExceeded)
 		}
 	}
-	return texts
+
+	ctx, cancel = context.WithCancel(context.Background())
+	stop := interruptAtEnd(ctx, far)
+	if !stop() {
+		t.Error("stop() = false before the end, want true")
+	}
+	cancel()
+	if err := far.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
+		t.Errorf("SetReadDeadline() after stop() = %v, want nil", err)
+	}
+	ctx, cancel = context.WithCancel(context.Background())
+	interruptAtEnd(ctx, near)
+	if err := near.Close(); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	waitForGoroutines(t, before)
 }
 
-func TestReadConfigFiles(t *testing.T) {
-	c := configRoot{t, t.TempDir()}
-	c.expect(nil)
-	for _, path := range []string{
-		"/etc/systemd/network/a.network", "/etc/systemd/network/a.network.d/b.conf", "/etc/systemd/network/c.link",
-		"/run/systemd/network/d.network", "/usr/local/lib/systemd/network/e.network", "/usr/lib/systemd/network/f.link.d/f.conf",
-		"/etc/udev/rules.d/g.rules", "/run/udev/rules.d/h.rules", "/lib/udev/rules.d/i.rules",
-		"/run/NetworkManager/system-connections/j.nmconnection", "/etc/NetworkManager/system-connections/k",
-		"/etc/sysconfig/network-scripts/ifcfg-l",
+// forgetSignals undoes what notifySignals, ignoreSignals and signal.Ignore have done.
+func forgetSignals() {
+	// Reset alone leaves a signal ignored.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
+	signal.Reset()
+}
 
-		"/etc/systemd/network/a.netdev", "/etc/systemd/network/a.network.d/b.network", "/etc/systemd/network/m.d/m.conf",
-		"/etc/systemd/network/a.network.d/n.network.d/n.conf", "/etc/udev/rules.d/README", "/etc/netplan/o.yaml",
-		"/etc/sysconfig/network-scripts/ifup", "/etc/network/interfaces",
-	} {
-		c.write(path, path)
-	}
-	texts := c.expect([]string{
-		"/etc/systemd/network/a.network", "/etc/systemd/network/a.network.d/b.conf", "/etc/systemd/network/c.link",
-		"/run/systemd/network/d.network", "/usr/local/lib/systemd/network/e.network", "/usr/lib/systemd/network/f.link.d/f.conf",
-		"/etc/udev/rules.d/g.rules", "/run/udev/rules.d/h.rules", "/lib/udev/rules.d/i.rules",
-		"/run/NetworkManager/system-connections/j.nmconnection", "/etc/NetworkManager/system-connections/k",
-		"/etc/sysconfig/network-scripts/ifcfg-l",
-	})
-	for path, text := range texts {
-		if text != path {
-			t.Errorf("%s has %q", path, text)
+func TestNotifySignals(t *testing.T) {
+	forgetSignals() // nohup(1), or a shell's &, may have had some ignored
+	t.Cleanup(forgetSignals)
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+		ctx, cancel, notifySignals := runContext(time.Hour)
+		notifySignals()
+		notifySignals()
+		if err := syscall.Kill(os.Getpid(), s); err != nil {
+			t.Fatal(err)
 		}
+		if err := ended(t, ctx); !errors.Is(err, errInterrupted) || err.Error() != "interrupted: "+s.String() {
+			t.Errorf("cause = %v, want interrupted: %v", err, s)
+		}
+		cancel()
 	}
 }
 
-// What is no regular file costs nothing, whatever it is called.
-func TestReadConfigFilesOdd(t *testing.T) {
-	c := configRoot{t, t.TempDir()}
-	const folder = "/etc/systemd/network/"
-	c.done(unix.Mkfifo(c.at(folder+"fifo.network"), 0o644))
-	c.done(os.Symlink("/dev/zero", c.at(folder+"zero.network")))
-	c.done(os.Symlink("/dev/null", c.at(folder+"null.network")))
-	c.done(os.Symlink("nowhere", c.at(folder+"dangling.network")))
-	c.done(os.Symlink("loop.network", c.at(folder+"loop.network")))
-	c.done(os.Mkdir(c.at(folder+"folder.network"), 0o755))
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	c.done(err)
-	defer unix.Close(fd)
-	here, err := os.Getwd()
-	c.done(err)
-	t.Chdir(c.root + folder) // a socket's path has at most 108 bytes
-	c.done(unix.Bind(fd, &unix.SockaddrUnix{Name: "socket.network"}))
-	t.Chdir(here)
-	c.write("/etc/udev/rules.d", "no folder")
-	c.write(folder+"large.network", strings.Repeat("x", 5<<20))
-	texts := c.expect([]string{folder + "large.network", folder + "null.network"}, "loop.network: too many levels")
-	if n := len(texts[folder+"large.network"]); n != configFileMax {
-		t.Errorf("%d bytes of the large file, want %d", n, configFileMax)
-	}
-	if _, warnings := readConfigFiles(c.root); !errors.Is(warnings[0], unix.ELOOP) {
-		t.Errorf("%v, want ELOOP", warnings[0])
+// nohup(1) has SIGHUP ignored, and it stays so.
+func TestNotifySignalsUnderNohup(t *testing.T) {
+	t.Cleanup(forgetSignals)
+	signal.Ignore(syscall.SIGHUP)
+	ctx, cancel, notifySignals := runContext(0)
+	defer cancel()
+	if notifySignals(); !signal.Ignored(syscall.SIGHUP) || ctx.Err() != nil {
+		t.Errorf("SIGHUP ignored: %v, want true", signal.Ignored(syscall.SIGHUP))
 	}
 }
 
-func TestReadConfigFilesForbidden(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may read everything")
-	}
-	c := configRoot{t, t.TempDir()}
-	c.write("/etc/systemd/network/a.network", "")
-	c.write("/etc/systemd/network/b.network", "")
-	c.done(os.Chmod(c.at("/etc/systemd/network/a.network"), 0))
-	c.write("/run/udev/rules.d/c.rules", "")
-	c.done(os.Chmod(c.at("/run/udev/rules.d"), 0))
-	defer os.Chmod(c.root+"/run/udev/rules.d", 0o755)
-	c.expect([]string{"/etc/systemd/network/b.network"}, "a.network: permission denied", "/run/udev/rules.d: permission denied")
-}
-
-// /lib is a link to /usr/lib: what is there is read once.
-func TestReadConfigFilesTwice(t *testing.T) {
-	c := configRoot{t, t.TempDir()}
-	c.write("/usr/lib/udev/rules.d/a.rules", "")
-	c.done(os.Symlink("usr/lib", c.at("/lib")))
-	c.expect([]string{"/usr/lib/udev/rules.d/a.rules"})
-}
-
-func TestReadConfigFilesTooMany(t *testing.T) {
-	c := configRoot{t, t.TempDir()}
-	large := strings.Repeat("x", configFileMax)
-	for i := range configTotalMax/configFileMax + 2 {
-		c.write("/etc/udev/rules.d/"+string(rune('a'+i))+".rules", large)
-	}
-	files, warnings := readConfigFiles(c.root)
-	if len(files) != configTotalMax/configFileMax || len(warnings) != 1 {
-		t.Errorf("%d large files, %v, want %d and a warning", len(files), warnings, configTotalMax/configFileMax)
-	}
-	for i := range configFolderMax {
-		c.done(os.Symlink("nowhere", c.at("/run/udev/rules.d/"+strings.Repeat("y", i%200)+string(rune('a'+i/200))+".rules")))
-	}
-	c.write("/run/udev/rules.d/one-more.rules", "")
-	if _, warnings := readConfigFiles(c.root); len(warnings) != 2 || !strings.Contains(warnings[1].Error(), "more than 2000 entries") {
-		t.Errorf("%v, want two warnings", warnings)
+func TestIgnoreSignals(t *testing.T) {
+	t.Cleanup(forgetSignals)
+	ignoreSignals()
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+		if err := syscall.Kill(os.Getpid(), s); err != nil || !signal.Ignored(s) {
+			t.Errorf("%v is not ignored (%v)", s, err)
+		}
 	}
 }
