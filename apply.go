@@ -14,15 +14,6 @@ import (
 // order: plan, one datagram, look again. Whatever fails in between, the names are then as before, or the
 // error says where each link stands.
 
-// A codedError carries the exit code that goes with it, where that is not codeDoubt.
-type codedError struct {
-	code int
-	error
-}
-
-// Unwrap is for errors.Is and errors.AsType.
-func (e codedError) Unwrap() error { return e.error }
-
 // A renaming is the one change this program makes, and what it cost.
 type renaming struct {
 	nl     *rtnl
@@ -298,22 +289,4 @@ func (c *rtnl) warnOfRules(steps []step, log logger) {
 			log.warn("%s goes by name, which by this rename means another link", rule)
 		}
 	}
-}
-
-// carryOut sends requests as one datagram and returns the first refusal, which is the one that
-// counts: what follows it in a plan can only be refused because of it.
-func (c *rtnl) carryOut(requests []message) error {
-	if len(requests) == 0 {
-		return nil
-	}
-	verdicts, err := c.send(requests)
-	if err != nil {
-		return err
-	}
-	for _, v := range verdicts {
-		if v != nil {
-			return v
-		}
-	}
-	return nil
 }

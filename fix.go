@@ -4,80 +4,71 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"io"
 	"strings"
 	"time"
 )
 
 // This file has the order of things: who is asked when, and what follows a rename.
 
-// observe lists the links and default routes as they are now. The primary is not known by that.
-func (c *rtnl) observe() (w world, err error) {
-	if w.links, err = c.links(); err != nil {
-		return w, err
-	}
-	w.routes, err = c.defaultRoutes()
-	return w, err
+// A call is one run of a verb.
+type call struct {
+	options
+	verb   string
+	stdout io.Writer
+	log    logger
+	// It makes signals end the run's context instead of the process: see runContext.
+	notifySignals func()
+
+	files     []configFile // that may give names to devices
+	filesRead bool
 }
 
-// allENIs lists the ENIs. A veth end counts only where there is no Ethernet device of its own: at
-// the other end may be a container, which must not answer for IMDS.
-func allENIs(links []link) []link {
-	own := slices.ContainsFunc(links, func(l link) bool { return l.eni() && l.kind == "" })
-	return slices.DeleteFunc(slices.Clone(links), func(l link) bool {
-		return !l.eni() || (l.kind == "") != own
-	})
-}
-
-// askable lists the ENIs that IMDS can be asked by: all but the ports of a bridge or bond.
-func askable(links []link) []link {
-	return slices.DeleteFunc(allENIs(links), func(l link) bool { return l.master != 0 })
-}
-
-// onENIs is the set of the ENIs that are up and of the links stacked on them.
-func onENIs(links []link) map[int32]bool {
-	on := map[int32]bool{}
-	for _, e := range allENIs(links) {
-		if e.up {
-			on[e.index] = true
-		}
-	}
-	return stackedOn(links, on)
-}
-
-// hasIPv4 reports whether the link of that index has an IPv4 address.
-func hasIPv4(addresses []address, index int32) bool {
-	return slices.ContainsFunc(addresses, func(a address) bool { return a.index == index && !a.ipv6 })
-}
-
-// devices names the ENIs that are up and have an IPv4 address. Names, because that is what
-// SO_BINDTODEVICE takes.
-func (c *rtnl) devices() ([]string, error) {
-	links, err := c.links()
+// work gives fn a socket to the kernel and, if alone, keeps every other eni0 waiting meanwhile.
+func (c *call) work(ctx context.Context, alone bool, fn func(*rtnl) (int, error)) (int, error) {
+	nl, err := dialRtnl()
 	if err != nil {
-		return nil, err
+		return c.unable(err)
 	}
-	addresses, err := c.addresses()
-	var out []string
-	for _, l := range askable(links) {
-		if l.up && hasIPv4(addresses, l.index) {
-			out = append(out, l.name)
+	defer nl.close()
+	if alone {
+		unlock, err := lock(ctx, c.log)
+		if err != nil {
+			return c.unable(err)
 		}
+		defer unlock()
 	}
-	return out, err
+	return fn(nl)
 }
 
-// configured reports whether an ENI that is up, or a link stacked on one, has an IPv4 address.
-func (c *rtnl) configured() (bool, error) {
-	links, err := c.links()
-	if err != nil {
-		return false, err
+// unable is the answer where the world could not even be looked at.
+func (c *call) unable(err error) (int, error) {
+	if c.json {
+		return c.conclude(report{}, verdict{}, err)
 	}
-	addresses, err := c.addresses()
-	on := onENIs(links)
-	return slices.ContainsFunc(links, func(l link) bool {
-		return l.up && on[l.index] && hasIPv4(addresses, l.index)
-	}), err
+	return codeDoubt, err
+}
+
+// conclude completes a report and prints it. Where that fails, a check has told nothing; but what fix
+// has done stays done, and the code says what that was.
+func (c *call) conclude(r report, v verdict, err error) (int, error) {
+	r.verb, r.code, r.note = c.verb, v.code, v.note
+	if err != nil {
+		r.code, r.note, r.err = codeOf(err), "", err.Error()
+	}
+	unsaid := r.write(c.stdout, c.json)
+	if unsaid != nil && r.code == codeRight && r.renamed == nil {
+		r.code = codeDoubt
+	}
+	return r.code, errors.Join(err, unsaid)
+}
+
+// print writes the answer to stdout. Where it can't, nobody has been told.
+func (c *call) print(text string) (int, error) {
+	if _, err := io.WriteString(c.stdout, text); err != nil {
+		return codeDoubt, err
+	}
+	return codeRight, nil
 }
 
 // everyENI is nl.devices for endpoint.ask, and tells people what is happening.
@@ -160,14 +151,6 @@ func (c *call) judgeNow(nl *rtnl, primary hwaddr) (world, verdict, error) {
 	}
 	v, err := judge(w, c.names)
 	return w, v, err
-}
-
-// unless is err, or nil where that is the one expected: for what is worth another try.
-func unless(err, expected error) error {
-	if errors.Is(err, expected) {
-		return nil
-	}
-	return err
 }
 
 // mend is fix where there is something to rename, or a manager to restart: it does so, sees to it that
@@ -285,18 +268,4 @@ func noteworthy(links []link, wishes map[int32]string) map[int32]bool {
 		set[index] = true
 	}
 	return set
-}
-
-// outcome is the verdict after a rename that worked. The names were right then: where they can't be
-// looked at again, or somebody else has changed them since, that is not "nothing was changed".
-func outcome(was, now world, v verdict, err error) (verdict, error) {
-	switch {
-	case err != nil:
-		return v, codedError{codeRoute, fmt.Errorf("renamed, but what has become of it can't be told: %w", err)}
-	case v.code == codeNames:
-		return v, codedError{codeBroken, fmt.Errorf("renamed, but somebody else has renamed since: %s", v.note)}
-	case was.carriers() != nil && now.carriers() == nil:
-		return verdict{code: codeRoute, note: v.note + ", and there was one before"}, nil
-	}
-	return v, nil
 }

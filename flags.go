@@ -15,6 +15,50 @@ import (
 
 // This file is the command line: what there is to type, and what is wrong with what was typed.
 
+// pick finds the verb. Without one, or with flags at once, it is check.
+func pick(args []string) (verb, []string, error) {
+	name := "check"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	} else if len(args) > 0 && slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
+		name, args = "help", args[1:]
+	} else if len(args) > 0 && strings.TrimLeft(args[0], "-") == "version" {
+		name, args = "version", args[1:]
+	}
+	for _, v := range verbs() {
+		if v.name == name {
+			return v, args, nil
+		}
+	}
+	return verb{}, nil, fmt.Errorf("%q: no such verb", name)
+}
+
+// chain takes a command line apart: what is eni0's, and the commands of which the first that can be is
+// executed afterwards. On the kernel's command line a COMMAND begins with / and has no -- before it: the
+// kernel cuts that line at a second one (kernel/params.c, parse_args: "Stop at --").
+func chain(args []string, first bool) (own []string, next [][]string) {
+	if _, _, err := pick(args); first && err != nil {
+		// What the kernel does not know it puts before: init/main.c, unknown_bootoption.
+		args = args[max(0, slices.Index(args, "fix")):]
+	}
+	own = args
+	i := slices.IndexFunc(args, func(a string) bool { return a == "--" || first && strings.HasPrefix(a, "/") })
+	if i >= 0 && args[0] == "fix" {
+		var command []string
+		own, command = args[:i], args[i:]
+		if command[0] == "--" {
+			command = command[1:]
+		}
+		if len(command) > 0 {
+			next = append(next, command)
+		}
+	}
+	if first && os.Args[0] != lastInit { // or it would go round and round
+		next = append(next, []string{lastInit})
+	}
+	return own, next
+}
+
 // A verb is one thing that eni0 does.
 type verb struct {
 	name             string
@@ -137,18 +181,6 @@ type options struct {
 	units        []string // systemd-networkd.service
 	restartGiven bool     // -restart stands on the command line
 	args         []string // what follows the flags
-}
-
-// usage answers a command line that is wrong, on stderr, or that asks for help, on stdout.
-func (c *call) usage(v verb, err error) int {
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(c.stdout, usageOf(v))
-		return codeRight
-	}
-	// Package flag shows the name of a flag as it was typed. The message is one line.
-	c.log.err("%s: %s", v.name, strings.ReplaceAll(err.Error(), "\n", `\n`))
-	fmt.Fprint(os.Stderr, usageOf(v))
-	return codeUsage
 }
 
 // A verbFlag is one flag that verbs can have. It is declared below and nowhere else: the command line

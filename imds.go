@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +23,57 @@ import (
 // an answer, an error that asking again would not cure, or the end of the budget. What comes is a
 // stranger's: bounded, checked before use, and quoted where it is shown.
 
+// askable lists the ENIs that IMDS can be asked by: all but the ports of a bridge or bond.
+func askable(links []link) []link {
+	return slices.DeleteFunc(allENIs(links), func(l link) bool { return l.master != 0 })
+}
+
+// hasIPv4 reports whether the link of that index has an IPv4 address.
+func hasIPv4(addresses []address, index int32) bool {
+	return slices.ContainsFunc(addresses, func(a address) bool { return a.index == index && !a.ipv6 })
+}
+
+// onENIs is the set of the ENIs that are up and of the links stacked on them.
+func onENIs(links []link) map[int32]bool {
+	on := map[int32]bool{}
+	for _, e := range allENIs(links) {
+		if e.up {
+			on[e.index] = true
+		}
+	}
+	return stackedOn(links, on)
+}
+
+// devices names the ENIs that are up and have an IPv4 address. Names, because that is what
+// SO_BINDTODEVICE takes.
+func (c *rtnl) devices() ([]string, error) {
+	links, err := c.links()
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := c.addresses()
+	var out []string
+	for _, l := range askable(links) {
+		if l.up && hasIPv4(addresses, l.index) {
+			out = append(out, l.name)
+		}
+	}
+	return out, err
+}
+
+// configured reports whether an ENI that is up, or a link stacked on one, has an IPv4 address.
+func (c *rtnl) configured() (bool, error) {
+	links, err := c.links()
+	if err != nil {
+		return false, err
+	}
+	addresses, err := c.addresses()
+	on := onENIs(links)
+	return slices.ContainsFunc(links, func(l link) bool {
+		return l.up && on[l.index] && hasIPv4(addresses, l.index)
+	}), err
+}
+
 const (
 	defaultIMDS  = "http://169.254.169.254"
 	tokenPath    = "/latest/api/token"
@@ -31,14 +81,6 @@ const (
 	macPath      = metadataPath + "mac" // the primary ENI's address; never device-number, which reads 0 until it has propagated
 
 	tokenTTL = "60" // seconds; EC2 takes 1 to 21600
-)
-
-// How much of a reply is read.
-const (
-	headLimit   = 16 << 10 // bytes of a reply's status line and headers, and of each chunk's
-	tokenLimit  = 4 << 10  // bytes; systemd-imdsd has the same
-	bodyLimit   = 64 << 10 // bytes
-	outputLimit = 4 << 20  // bytes of a body that the verb imds prints
 )
 
 const (
@@ -125,18 +167,6 @@ type question struct {
 func macQuestion() question {
 	valid := func(body []byte) error { _, err := parseMAC(body); return err }
 	return question{macPath, bodyLimit, valid, true}
-}
-
-// A finalError is one that asking again would not cure.
-type finalError struct{ error }
-
-// Unwrap is for errors.Is and errors.AsType.
-func (e finalError) Unwrap() error { return e.error }
-
-// final reports whether asking again would not cure err.
-func final(err error) bool {
-	_, ok := errors.AsType[finalError](err)
-	return ok
 }
 
 // primaryMAC asks for the primary ENI's address: see ask.
@@ -334,17 +364,6 @@ func (e endpoint) try(ctx context.Context, device string, q question) ([]byte, e
 	return answer.body, nil
 }
 
-// printable reports whether b is visible ASCII, and not nothing: what a token must be, because it
-// goes into a header of the next request.
-func printable(b []byte) bool {
-	for _, c := range b {
-		if c <= ' ' || c >= 0x7f {
-			return false
-		}
-	}
-	return len(b) > 0
-}
-
 // exchange sends a request over a connection of its own and reads the reply.
 func (e endpoint) exchange(ctx context.Context, device, method, path, header string, limit int) (reply, error) {
 	conn, err := e.dial(ctx, device)
@@ -429,194 +448,4 @@ func connected(f *os.File) error {
 		return err
 	}
 	return verdict
-}
-
-// A reply is what matters of an HTTP response.
-type reply struct {
-	status int
-	reason string // Not Found
-	body   []byte
-}
-
-// verdict is nil for 200. Of the others it says which are final. 401, on real fleets half of the
-// failures in a VM's first seconds though the token was fresh, is cured by a new one; 429 and 5xx
-// by time; 404 by time where the key may be late; 400, 403, redirects and the rest by nothing.
-func (r reply) verdict(late bool) error {
-	err := fmt.Errorf("%d %.40q", r.status, r.reason)
-	switch {
-	case r.status == 200:
-		return nil
-	case r.status == 401:
-		return err
-	case r.status == 403:
-		return finalError{fmt.Errorf("%w: IMDS is switched off", err)}
-	case r.status == 404 && late, r.status == 429, r.status >= 500:
-		return err
-	}
-	return finalError{err}
-}
-
-// readReply reads an HTTP/1.0 or 1.1 response: RFC 9112. A body of more than limit bytes is an
-// error, and so is one that ends before its length. Only a 200's body is read.
-func readReply(from io.Reader, limit int) (reply, error) {
-	r := bufio.NewReader(from)
-	head := headLimit
-	for {
-		version, status, reason, err := readStatus(r, &head)
-		if err != nil {
-			return reply{}, err
-		}
-		f, err := readFraming(r, &head)
-		if err == nil && f.chunked && version != "HTTP/1.1" {
-			err = finalError{errors.New("chunks in HTTP/1.0")} // RFC 9112, 6.1: faulty
-		}
-		if err != nil {
-			return reply{}, err
-		}
-		if status >= 200 { // RFC 9110, 15.2: 1xx are interim
-			rep := reply{status: status, reason: reason}
-			if status == 200 {
-				rep.body, err = f.read(r, limit)
-			}
-			return rep, err
-		}
-	}
-}
-
-// readStatus reads "HTTP/1.1 200 OK".
-func readStatus(r *bufio.Reader, budget *int) (version string, status int, reason string, err error) {
-	line, err := readLine(r, budget)
-	if err != nil {
-		return "", 0, "", err
-	}
-	version, rest, _ := strings.Cut(line, " ")
-	code, reason, _ := strings.Cut(rest, " ")
-	status, err = strconv.Atoi(code)
-	if err != nil || len(code) != 3 || status < 100 || version != "HTTP/1.0" && version != "HTTP/1.1" {
-		return "", 0, "", finalError{fmt.Errorf("not HTTP: %.40q", line)}
-	}
-	return version, status, reason, nil
-}
-
-// A framing says where a body ends: RFC 9112, 6.3. The zero value: with the connection.
-type framing struct {
-	chunked bool
-	length  *int // Content-Length
-}
-
-// readFraming reads the headers.
-func readFraming(r *bufio.Reader, budget *int) (f framing, err error) {
-	for {
-		line, err := readLine(r, budget)
-		if err != nil || line == "" {
-			return f, err
-		}
-		name, value, ok := strings.Cut(line, ":")
-		value = strings.Trim(value, " \t")
-		switch {
-		case !ok:
-			return f, finalError{fmt.Errorf("not a header: %.40q", line)}
-		case strings.EqualFold(name, "Transfer-Encoding"):
-			if f.chunked = strings.EqualFold(value, "chunked"); !f.chunked {
-				return f, finalError{fmt.Errorf("transfer encoding %.40q", value)}
-			}
-		case strings.EqualFold(name, "Content-Length"):
-			n, err := strconv.ParseUint(value, 10, 31)
-			length := int(n)
-			if err != nil || f.length != nil && *f.length != length {
-				return f, finalError{fmt.Errorf("content length %.40q", value)}
-			}
-			f.length = &length
-		}
-	}
-}
-
-// read reads a body framed like that.
-func (f framing) read(r *bufio.Reader, limit int) ([]byte, error) {
-	switch {
-	case f.chunked: // and no length beside it: RFC 9112, 6.3
-		return readChunks(r, limit)
-	case f.length != nil && *f.length > limit:
-		return nil, tooLong(limit)
-	case f.length != nil:
-		body := make([]byte, *f.length)
-		_, err := io.ReadFull(r, body)
-		return body, cutShort(err)
-	}
-	body, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
-	if err == nil && len(body) > limit {
-		err = tooLong(limit)
-	}
-	return body, err
-}
-
-// readChunks reads a chunked body: RFC 9112, 7.1. Trailers go with the connection. What is not data may
-// come to no more than a head, but for the size of each chunk.
-func readChunks(r *bufio.Reader, limit int) ([]byte, error) {
-	var body []byte
-	for budget := headLimit; ; budget += len("\r\n7fffffff\r\n") {
-		line, err := readLine(r, &budget)
-		if err != nil {
-			return nil, err
-		}
-		digits, _, _ := strings.Cut(line, ";")
-		n, err := strconv.ParseUint(strings.TrimRight(digits, " \t"), 16, 31)
-		switch {
-		case err != nil:
-			return nil, finalError{fmt.Errorf("not a chunk: %.40q", line)}
-		case n == 0:
-			return body, nil
-		case n > uint64(limit-len(body)):
-			return nil, tooLong(limit)
-		}
-		start := len(body)
-		body = append(body, make([]byte, n)...)
-		if _, err := io.ReadFull(r, body[start:]); err != nil {
-			return nil, cutShort(err)
-		}
-		line, err = readLine(r, &budget)
-		if err == nil && line != "" {
-			err = finalError{errors.New("a chunk that does not end")}
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-}
-
-// readLine reads up to a line feed and takes what it read off the budget, which must not run out.
-func readLine(r *bufio.Reader, budget *int) (string, error) {
-	var line []byte
-	for ; *budget > 0; *budget-- {
-		c, err := r.ReadByte()
-		if err != nil {
-			return "", cutShort(err)
-		}
-		if c == '\n' {
-			return strings.TrimSuffix(string(line), "\r"), nil
-		}
-		line = append(line, c)
-	}
-	return "", finalError{fmt.Errorf("a head of more than %d bytes", headLimit)}
-}
-
-// tooLong is final: the same reply would come again.
-func tooLong(limit int) error {
-	return finalError{fmt.Errorf("more than %d bytes", limit)}
-}
-
-// cutShort tells the end of the connection where there should be more.
-func cutShort(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the connection ended too early")
-	}
-	return err
-}
-
-// plural is "1 try", "2 tries".
-func plural(n int, one, more string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, more)
 }

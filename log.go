@@ -14,6 +14,14 @@ import (
 // This file is the log: one line on stderr for each change of the world. No line ever holds the
 // program up, whoever reads them or does not.
 
+// plural is "1 try", "2 tries".
+func plural(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
+
 // A logger writes one line for each change of the world and each trouble.
 type logger struct {
 	to       io.Writer
@@ -56,8 +64,10 @@ func toJournal(stream string) bool {
 }
 
 // err, warn and info write a line of that priority: LOG_ERR, LOG_WARNING, LOG_INFO of syslog(3).
-func (l logger) err(format string, args ...any)  { l.write(3, format, args...) }
+func (l logger) err(format string, args ...any) { l.write(3, format, args...) }
+
 func (l logger) warn(format string, args ...any) { l.write(4, format, args...) }
+
 func (l logger) info(format string, args ...any) { l.write(6, format, args...) }
 
 // write writes one line for each of the message's, each in one write(2): /dev/kmsg takes a record

@@ -12,17 +12,29 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 	"unicode/utf8"
 )
+
+// usage answers a command line that is wrong, on stderr, or that asks for help, on stdout.
+func (c *call) usage(v verb, err error) int {
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(c.stdout, usageOf(v))
+		return codeRight
+	}
+	// Package flag shows the name of a flag as it was typed. The message is one line.
+	c.log.err("%s: %s", v.name, strings.ReplaceAll(err.Error(), "\n", `\n`))
+	fmt.Fprint(os.Stderr, usageOf(v))
+	return codeUsage
+}
 
 func main() {
 	signal.Ignore(syscall.SIGPIPE) // a log line into a closed pipe must not end us in the middle of things
@@ -36,19 +48,6 @@ func main() {
 	}
 	log.flush()
 	os.Exit(code)
-}
-
-// A call is one run of a verb.
-type call struct {
-	options
-	verb   string
-	stdout io.Writer
-	log    logger
-	// It makes signals end the run's context instead of the process: see runContext.
-	notifySignals func()
-
-	files     []configFile // that may give names to devices
-	filesRead bool
 }
 
 // run carries out a command line and returns the exit code. What is chained to it is executed whatever
@@ -75,63 +74,6 @@ func run(args []string, chained bool, stdout io.Writer, log logger) int {
 		log.err("%v", err)
 	}
 	return code
-}
-
-// pick finds the verb. Without one, or with flags at once, it is check.
-func pick(args []string) (verb, []string, error) {
-	name := "check"
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		name, args = args[0], args[1:]
-	} else if len(args) > 0 && slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
-		name, args = "help", args[1:]
-	} else if len(args) > 0 && strings.TrimLeft(args[0], "-") == "version" {
-		name, args = "version", args[1:]
-	}
-	for _, v := range verbs() {
-		if v.name == name {
-			return v, args, nil
-		}
-	}
-	return verb{}, nil, fmt.Errorf("%q: no such verb", name)
-}
-
-// work gives fn a socket to the kernel and, if alone, keeps every other eni0 waiting meanwhile.
-func (c *call) work(ctx context.Context, alone bool, fn func(*rtnl) (int, error)) (int, error) {
-	nl, err := dialRtnl()
-	if err != nil {
-		return c.unable(err)
-	}
-	defer nl.close()
-	if alone {
-		unlock, err := lock(ctx, c.log)
-		if err != nil {
-			return c.unable(err)
-		}
-		defer unlock()
-	}
-	return fn(nl)
-}
-
-// unable is the answer where the world could not even be looked at.
-func (c *call) unable(err error) (int, error) {
-	if c.json {
-		return c.conclude(report{}, verdict{}, err)
-	}
-	return codeDoubt, err
-}
-
-// conclude completes a report and prints it. Where that fails, a check has told nothing; but what fix
-// has done stays done, and the code says what that was.
-func (c *call) conclude(r report, v verdict, err error) (int, error) {
-	r.verb, r.code, r.note = c.verb, v.code, v.note
-	if err != nil {
-		r.code, r.note, r.err = codeOf(err), "", err.Error()
-	}
-	unsaid := r.write(c.stdout, c.json)
-	if unsaid != nil && r.code == codeRight && r.renamed == nil {
-		r.code = codeDoubt
-	}
-	return r.code, errors.Join(err, unsaid)
 }
 
 // check says what is right and what is not, and changes nothing.
@@ -288,20 +230,4 @@ func help(_ context.Context, c *call) (int, error) {
 		return codeUsage, err
 	}
 	return c.print(usageOf(v))
-}
-
-// print writes the answer to stdout. Where it can't, nobody has been told.
-func (c *call) print(text string) (int, error) {
-	if _, err := io.WriteString(c.stdout, text); err != nil {
-		return codeDoubt, err
-	}
-	return codeRight, nil
-}
-
-// codeOf is the exit code that goes with an error.
-func codeOf(err error) int {
-	if coded, ok := errors.AsType[codedError](err); ok {
-		return coded.code
-	}
-	return codeDoubt
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -81,12 +79,6 @@ func findManagers(ctx context.Context, units, names []string, log logger) manage
 		m.profiles = m.activeProfiles(ctx, names)
 	}
 	return m
-}
-
-// systemdRuns is sd_booted(3).
-func systemdRuns() bool {
-	_, err := os.Stat("/run/systemd/system")
-	return err == nil
 }
 
 // again is how the managers are restarted once more: by "restart", as one may have failed to come
@@ -271,90 +263,4 @@ func (m managers) inspection(l link) string {
 		return "`ifquery " + l.name + "` and `journalctl -b -u " + ifupdownUnit + "`"
 	}
 	return "`journalctl -b -u " + strings.Join(m.units, " -u ") + "`"
-}
-
-const (
-	answerTime = 10 * time.Second // for systemd or NetworkManager to answer a question
-	outputMost = 64 << 10         // bytes of a command's output that are read
-)
-
-// How a command ended that was run: by a signal, or not with 0.
-var (
-	errKilled   = errors.New("killed")
-	errExitCode = errors.New("exit code")
-)
-
-// query runs a command that only tells something.
-func query(ctx context.Context, name string, args ...string) (string, error) {
-	ctx, cancel := withTimeout(ctx, answerTime)
-	defer cancel()
-	return runCommand(ctx, name, args...)
-}
-
-// runCommand runs a command with nothing to read, kills it when ctx ends, and returns the first 64
-// KiB of what it printed. Its error names the command.
-func runCommand(ctx context.Context, name string, args ...string) (string, error) {
-	path, err := lookPath(name)
-	if err != nil {
-		return "", err
-	}
-	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
-	if err != nil {
-		return "", err
-	}
-	defer null.Close()
-	out, in, err := os.Pipe()
-	if err != nil {
-		return "", err
-	}
-	defer out.Close()
-	attr := &os.ProcAttr{Files: []*os.File{null, in, null}}
-	p, err := os.StartProcess(path, append([]string{name}, args...), attr)
-	_ = in.Close() // or the end of the output would never come
-	if err != nil {
-		return "", err
-	}
-	printed := make(chan string, 1)
-	go func() {
-		// What was read before an error is what there is.
-		text, _ := io.ReadAll(io.LimitReader(out, outputMost))
-		_, _ = io.Copy(io.Discard, out)
-		printed <- string(text)
-	}()
-	// After Wait, Kill signals nobody: os.Process knows that the process has ended.
-	defer context.AfterFunc(ctx, func() { _ = p.Kill() })()
-	state, err := p.Wait()
-	// A process that it left behind may keep the pipe open.
-	_ = out.SetReadDeadline(time.Now().Add(time.Second))
-	text := <-printed
-	return text, commandError(state, err, name+" "+strings.Join(args, " "))
-}
-
-// commandError is the error of a command that has ended, or nil.
-func commandError(state *os.ProcessState, err error, command string) error {
-	if err != nil {
-		return fmt.Errorf("%s: %w", command, err)
-	}
-	switch code := state.ExitCode(); {
-	case code < 0:
-		return fmt.Errorf("%s: %w: %v", command, errKilled, state)
-	case code > 0:
-		return fmt.Errorf("%s: %w %d", command, errExitCode, code)
-	}
-	return nil
-}
-
-// lookPath finds a program on $PATH; a name with a slash is taken as it is.
-func lookPath(name string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil
-	}
-	for _, dir := range strings.Split(os.Getenv("PATH"), ":") {
-		path := dir + "/" + name
-		info, err := os.Stat(path)
-		if err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && strings.HasPrefix(dir, "/") {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("%s: not on $PATH", name)
 }

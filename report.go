@@ -187,7 +187,8 @@ func array[T any](items []T, encode func(T) string) string {
 
 // number and boolean are JSON's.
 func number[T int | int32 | uint32](n T) string { return strconv.FormatInt(int64(n), 10) }
-func boolean(b bool) string                     { return strconv.FormatBool(b) }
+
+func boolean(b bool) string { return strconv.FormatBool(b) }
 
 // quote is a JSON string (RFC 8259, 7). What is not UTF-8 becomes U+FFFD.
 func quote(s string) string {

@@ -20,22 +20,6 @@ const (
 	lookPause  = 50 * time.Millisecond // between two looks, so that the manager has the processor
 )
 
-// observeNetwork lists what a network consists of, with the primary as IMDS named it.
-func (c *rtnl) observeNetwork(primary hwaddr) (n network, err error) {
-	if n.world, err = c.observe(); err != nil {
-		return n, err
-	}
-	n.primary = primary
-	n.addresses, err = c.addresses()
-	return n, err
-}
-
-// observeLinks is a network of which nothing but the links is known.
-func (c *rtnl) observeLinks() (n network, err error) {
-	n.links, err = c.links()
-	return n, err
-}
-
 // renameBeside is rename, with a note before of what the links have: a manager that is to be told of
 // the new names may remove it.
 func (r *renaming) renameBeside(m managers, wishes map[int32]string) error {

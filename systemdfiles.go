@@ -9,12 +9,6 @@ import (
 	"unicode/utf8"
 )
 
-// An assignment is one KEY=VALUE of a file with sections.
-type assignment struct {
-	filePlace
-	section, value string
-}
-
 // A wordList is the value of a key that takes a list of words.
 type wordList struct {
 	filePlace
@@ -161,20 +155,6 @@ func (n *netFile) addMatch(a *assignment, kind fileKind) {
 	}
 }
 
-// addAddresses appends the addresses in value: config_parse_hw_addrs of src/shared/conf-parser.c.
-// An empty value resets the list, and words that are no address are ignored.
-func addAddresses(list []hwaddr, value string) []hwaddr {
-	if value == "" {
-		return nil
-	}
-	for _, word := range strings.Fields(value) {
-		if a, ok := readAddress(word); ok {
-			list = append(list, a)
-		}
-	}
-	return list
-}
-
 // possibleName reports whether word can be in a list of names or altnames, with * and ?.
 func possibleName(word string) bool {
 	return len(word) < 128 && !strings.ContainsAny(word, "/:%")
@@ -244,14 +224,6 @@ func networkProfiles(files, dropIns []configFile) []linkProfile {
 // linkFiles are the .link files in the order in which udev takes the first that fits:
 // link_get_config of src/udev/net/link-config.c.
 func linkFiles(files, dropIns []configFile) []netFile { return netFiles(files, dropIns) }
-
-// A givenName is a name that a file gives to an ENI.
-type givenName struct {
-	filePlace
-	name string // eth1, or a text with substitutions
-	tied bool   // the file asks for certain devices
-	sure matchAnswer
-}
 
 // linkNamings are the names that .link files may give to l: those of files that may fit, to the
 // first that does. The last has no name where that file gives none, or no file fits. NamePolicy=

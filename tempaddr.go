@@ -324,15 +324,6 @@ func (a address) borrowed() bool {
 	return !a.ipv6 && a.ip.IsSingleIP() && (a.proto == loanProto || a.proto == loanProtoDown)
 }
 
-// automatic reports whether a comes and goes by itself with its link: IPv6's of scope link, or by router
-// advertisements (RFC 4862, 8981).
-func (a address) automatic() bool {
-	return a.ipv6 && (a.scope == unix.RT_SCOPE_LINK || a.flags&(unix.IFA_F_MANAGETEMPADDR|unix.IFA_F_TEMPORARY) != 0)
-}
-
-// indexOf is the link that a request about a link or an address is about.
-func indexOf(m message) int32 { return int32(binary.NativeEndian.Uint32(m.body[4:])) }
-
 // reclaim gives back what an eni0 that was killed had borrowed.
 func (c *rtnl) reclaim(log logger, notifySignals func()) error {
 	addresses, err := c.addresses()

@@ -1,0 +1,328 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/bits"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The message types, option 53: RFC 2132, 9.6.
+const (
+	dhcpDiscover = 1
+	dhcpOffer    = 2
+	dhcpRequest  = 3
+	dhcpACK      = 5
+	dhcpNAK      = 6
+)
+
+// The options that matter here: RFC 2132, and 3442 for the last.
+const (
+	optPad         = 0
+	optMask        = 1
+	optRouter      = 3
+	optRequestedIP = 50
+	optLeaseTime   = 51
+	optOverload    = 52
+	optMessageType = 53
+	optServer      = 54
+	optParameters  = 55 // what we would like to be told
+	optRoutes      = 121
+	optEnd         = 255
+)
+
+const (
+	dhcpCookie = 0x63825363 // RFC 2132, 2
+	bootpMin   = 300        // bytes; relays may drop less: RFC 1542, 2.1
+	bootpFixed = 236        // bytes before the cookie
+)
+
+// A lease is a server's message, as far as it matters here.
+type lease struct {
+	kind   byte          // dhcpOffer, dhcpACK or dhcpNAK
+	addr   netip.Addr    // 10.0.1.10
+	server netip.Addr    // 10.0.1.1
+	bits   int           // 24, of the subnet mask; 0 where the server does not say
+	router netip.Addr    // 10.0.1.1, the first; zero for none
+	life   time.Duration // seconds on the wire; 0 where the server does not say
+	routes []dhcpRoute   // option 121; where there is one the router does not count
+}
+
+// A dhcpRoute is a classless static route: RFC 3442.
+type dhcpRoute struct {
+	to  netip.Prefix // 10.0.0.0/16
+	via netip.Addr   // 10.0.1.1; zero: on the link
+}
+
+// gateway says by which router an address is reached with the lease; the zero Addr: it is on the link.
+func (l lease) gateway(to netip.Addr) netip.Addr {
+	routes := l.routes
+	if routes == nil { // RFC 3442: "the DHCP client MUST ignore the Router option" where there is the other
+		routes = []dhcpRoute{{netip.PrefixFrom(netip.IPv4Unspecified(), 0), l.router}}
+	}
+	if l.bits > 0 {
+		routes = append([]dhcpRoute{{to: netip.PrefixFrom(l.addr, l.bits)}}, routes...)
+	}
+	var via netip.Addr
+	best := -1
+	for _, r := range routes {
+		if r.to.Contains(to) && r.to.Bits() > best {
+			via, best = r.via, r.to.Bits()
+		}
+	}
+	return via
+}
+
+// hostAddress reads an address of 4 bytes; 0.0.0.0 is the zero Addr, which stands for none.
+func hostAddress(b []byte) netip.Addr {
+	a, _ := netip.AddrFromSlice(b)
+	if a.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return a
+}
+
+// canBeHost reports whether a can be the address of a host: not 0.0.0.0/8, 127.0.0.0/8, multicast or
+// above (RFC 1122, 3.2.1.3).
+func canBeHost(a netip.Addr) bool {
+	return a.Is4() && a.As4()[0] != 0 && a.As4()[0] != 127 && a.As4()[0] < 224
+}
+
+// A dhcpQuery is a message of ours.
+type dhcpQuery struct {
+	kind    byte // dhcpDiscover or dhcpRequest
+	client  hwaddr
+	xid     uint32
+	began   time.Time // when the client did
+	seconds uint16    // since then, as of the last discover
+	offer   lease     // of a request: what it takes
+}
+
+// frame lays out q as an Ethernet frame for everybody on the link.
+func (q dhcpQuery) frame() []byte {
+	payload := q.message()
+	udp := binary.BigEndian.AppendUint16(nil, 68)
+	udp = binary.BigEndian.AppendUint16(udp, 67)
+	udp = binary.BigEndian.AppendUint16(udp, uint16(8+len(payload)))
+	udp = append(append(udp, 0, 0), payload...)
+	// RFC 791, 3.1: version and header length, TOS, length, id, fragment, TTL, protocol, sum, from, to.
+	ip := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 64, unix.IPPROTO_UDP, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255}
+	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)+len(udp)))
+	binary.BigEndian.PutUint16(ip[10:], checksum(ip))
+
+	sum := checksum(append(pseudoHeader(ip, udp), udp...))
+	if sum == 0 {
+		sum = 0xffff // RFC 768: 0 means none
+	}
+	binary.BigEndian.PutUint16(udp[6:], sum)
+
+	frame := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	frame = append(frame, q.client[:]...)
+	frame = binary.BigEndian.AppendUint16(frame, unix.ETH_P_IP)
+	return append(append(frame, ip...), udp...)
+}
+
+// message lays out q: RFC 2131, 2. The broadcast flag stays off: a packet socket takes an answer to an
+// address that the link does not have yet.
+func (q dhcpQuery) message() []byte {
+	b := make([]byte, bootpFixed, bootpMin)
+	b[0], b[1], b[2] = 1, 1, 6 // BOOTREQUEST, Ethernet, 6 bytes
+	binary.BigEndian.PutUint32(b[4:], q.xid)
+	binary.BigEndian.PutUint16(b[8:], q.seconds)
+	copy(b[28:], q.client[:])
+	b = binary.BigEndian.AppendUint32(b, dhcpCookie)
+	b = append(b, optMessageType, 1, q.kind)
+	if q.kind == dhcpRequest { // RFC 2131, 4.3.2, SELECTING: both, and no ciaddr
+		b = append(append(b, optRequestedIP, 4), q.offer.addr.AsSlice()...)
+		b = append(append(b, optServer, 4), q.offer.server.AsSlice()...)
+	}
+	b = append(b, optParameters, 3, optMask, optRoutes, optRouter, optEnd) // RFC 3442: routes before router
+	return append(b, make([]byte, bootpMin-len(b))...)
+}
+
+// pseudoHeader is what the checksum of UDP goes over too: addresses, 0, protocol, length (RFC 768).
+func pseudoHeader(ip, udp []byte) []byte {
+	return append(append([]byte(nil), ip[12:20]...), 0, unix.IPPROTO_UDP, udp[4], udp[5])
+}
+
+// checksum is that of IP and UDP: RFC 1071.
+func checksum(b []byte) uint16 {
+	var sum uint32
+	for i, c := range b {
+		sum += uint32(c) << (8 * (1 - i%2))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
+
+// Why a frame is passed over: nobody asks but tests.
+var (
+	errNotDHCP  = errors.New("dhcp: not a server's frame")
+	errNotOurs  = errors.New("dhcp: for another client or exchange")
+	errBadFrame = errors.New("dhcp: malformed")
+)
+
+// parseFrame reads a server's answer to q out of an Ethernet frame.
+func (q dhcpQuery) parseFrame(b []byte) (lease, error) {
+	if len(b) < 14+20 || binary.BigEndian.Uint16(b[12:]) != unix.ETH_P_IP {
+		return lease{}, errNotDHCP
+	}
+	if to := hwaddr(b[:6]); to != q.client && to != (hwaddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}) {
+		return lease{}, errNotOurs
+	}
+	ip := b[14:]
+	header, total := int(ip[0]&15)*4, int(binary.BigEndian.Uint16(ip[2:]))
+	if ip[0]>>4 != 4 || header < 20 || total < header+8 || total > len(ip) || checksum(ip[:header]) != 0 {
+		return lease{}, errBadFrame
+	}
+	fragment := binary.BigEndian.Uint16(ip[6:]) & 0x3fff // more to come, or an offset
+	udp := ip[header:total]                              // Ethernet may have padded what follows
+	length := int(binary.BigEndian.Uint16(udp[4:]))
+	fromTo := binary.BigEndian.Uint32(udp)
+	if ip[9] != unix.IPPROTO_UDP || fragment != 0 || fromTo != 67<<16|68 {
+		return lease{}, errNotDHCP
+	}
+	if length < 8 || length > len(udp) || !summed(ip, udp[:length]) {
+		return lease{}, errBadFrame
+	}
+	return q.parse(udp[8:length])
+}
+
+// summed reports whether the checksum of UDP is right, or none. A frame that a virtual link brings from the
+// same host has only that of its pseudo header yet (packet(7), TP_STATUS_CSUMNOTREADY).
+func summed(ip, udp []byte) bool {
+	sum, pseudo := binary.BigEndian.Uint16(udp[6:]), pseudoHeader(ip, udp)
+	return sum == 0 || sum == ^checksum(pseudo) || checksum(append(pseudo, udp...)) == 0
+}
+
+// parse reads a server's answer to q.
+func (q dhcpQuery) parse(b []byte) (lease, error) {
+	if len(b) < bootpFixed+4 || b[0] != 2 || binary.BigEndian.Uint32(b[bootpFixed:]) != dhcpCookie {
+		return lease{}, errNotDHCP
+	}
+	if b[1] != 1 || b[2] != 6 || binary.BigEndian.Uint32(b[4:]) != q.xid || hwaddr(b[28:34]) != q.client {
+		return lease{}, errNotOurs
+	}
+	options, err := parseOptions(b[bootpFixed+4:], b[108:bootpFixed], b[44:108])
+	if err != nil {
+		return lease{}, err
+	}
+	out, err := leaseOf(options)
+	if err != nil {
+		return lease{}, err
+	}
+	out.addr = hostAddress(b[16:20]) // yiaddr
+	return out, nil
+}
+
+// dhcpOptions has the values by their codes; nil: there is none.
+type dhcpOptions [256][]byte
+
+// parseOptions collects the options of a message. Overload (RFC 2132, 9.3) says whether the fields for
+// the names of a file and of a server hold some too.
+func parseOptions(field, file, sname []byte) (*dhcpOptions, error) {
+	options := new(dhcpOptions)
+	if err := options.collect(field); err != nil {
+		return nil, err
+	}
+	overload := options[optOverload]
+	if overload == nil {
+		return options, nil
+	}
+	if len(overload) != 1 || overload[0] < 1 || overload[0] > 3 {
+		return nil, errBadFrame
+	}
+	var err error
+	if overload[0]&1 != 0 {
+		err = options.collect(file)
+	}
+	if err == nil && overload[0]&2 != 0 {
+		err = options.collect(sname)
+	}
+	return options, err
+}
+
+// collect reads code, length and value until the end option, or the end of the field. An option that
+// comes in pieces is put together: RFC 3396, 7.
+func (o *dhcpOptions) collect(b []byte) error {
+	for len(b) > 0 && b[0] != optEnd {
+		if b[0] == optPad {
+			b = b[1:]
+			continue
+		}
+		if len(b) < 2 || len(b) < 2+int(b[1]) {
+			return errBadFrame
+		}
+		n := 2 + int(b[1])
+		o[b[0]] = append(o[b[0]], b[2:n]...)
+		if o[b[0]] == nil {
+			o[b[0]] = []byte{} // there, and empty
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// leaseOf reads the options that matter. The server's name for itself must be among them: RFC 2131, table 3.
+func leaseOf(options *dhcpOptions) (l lease, err error) {
+	kind, server := options[optMessageType], options[optServer]
+	mask, routers := options[optMask], options[optRouter]
+	life, routes := options[optLeaseTime], options[optRoutes]
+	switch {
+	case len(kind) != 1, len(server) != 4,
+		mask != nil && len(mask) != 4,
+		routers != nil && (len(routers) == 0 || len(routers)%4 != 0),
+		life != nil && len(life) != 4:
+		return lease{}, errBadFrame
+	}
+	l.kind, l.server = kind[0], hostAddress(server)
+	if mask != nil {
+		l.bits = bits.LeadingZeros32(^binary.BigEndian.Uint32(mask))
+	}
+	if routers != nil {
+		l.router = hostAddress(routers[:4]) // the first
+	}
+	if life != nil {
+		l.life = time.Duration(binary.BigEndian.Uint32(life)) * time.Second
+	}
+	if routes != nil {
+		l.routes, err = parseRoutes(routes)
+	}
+	return l, err
+}
+
+// parseRoutes reads option 121: the length of a prefix in bits, as many of its bytes as count, the router.
+func parseRoutes(b []byte) ([]dhcpRoute, error) {
+	if len(b) == 0 {
+		return nil, errBadFrame
+	}
+	var out []dhcpRoute
+	for len(b) > 0 {
+		width := int(b[0])
+		n := (width + 7) / 8
+		if width > 32 || len(b) < 1+n+4 {
+			return nil, errBadFrame
+		}
+		var to [4]byte
+		copy(to[:], b[1:1+n])
+		out = append(out, dhcpRoute{netip.PrefixFrom(netip.AddrFrom4(to), width), hostAddress(b[1+n : 1+n+4])})
+		b = b[1+n+4:]
+	}
+	return out, nil
+}
+
+// good reports whether l answers q: an offer that can be taken, or the word of the server whose offer was.
+func (q dhcpQuery) good(l lease) bool {
+	switch {
+	case q.kind == dhcpDiscover:
+		return l.kind == dhcpOffer && canBeHost(l.addr) && canBeHost(l.server)
+	case l.server != q.offer.server:
+		return false // another server's, to another client
+	}
+	return l.kind == dhcpNAK || l.kind == dhcpACK && canBeHost(l.addr) && l.life > 0
+}

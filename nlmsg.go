@@ -1,0 +1,515 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Constants that x/sys lacks.
+const (
+	rtextFilterSkipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS, linux/rtnetlink.h
+	rtaNHID              = 30     // RTA_NH_ID, linux/rtnetlink.h
+)
+
+const (
+	ifaProto    = 11 // IFA_PROTO, linux/if_addr.h: who made the address (Linux 5.18)
+	ndaProtocol = 12 // NDA_PROTOCOL, linux/neighbour.h
+)
+
+var errShort = errors.New("netlink: message cut short")
+
+// A message is a netlink message less its length: nlmsghdr of linux/netlink.h, and what follows it.
+type message struct {
+	typ, flags uint16
+	seq        uint32
+	body       []byte
+}
+
+// A kernelError is the kernel's verdict on a request: NLMSG_ERROR of netlink(7), with the
+// kernel's own words where it has some (extended ack).
+type kernelError struct {
+	errno unix.Errno
+	words string // "Nexthop has invalid gateway."
+}
+
+// Error is the errno in words, and the kernel's own words.
+func (e kernelError) Error() string {
+	if e.words == "" {
+		return e.errno.Error()
+	}
+	return fmt.Sprintf("%v (%s)", e.errno, strings.TrimSuffix(e.words, "."))
+}
+
+// Unwrap makes errors.Is(err, unix.EBUSY) work.
+func (e kernelError) Unwrap() error { return e.errno }
+
+// appendMessage lays out m in the kernel's form, padded to 4 bytes.
+func appendMessage(b []byte, m message) []byte {
+	// struct nlmsghdr, linux/netlink.h: length, type, flags, sequence number, port (0: the kernel's).
+	b = binary.NativeEndian.AppendUint32(b, uint32(unix.SizeofNlMsghdr+len(m.body)))
+	b = binary.NativeEndian.AppendUint16(b, m.typ)
+	b = binary.NativeEndian.AppendUint16(b, m.flags)
+	b = binary.NativeEndian.AppendUint32(b, m.seq)
+	b = binary.NativeEndian.AppendUint32(b, 0)
+	return pad(append(b, m.body...))
+}
+
+// appendAttr lays out an attribute: struct rtattr of linux/rtnetlink.h, padded to 4 bytes. It is not
+// inlined, as it is called in many places.
+//
+//go:noinline
+func appendAttr(b []byte, typ uint16, value []byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+len(value)))
+	b = binary.NativeEndian.AppendUint16(b, typ)
+	return pad(append(b, value...))
+}
+
+// appendUint32 lays out an attribute of type NLA_U32.
+func appendUint32(b []byte, typ uint16, value uint32) []byte {
+	return appendAttr(b, typ, binary.NativeEndian.AppendUint32(nil, value))
+}
+
+// pad brings b to the alignment of messages and attributes, which is the same: 4.
+func pad(b []byte) []byte {
+	for len(b)%unix.NLMSG_ALIGNTO != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// skip is b after n bytes and their padding, which the last item may lack.
+func skip(b []byte, n int) []byte {
+	return b[min((n+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1), len(b)):]
+}
+
+// parseMessages cuts a datagram into messages, which go on sharing its memory.
+func parseMessages(b []byte) ([]message, error) {
+	var out []message
+	for len(b) > 0 {
+		if len(b) < unix.SizeofNlMsghdr {
+			return nil, errShort
+		}
+		n := binary.NativeEndian.Uint32(b)
+		if n < unix.SizeofNlMsghdr || uint64(n) > uint64(len(b)) {
+			return nil, errShort
+		}
+		out = append(out, message{
+			typ:   binary.NativeEndian.Uint16(b[4:]),
+			flags: binary.NativeEndian.Uint16(b[6:]),
+			seq:   binary.NativeEndian.Uint32(b[8:]),
+			body:  b[unix.SizeofNlMsghdr:n:n],
+		})
+		b = skip(b, int(n))
+	}
+	return out, nil
+}
+
+// parseVerdict reads the errno of an NLMSG_ERROR, or the one that NLMSG_DONE may carry, with
+// the kernel's words where they are there. Nil is success.
+func parseVerdict(m message) error {
+	if len(m.body) < 4 {
+		if m.typ == unix.NLMSG_DONE {
+			return nil // older kernels end a dump with no errno at all
+		}
+		return errShort
+	}
+	errno := unix.Errno(-int32(binary.NativeEndian.Uint32(m.body)))
+	if errno == 0 {
+		return nil
+	}
+	e := kernelError{errno: errno}
+	words := m.body[4:]
+	if m.typ == unix.NLMSG_ERROR { // struct nlmsgerr: the errno, then the request, or its header if capped
+		echo := unix.SizeofNlMsghdr
+		if m.flags&unix.NLM_F_CAPPED == 0 {
+			echo = int(uint32Of(words))
+		}
+		words = skip(words, echo)
+	}
+	if m.flags&unix.NLM_F_ACK_TLVS != 0 {
+		// What can't be read of the words is left out: the errno is the verdict.
+		_ = eachAttr(words, func(typ uint16, value []byte) error {
+			if typ == unix.NLMSGERR_ATTR_MSG {
+				e.words = cString(value)
+			}
+			return nil
+		})
+	}
+	return e
+}
+
+// eachAttr calls fn for each attribute in b, less the flags in its type (NLA_F_NESTED, ...).
+func eachAttr(b []byte, fn func(typ uint16, value []byte) error) error {
+	for len(b) > 0 {
+		if len(b) < unix.SizeofRtAttr {
+			return errShort
+		}
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < unix.SizeofRtAttr || n > len(b) {
+			return errShort
+		}
+		typ := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+		if err := fn(typ, b[unix.SizeofRtAttr:n:n]); err != nil {
+			return err
+		}
+		b = skip(b, n)
+	}
+	return nil
+}
+
+// eachName calls fn for each attribute of that type in b, which is a text.
+func eachName(b []byte, want uint16, fn func(name string)) error {
+	return eachAttr(b, func(typ uint16, value []byte) error {
+		if typ == want {
+			fn(cString(value))
+		}
+		return nil
+	})
+}
+
+// parseAll parses the bodies of a dump's objects.
+func parseAll[T any](objects []message, parse func([]byte) (T, error)) ([]T, error) {
+	out := make([]T, 0, len(objects))
+	for _, m := range objects {
+		v, err := parse(m.body)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// uint32Of is the number at the start of value; 0 if that is too short for one.
+func uint32Of(value []byte) uint32 {
+	if len(value) < 4 {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(value)
+}
+
+// cString is value up to its NUL.
+func cString(value []byte) string {
+	s, _, _ := strings.Cut(string(value), "\x00")
+	return s
+}
+
+// setLink is an RTM_SETLINK: a new name unless it is "", and the flags in change.
+func setLink(index int32, name string, flags, change uint32) message {
+	// struct ifinfomsg, linux/rtnetlink.h: family, pad, type, index, flags, change.
+	b := make([]byte, 4, unix.SizeofIfInfomsg+24)
+	b = binary.NativeEndian.AppendUint32(b, uint32(index))
+	b = binary.NativeEndian.AppendUint32(b, flags)
+	b = binary.NativeEndian.AppendUint32(b, change)
+	if name != "" {
+		b = appendAttr(b, unix.IFLA_IFNAME, append([]byte(name), 0))
+	}
+	return message{typ: unix.RTM_SETLINK, body: b}
+}
+
+// renames are the requests of a plan for links that are down, or for Linux 6.2 and newer, which
+// renames links that are up as well (commit bd039b5ea2a9).
+func renames(steps []step) []message {
+	var out []message
+	for _, s := range steps {
+		out = append(out, setLink(s.index, s.to, 0, 0))
+	}
+	return out
+}
+
+// bounces are the requests of a plan for Linux before 6.2: links that are up go down first and
+// come up again in the message of their last rename.
+func bounces(steps []step, up map[int32]bool) []message {
+	var out []message
+	last := map[int32]int{}
+	for i, s := range steps {
+		if _, seen := last[s.index]; !seen && up[s.index] {
+			out = append(out, setLink(s.index, "", 0, unix.IFF_UP))
+		}
+		last[s.index] = i
+	}
+	for i, s := range steps {
+		var flags uint32
+		if last[s.index] == i && up[s.index] {
+			flags = unix.IFF_UP
+		}
+		// do_setlink of net/core/rtnetlink.c renames first and sets flags after.
+		out = append(out, setLink(s.index, s.to, flags, flags))
+	}
+	return out
+}
+
+// create is the request that makes body again.
+func create(typ uint16, flags uint16, body []byte) message {
+	return message{typ: typ, flags: unix.NLM_F_CREATE | flags, body: body}
+}
+
+// family is the body of a dump request of that size that asks for one address family.
+func family(size int, family byte) []byte {
+	b := make([]byte, size)
+	b[0] = family
+	return b
+}
+
+// proxies asks for proxy entries: struct ndmsg of linux/neighbour.h, whose byte 10 is the flags.
+func proxies() []byte {
+	b := make([]byte, unix.SizeofNdMsg)
+	b[10] = unix.NTF_PROXY
+	return b
+}
+
+// indexOf is the link that a request about a link or an address is about.
+func indexOf(m message) int32 { return int32(binary.NativeEndian.Uint32(m.body[4:])) }
+
+// parseLink reads an RTM_NEWLINK.
+func parseLink(body []byte) (link, error) {
+	if len(body) < unix.SizeofIfInfomsg {
+		return link{}, errShort
+	}
+	// struct ifinfomsg, linux/rtnetlink.h
+	l := link{
+		ethernet: binary.NativeEndian.Uint16(body[2:]) == unix.ARPHRD_ETHER,
+		index:    int32(binary.NativeEndian.Uint32(body[4:])),
+		up:       binary.NativeEndian.Uint32(body[8:])&unix.IFF_UP != 0,
+		carrier:  binary.NativeEndian.Uint32(body[8:])&unix.IFF_LOWER_UP != 0,
+	}
+	var bus, device string
+	err := eachAttr(body[unix.SizeofIfInfomsg:], func(typ uint16, value []byte) error {
+		switch typ {
+		case unix.IFLA_PARENT_DEV_BUS_NAME: // Linux 5.14
+			bus = cString(value)
+		case unix.IFLA_PARENT_DEV_NAME: // Linux 5.14
+			device = cString(value)
+		case unix.IFLA_IFNAME:
+			l.name = cString(value)
+		case unix.IFLA_ADDRESS:
+			copy(l.addr[:], value)
+		case unix.IFLA_PERM_ADDRESS: // Linux 5.6
+			copy(l.perm[:], value)
+		case unix.IFLA_LINK:
+			l.lower = int32(uint32Of(value))
+		case unix.IFLA_MASTER:
+			l.master = int32(uint32Of(value))
+		case unix.IFLA_LINKINFO:
+			return eachName(value, unix.IFLA_INFO_KIND, func(name string) { l.kind = name })
+		case unix.IFLA_PROP_LIST: // Linux 5.5
+			return eachName(value, unix.IFLA_ALT_IFNAME, func(name string) {
+				l.altnames = append(l.altnames, name)
+			})
+		}
+		return nil
+	})
+	l.path = idPath(bus, device)
+	return l, err
+}
+
+// idPath is udev's ID_PATH of a link whose parent is that device: builtin_path_id of systemd's
+// src/udev/udev-builtin-path_id.c. A virtio device is known there by the PCI device above it, of which
+// rtnetlink has nothing.
+func idPath(bus, device string) string {
+	if (bus == "pci" || bus == "xen") && device != "" {
+		return bus + "-" + device
+	}
+	return ""
+}
+
+// parseAddress reads an RTM_NEWADDR.
+func parseAddress(body []byte) (address, error) {
+	if len(body) < unix.SizeofIfAddrmsg {
+		return address{}, errShort
+	}
+	// struct ifaddrmsg, linux/if_addr.h: family, prefixlen, flags, scope, index.
+	a := address{ipv6: body[0] == unix.AF_INET6, flags: uint32(body[2]), scope: body[3], body: body}
+	ip := netip.IPv4Unspecified() // the kernel leaves out an address that is 0.0.0.0
+	if a.ipv6 {
+		ip = netip.IPv6Unspecified()
+	}
+	a.index = int32(binary.NativeEndian.Uint32(body[4:]))
+	err := eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
+		switch {
+		case typ == unix.IFA_LOCAL, typ == unix.IFA_ADDRESS && ip.IsUnspecified(): // the other end's, or the only one
+			if own, ok := netip.AddrFromSlice(value); ok {
+				ip = own
+			}
+		case typ == unix.IFA_FLAGS:
+			a.flags = uint32Of(value)
+		case typ == ifaProto && len(value) == 1:
+			a.proto = value[0]
+		}
+		return nil
+	})
+	a.ip = netip.PrefixFrom(ip, int(body[1]))
+	return a, err
+}
+
+// automatic reports whether a comes and goes by itself with its link: IPv6's of scope link, or by router
+// advertisements (RFC 4862, 8981).
+func (a address) automatic() bool {
+	return a.ipv6 && (a.scope == unix.RT_SCOPE_LINK || a.flags&(unix.IFA_F_MANAGETEMPADDR|unix.IFA_F_TEMPORARY) != 0)
+}
+
+// A routeEntry is any route of a dump.
+type routeEntry struct {
+	route
+	isDefault bool   // unicast, to everywhere, in the main table
+	table     uint32 // RT_TABLE_MAIN, RT_TABLE_LOCAL, ...
+	nextHop   uint32 // id of a next-hop object; 0: none
+}
+
+// parseRoute reads an RTM_NEWROUTE.
+func parseRoute(body []byte) (routeEntry, error) {
+	if len(body) < unix.SizeofRtMsg {
+		return routeEntry{}, errShort
+	}
+	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table, protocol, scope, type, flags.
+	flags := binary.NativeEndian.Uint32(body[8:])
+	single := hop{dead: flags&unix.RTNH_F_DEAD != 0}
+	r := routeEntry{table: uint32(body[4])}
+	r.ipv6 = body[0] == unix.AF_INET6
+	err := eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) (err error) {
+		switch typ {
+		case unix.RTA_TABLE:
+			r.table = uint32Of(value)
+		case unix.RTA_PRIORITY:
+			r.metric = uint32Of(value)
+		case unix.RTA_OIF:
+			single.index = int32(uint32Of(value))
+		case unix.RTA_GATEWAY, unix.RTA_VIA:
+			single.via = gateway(typ, value)
+		case rtaNHID:
+			r.nextHop = uint32Of(value)
+		case unix.RTA_MULTIPATH:
+			r.hops, err = parseHops(value)
+		}
+		return err
+	})
+	if single.index != 0 && r.hops == nil {
+		r.hops = []hop{single}
+	}
+	everywhere := body[1] == 0 && body[2] == 0 && body[3] == 0
+	r.isDefault = everywhere && body[7] == unix.RTN_UNICAST && r.table == unix.RT_TABLE_MAIN && flags&unix.RTM_F_CLONED == 0
+	return r, err
+}
+
+// parseHops reads an RTA_MULTIPATH.
+func parseHops(b []byte) ([]hop, error) {
+	var hops []hop
+	for len(b) > 0 {
+		if len(b) < unix.SizeofRtNexthop {
+			return nil, errShort
+		}
+		// struct rtnexthop, linux/rtnetlink.h: length, flags, weight-1, index.
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < unix.SizeofRtNexthop || n > len(b) {
+			return nil, errShort
+		}
+		h := hop{index: int32(binary.NativeEndian.Uint32(b[4:])), dead: b[2]&unix.RTNH_F_DEAD != 0}
+		err := eachAttr(b[unix.SizeofRtNexthop:n], func(typ uint16, value []byte) error {
+			if typ == unix.RTA_GATEWAY || typ == unix.RTA_VIA {
+				h.via = gateway(typ, value)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		hops = append(hops, h)
+		b = skip(b, n)
+	}
+	return hops, nil
+}
+
+// gateway reads an RTA_GATEWAY, or an RTA_VIA (struct rtvia: the family, then the address). It is the zero
+// Addr where that is no IP address.
+func gateway(typ uint16, value []byte) netip.Addr {
+	if typ == unix.RTA_VIA {
+		value = value[min(2, len(value)):]
+	}
+	via, _ := netip.AddrFromSlice(value)
+	return via
+}
+
+// A nextHop is a next-hop object (Linux 5.3): one hop, or the members of a group.
+type nextHop struct {
+	id    uint32
+	hop   hop
+	group []uint32
+}
+
+// parseNextHop reads an RTM_NEWNEXTHOP.
+func parseNextHop(body []byte) (nextHop, error) {
+	if len(body) < unix.SizeofNhmsg {
+		return nextHop{}, errShort
+	}
+	// struct nhmsg, linux/nexthop.h: family, scope, protocol, reserved, flags.
+	n := nextHop{hop: hop{dead: binary.NativeEndian.Uint32(body[4:])&unix.RTNH_F_DEAD != 0}}
+	err := eachAttr(body[unix.SizeofNhmsg:], func(typ uint16, value []byte) error {
+		switch typ {
+		case unix.NHA_ID:
+			n.id = uint32Of(value)
+		case unix.NHA_OIF:
+			n.hop.index = int32(uint32Of(value))
+		case unix.NHA_GATEWAY:
+			n.hop.via = gateway(typ, value)
+		case unix.NHA_GROUP:
+			// struct nexthop_grp, linux/nexthop.h: id, weight-1, and three bytes.
+			for ; len(value) >= 8; value = value[8:] {
+				n.group = append(n.group, uint32Of(value))
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// A rule is a policy rule, as far as it goes by a link's name.
+type rule struct {
+	ipv6     bool
+	priority uint32
+	iif, oif string
+	proto    byte // who made it: RTPROT_KERNEL, ... (Linux 4.17)
+}
+
+// parseRule reads an RTM_NEWRULE: struct fib_rule_hdr of linux/fib_rules.h, laid out as struct rtmsg.
+func parseRule(body []byte) (rule, error) {
+	if len(body) < unix.SizeofRtMsg {
+		return rule{}, errShort
+	}
+	r := rule{ipv6: body[0] == unix.AF_INET6}
+	err := eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
+		switch typ {
+		case unix.FRA_PRIORITY:
+			r.priority = uint32Of(value)
+		case unix.FRA_IIFNAME:
+			r.iif = cString(value)
+		case unix.FRA_OIFNAME:
+			r.oif = cString(value)
+		case unix.FRA_PROTOCOL:
+			if len(value) == 1 {
+				r.proto = value[0]
+			}
+		}
+		return nil
+	})
+	return r, err
+}
+
+// String is the rule as ip(8) has it, as far as it matters here: "rule 1000 iif eth1".
+func (r rule) String() string {
+	s := fmt.Sprintf("rule %d", r.priority)
+	if r.ipv6 {
+		s = "IPv6 " + s
+	}
+	if r.iif != "" {
+		s += " iif " + r.iif
+	}
+	if r.oif != "" {
+		s += " oif " + r.oif
+	}
+	return s
+}

@@ -1,0 +1,296 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+const (
+	primaryName = "eth0"  // what the primary ENI is to be called
+	tempPrefix  = "eni0-" // and the final name: where a link with a temporary name was going
+	nameMax     = 15      // bytes; IFNAMSIZ of linux/if.h less the NUL
+)
+
+// A hwaddr is an Ethernet address: a value, compared with ==.
+type hwaddr [6]byte
+
+// String is the form that ip(8) and IMDS have: 0a:ff:00:00:00:01.
+func (a hwaddr) String() string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4], a[5])
+}
+
+// A link is as much of a network interface as a decision needs to know.
+type link struct {
+	index    int32
+	name     string   // eth0
+	altnames []string // share one name space with the names
+	kind     string   // IFLA_INFO_KIND: bridge, vlan, veth; "" for a device of its own
+	addr     hwaddr   // the address in use, which root may change
+	perm     hwaddr   // the address it was made with; zero where the kernel reports none (veth)
+	lower    int32    // index of the link this one is stacked on (a VLAN's parent); 0 for none
+	master   int32    // index of the bridge or bond this one is a port of; 0 for none
+	ethernet bool     // ARPHRD_ETHER
+	up       bool     // IFF_UP
+	carrier  bool     // IFF_LOWER_UP: it carries frames
+	path     string   // udev's ID_PATH: pci-0000:00:05.0; "" where it can't be told
+}
+
+// eni reports whether l can be an ENI: Ethernet, and a device of its own. A veth end is what
+// plays an ENI in a network namespace.
+func (l link) eni() bool {
+	return l.ethernet && (l.kind == "" || l.kind == "veth")
+}
+
+// id is the address that IMDS knows an ENI by.
+func (l link) id() hwaddr {
+	if l.perm != (hwaddr{}) {
+		return l.perm
+	}
+	return l.addr
+}
+
+// String names a link for people, by all that it is known by.
+func (l link) String() string {
+	return fmt.Sprintf("%s (%s, index %d)", visible(l.name), l.id(), l.index)
+}
+
+// A hop is one next hop of a default route.
+type hop struct {
+	index int32
+	via   netip.Addr // 10.0.1.1; zero where the route has no gateway
+	dead  bool       // RTNH_F_DEAD: the kernel does not use it
+}
+
+// A route is a unicast default route of the main table.
+type route struct {
+	ipv6   bool
+	metric uint32
+	hops   []hop
+}
+
+// live lists the indexes of the links that r's traffic leaves by, each once. Nil: all hops are dead.
+func (r route) live() []int32 {
+	var out []int32
+	for _, h := range r.hops {
+		if !h.dead && !slices.Contains(out, h.index) {
+			out = append(out, h.index)
+		}
+	}
+	return out
+}
+
+// A world is what there is to judge.
+type world struct {
+	links   []link
+	routes  []route // the default routes, in the kernel's order
+	primary hwaddr  // what IMDS says
+}
+
+// carriers lists the links that default traffic leaves by: those of the IPv4 default route
+// with the lowest metric, the first in the kernel's order among equals; only where there is
+// none, those of the IPv6 one. Nil: there is no default route.
+func (w world) carriers() []int32 {
+	r, _ := w.defaultRoute()
+	return r.live()
+}
+
+// defaultRoute is the default route that decides, and whether there is one.
+func (w world) defaultRoute() (route, bool) {
+	for _, ipv6 := range []bool{false, true} {
+		if r, ok := w.bestOf(ipv6); ok {
+			return r, true
+		}
+	}
+	return route{}, false
+}
+
+// bestOf is the default route of one family that traffic takes, and whether there is one.
+func (w world) bestOf(ipv6 bool) (best route, found bool) {
+	for _, r := range w.routes {
+		if r.ipv6 != ipv6 || r.live() == nil {
+			continue // the other family, or all its hops are dead
+		}
+		if !found || r.metric < best.metric {
+			best, found = r, true
+		}
+	}
+	return best, found
+}
+
+// errLate means that the ENI which IMDS names has not been probed yet.
+var errLate = errors.New("no link has the primary ENI's address (yet)")
+
+// primaryLink finds the primary ENI among the links. Only ENIs count: a VLAN, bridge or macvlan on
+// the primary has the same address.
+func (w world) primaryLink() (link, error) {
+	var found []link
+	for _, l := range w.links {
+		if l.eni() && l.id() == w.primary {
+			found = append(found, l)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return link{}, fmt.Errorf("%s: %w", w.primary, errLate)
+	case 1:
+		return found[0], nil
+	}
+	return link{}, fmt.Errorf("%s: two ENIs have the primary's address, %s and %s", w.primary, found[0].name, found[1].name)
+}
+
+// An address is an address of a link.
+type address struct {
+	ipv6  bool
+	index int32
+	ip    netip.Prefix // 10.0.1.10/24
+	scope byte         // RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, ...
+	flags uint32       // IFA_F_TEMPORARY, ...
+	proto byte         // IFA_PROTO: who made it (Linux 5.18)
+	body  []byte       // of the RTM_NEWADDR
+}
+
+// A network is a world with its addresses.
+type network struct {
+	world
+	addresses []address
+}
+
+// scopeLink is RT_SCOPE_LINK of linux/rtnetlink.h: valid on the link only.
+const scopeLink = 253
+
+// addressOn reports whether l, or a link that is stacked on it, has an address of a family by which
+// others can be reached.
+func (n network) addressOn(l link, ipv6 bool) bool {
+	on := stackedOn(n.links, map[int32]bool{l.index: true})
+	return slices.ContainsFunc(n.addresses, func(a address) bool {
+		return a.ipv6 == ipv6 && a.scope < scopeLink && on[a.index]
+	})
+}
+
+// byName returns the link called name, and whether there is one. Altnames do not count.
+func byName(links []link, name string) (link, bool) {
+	i := slices.IndexFunc(links, func(l link) bool { return l.name == name })
+	if i < 0 {
+		return link{}, false
+	}
+	return links[i], true
+}
+
+// byIndex returns the link with that index, and whether there is one.
+func byIndex(links []link, index int32) (link, bool) {
+	i := slices.IndexFunc(links, func(l link) bool { return l.index == index })
+	if i < 0 {
+		return link{}, false
+	}
+	return links[i], true
+}
+
+// allENIs lists the ENIs. A veth end counts only where there is no Ethernet device of its own: at
+// the other end may be a container, which must not answer for IMDS.
+func allENIs(links []link) []link {
+	own := slices.ContainsFunc(links, func(l link) bool { return l.eni() && l.kind == "" })
+	return slices.DeleteFunc(slices.Clone(links), func(l link) bool {
+		return !l.eni() || (l.kind == "") != own
+	})
+}
+
+// stackedOn adds to a set of links those that are stacked on them: bridges and bonds that they are
+// ports of, VLANs, macvlans. What IFLA_LINK says of a veth end is its peer, often by an index of
+// another namespace.
+func stackedOn(links []link, set map[int32]bool) map[int32]bool {
+	for before := 0; before < len(set); {
+		before = len(set)
+		for _, l := range links {
+			if l.kind != "veth" && set[l.lower] {
+				set[l.index] = true
+			}
+			if l.master != 0 && set[l.index] {
+				set[l.master] = true
+			}
+		}
+	}
+	return set
+}
+
+// withUppers adds the links that are stacked on those of the set.
+func withUppers(links []link, set map[int32]bool) map[int32]bool {
+	out := map[int32]bool{anyLink: true}
+	for index := range set {
+		out[index] = true
+	}
+	for range links { // stacks are no deeper than there are links
+		for _, l := range links {
+			// IFLA_LINK of a veth end is its peer's, in another namespace.
+			out[l.index] = out[l.index] || l.lower != 0 && l.kind != "veth" && out[l.lower]
+		}
+	}
+	return out
+}
+
+// A step is one rename. Who it is for is the index; the rest is for people.
+type step struct {
+	index    int32
+	addr     hwaddr
+	from, to string
+}
+
+// String is the log line of a change: the link, what it was called, what it is called.
+func (s step) String() string {
+	return fmt.Sprintf("%s (index %d): %s -> %s", s.addr, s.index, visible(s.from), visible(s.to))
+}
+
+// kernelName reports whether name is one that the kernel gives: eth0, eth1, ...
+func kernelName(name string) bool {
+	n, ok := strings.CutPrefix(name, "eth")
+	return ok && n != "" && strings.Trim(n, "0123456789") == "" && (n == "0" || n[0] != '0')
+}
+
+// validName says why the kernel would not take name, by dev_valid_name of net/core/dev.c;
+// '%' is refused because there it means a template, "all" and "default" because
+// they are directories of /proc/sys/net/ipv4/conf (addrconf_sysctl_register).
+func validName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("a link's name can't be empty")
+	case len(name) > nameMax:
+		return fmt.Errorf("%q: a link's name has at most %d bytes", name, nameMax)
+	case name == "." || name == ".." || name == "all" || name == "default":
+		return fmt.Errorf("%q: can't be a link's name", name)
+	}
+	for i := range len(name) {
+		// isspace() in the kernel is Latin-1: 0xa0, the no-break space, is one too (lib/ctype.c).
+		if c := name[i]; c <= ' ' || c == 0x7f || c == 0xa0 || strings.IndexByte("/:%", c) >= 0 {
+			return fmt.Errorf("%q: a link's name can't have the byte %q", name, c)
+		}
+	}
+	return nil
+}
+
+// visible is a name as it can be shown on a terminal: the kernel lets a name have control characters.
+func visible(name string) string {
+	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
+		return fmt.Sprintf("%q", name)
+	}
+	return name
+}
+
+// sortBy sorts n items by their keys, and returns their indexes. Of two with one key the first
+// counts. There are not many: it takes time in proportion to the square of their number.
+func sortBy(n int, key func(i int) string) (indexes []int) {
+	var keys []string
+	for i := range n {
+		k := key(i)
+		at, found := slices.BinarySearch(keys, k)
+		if found {
+			continue
+		}
+		keys, indexes = append(keys, ""), append(indexes, 0)
+		copy(keys[at+1:], keys[at:])
+		copy(indexes[at+1:], indexes[at:])
+		keys[at], indexes[at] = k, i
+	}
+	return indexes
+}
