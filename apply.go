@@ -16,41 +16,41 @@ import (
 
 // A renaming is the one change this program makes, and what it cost.
 type renaming struct {
-	nl     *rtnl
-	log    logger
-	before []link         // the links as they are when it begins
-	ours   []link         // those of them that are to be renamed
-	down   map[int32]bool // the links that had to go down, by index
-	noted  map[int32]bool // the links of which kept has what they had
-	kept   []item         // what they had, before they went down or a manager was restarted
+	nl            *rtnl
+	log           logger
+	before        []link         // the links as they are when it begins
+	toRename      []link         // those of them that are to be renamed
+	down          map[int32]bool // the links that had to go down, by index
+	snapshotLinks map[int32]bool // the links of which kept has what they had
+	snapshot      []netObject    // what they had, before they went down or a manager was restarted
 }
 
 // attempts is how often a rename is planned anew where a name was taken in between: the kernel lets
 // others in between the messages of a datagram, and a driver that registers takes the first free ethN.
-const attempts = 5
+const maxAttempts = 5
 
 // rename grants the wishes, all of them or none. On Linux 6.2 and newer nothing is lost by it;
 // before that links go down and up, and what that costs them is to be restored. If it fails the
 // names are as before, or the error's code is codeBroken.
 func (r *renaming) rename(wishes map[int32]string) error {
-	r.ours = slices.DeleteFunc(slices.Clone(r.before), func(l link) bool { return wishes[l.index] == "" })
+	r.toRename = slices.DeleteFunc(slices.Clone(r.before), func(l link) bool { return wishes[l.index] == "" })
 	// From here on a failure puts names back before it returns.
-	err := r.grant(r.before, wishes)
-	for tries := 1; errors.Is(err, unix.EEXIST) && tries < attempts; tries++ {
+	err := r.tryRename(r.before, wishes)
+	for tries := 1; errors.Is(err, unix.EEXIST) && tries < maxAttempts; tries++ {
 		var now []link
 		if now, err = r.nl.links(); err == nil {
-			err = r.grant(now, wishes)
+			err = r.tryRename(now, wishes)
 		}
 	}
 	if err != nil {
-		return r.putNamesBack(refusal(err))
+		return r.putNamesBack(renameError(err))
 	}
 	return nil
 }
 
-// grant is one attempt: plan by how the links stand now, one datagram, look again.
-func (r *renaming) grant(now []link, wishes map[int32]string) error {
-	way := makeWay(r.before, now, wishes)
+// tryRename is one attempt: plan by how the links stand now, one datagram, look again.
+func (r *renaming) tryRename(now []link, wishes map[int32]string) error {
+	way := displaceNewcomers(r.before, now, wishes)
 	steps, err := plan(now, way)
 	if err != nil {
 		return err
@@ -60,26 +60,26 @@ func (r *renaming) grant(now []link, wishes map[int32]string) error {
 			r.log.warn("%s came in between: it is to be %s", l, way[l.index])
 		}
 	}
-	if err := r.move(steps, wishes); err != nil {
+	if err := r.renameLinks(steps, wishes); err != nil {
 		return err
 	}
-	return r.settled(wishes) // the kernel's word is good, a look is better
+	return r.verifyRenamed(wishes) // the kernel's word is good, a look is better
 }
 
-// move carries out the steps that lead to the wishes, or bounces the links, and has up what was up.
-func (r *renaming) move(steps []step, wishes map[int32]string) error {
-	err := r.nl.carryOut(renames(steps))
+// renameLinks carries out the steps that lead to the wishes, or bounces the links, and has up what was up.
+func (r *renaming) renameLinks(steps []step, wishes map[int32]string) error {
+	err := r.nl.execute(renameRequests(steps))
 	if errors.Is(err, unix.EBUSY) { // Linux before 6.2 will not rename a link that is up
-		err = r.bounce(wishes)
+		err = r.renameWhileDown(wishes)
 	}
 	if err != nil {
 		return err
 	}
-	return r.takeUp()
+	return r.bringUp()
 }
 
-// takeUp takes up what an attempt before took down and did not come to take up again.
-func (r *renaming) takeUp() error {
+// bringUp takes up what an attempt before took down and did not come to take up again.
+func (r *renaming) bringUp() error {
 	if len(r.down) == 0 {
 		return nil
 	}
@@ -87,40 +87,40 @@ func (r *renaming) takeUp() error {
 	if err != nil {
 		return err
 	}
-	var ups []message
-	for _, l := range stillDown(now, r.down) {
+	var ups []nlMessage
+	for _, l := range linksDown(now, r.down) {
 		ups = append(ups, setLink(l.index, "", unix.IFF_UP, unix.IFF_UP))
 	}
-	return r.nl.carryOut(ups)
+	return r.nl.execute(ups)
 }
 
-// refusal says what people can do about a refused rename: rtnetlink_rcv_msg of
+// renameError says what people can do about a refused rename: rtnetlink_rcv_msg of
 // net/core/rtnetlink.c answers EPERM to each message where CAP_NET_ADMIN is missing.
-func refusal(err error) error {
+func renameError(err error) error {
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("rename: %w: run as root or with CAP_NET_ADMIN", err)
 	}
 	return fmt.Errorf("rename: %w", err)
 }
 
-// bounce renames links that are up by taking them down meanwhile. Some steps of the plan may
+// renameWhileDown renames links that are up by taking them down meanwhile. Some steps of the plan may
 // have been carried out (of links that are down), so it plans again.
-func (r *renaming) bounce(wishes map[int32]string) error {
+func (r *renaming) renameWhileDown(wishes map[int32]string) error {
 	links, err := r.nl.links()
 	if err != nil {
 		return err
 	}
-	steps, err := plan(links, makeWay(r.before, links, wishes))
+	steps, err := plan(links, displaceNewcomers(r.before, links, wishes))
 	if err != nil {
 		return err
 	}
 	up := map[int32]bool{}
 	for _, s := range steps {
-		if l, _ := byIndex(links, s.index); l.up {
+		if l, _ := linkByIndex(links, s.index); l.up {
 			up[s.index] = true
 		}
 	}
-	if err := r.note(links, up); err != nil {
+	if err := r.takeSnapshot(links, up); err != nil {
 		return err
 	}
 	for _, l := range links {
@@ -132,89 +132,102 @@ func (r *renaming) bounce(wishes map[int32]string) error {
 		r.down = map[int32]bool{}
 	}
 	maps.Copy(r.down, up)
-	return r.nl.carryOut(bounces(steps, up))
+	return r.nl.execute(downUpRequests(steps, up))
 }
 
-// note remembers what those links have, but for links that were noted before: on the way back they
+// takeSnapshot remembers what those links have, but for links that were noted before: on the way back they
 // may have lost some of it already.
-func (r *renaming) note(links []link, which map[int32]bool) error {
+func (r *renaming) takeSnapshot(links []link, which map[int32]bool) error {
 	fresh := map[int32]bool{}
 	for index := range which {
-		if !r.noted[index] {
+		if !r.snapshotLinks[index] {
 			fresh[index] = true
 		}
 	}
 	if len(fresh) == 0 {
 		return nil
 	}
-	kept, err := r.nl.belongings(links, fresh)
+	kept, err := snapshotOf(r.nl, links, fresh)
 	if err != nil {
 		return err
 	}
-	if r.noted == nil {
-		r.noted = map[int32]bool{}
+	if r.snapshotLinks == nil {
+		r.snapshotLinks = map[int32]bool{}
 	}
-	maps.Copy(r.noted, fresh)
-	r.kept = append(r.kept, kept...)
+	maps.Copy(r.snapshotLinks, fresh)
+	r.snapshot = append(r.snapshot, kept...)
 	return nil
 }
 
 // restore puts back what the links had and pick picks, by what they have now. A thing that can't be
 // put back is an error in the log, not of the rename: that stands.
-func (r *renaming) restore(pick func(before, now []item) []item) {
-	if len(r.kept) == 0 {
+func (r *renaming) restore(pick func(before, now []netObject) []netObject) {
+	if len(r.snapshot) == 0 {
 		return
 	}
-	var made []item
+	var made []netObject
 	links, err := r.nl.links()
 	if err == nil {
-		made, err = r.putBackOn(links, pick)
+		made, err = r.restoreOn(links, pick)
 	}
 	for _, i := range made {
-		r.log.info("put back %s", i.words)
+		r.log.info("put back %s", i.description)
 	}
 	if err != nil {
 		r.log.err("%v", err)
 	}
 }
 
-// putBackOn is restore for the links that are still there.
-func (r *renaming) putBackOn(links []link, pick func(before, now []item) []item) ([]item, error) {
-	now, err := r.nl.belongings(links, r.noted)
+// restoreAfterDown puts back what links have lost by going down. What a manager makes again when
+// it is restarted is held back until then, if one will be.
+func (r *renaming) restoreAfterDown(managed bool) {
+	if len(r.down) == 0 {
+		return
+	}
+	r.restore(func(before, now []netObject) []netObject {
+		return slices.DeleteFunc(missingObjects(before, now), func(i netObject) bool {
+			return managed && i.isManaged()
+		})
+	})
+}
+
+// restoreOn is restore for the links that are still there.
+func (r *renaming) restoreOn(links []link, pick func(before, now []netObject) []netObject) ([]netObject, error) {
+	now, err := snapshotOf(r.nl, links, r.snapshotLinks)
 	if err != nil {
 		return nil, err
 	}
-	lost := slices.DeleteFunc(pick(r.kept, now), func(i item) bool {
+	lost := slices.DeleteFunc(pick(r.snapshot, now), func(i netObject) bool {
 		return slices.ContainsFunc(i.links, func(index int32) bool {
-			_, there := byIndex(links, index)
+			_, there := linkByIndex(links, index)
 			return index != anyLink && !there
 		})
 	})
-	return r.nl.putBack(lost)
+	return recreateAll(r.nl, lost)
 }
 
-// settled looks again: the plan made from a fresh dump must be empty, and what was up be up. Then each
+// verifyRenamed looks again: the plan made from a fresh dump must be empty, and what was up be up. Then each
 // link's change is logged, and what it means for policy rules.
-func (r *renaming) settled(wishes map[int32]string) error {
+func (r *renaming) verifyRenamed(wishes map[int32]string) error {
 	now, err := r.nl.links()
 	if err != nil {
 		return err
 	}
-	steps, err := plan(now, makeWay(r.before, now, wishes))
+	steps, err := plan(now, displaceNewcomers(r.before, now, wishes))
 	if err != nil {
 		return err
 	}
 	if len(steps) > 0 {
 		return fmt.Errorf("%s: it did not come to that", steps[0])
 	}
-	if down := stillDown(now, r.down); len(down) > 0 {
+	if down := linksDown(now, r.down); len(down) > 0 {
 		return fmt.Errorf("%s: did not come up again", down[0])
 	}
-	steps = renamed(r.ours, now)
+	steps = nameChanges(r.toRename, now)
 	for _, s := range steps {
 		r.log.info("%s", s)
 	}
-	r.nl.warnOfRules(steps, r.log)
+	warnOfRules(r.nl, steps, r.log)
 	return nil
 }
 
@@ -222,48 +235,48 @@ func (r *renaming) settled(wishes map[int32]string) error {
 // the exit code: codeDoubt, as nothing has changed then, or codeBroken where that was not possible.
 // What the links lost on the way they get back in both cases.
 func (r *renaming) putNamesBack(why error) error {
-	back := r.tryNamesBack()
-	for tries := 1; back != nil && tries < attempts; tries++ {
-		back = r.tryNamesBack()
+	back := r.tryPutNamesBack()
+	for tries := 1; back != nil && tries < maxAttempts; tries++ {
+		back = r.tryPutNamesBack()
 	}
 	r.restoreAfterDown(false)
 	if back == nil {
 		return codedError{codeDoubt, why}
 	}
-	return codedError{codeBroken, fmt.Errorf("%w; and that could not be undone: %s", why, r.standing())}
+	return codedError{codeBroken, fmt.Errorf("%w; and that could not be undone: %s", why, r.linkStates())}
 }
 
-// tryNamesBack is one attempt: undo what a fresh look shows, in one datagram as in rename, then take
+// tryPutNamesBack is one attempt: undo what a fresh look shows, in one datagram as in rename, then take
 // up what was up. Its error is only a reason to try again.
-func (r *renaming) tryNamesBack() error {
+func (r *renaming) tryPutNamesBack() error {
 	now, err := r.nl.links()
 	if err != nil {
 		return err
 	}
-	wishes := undo(r.ours, now)
-	steps, err := plan(now, makeWay(r.before, now, wishes))
+	wishes := undoTargets(r.toRename, now)
+	steps, err := plan(now, displaceNewcomers(r.before, now, wishes))
 	if err != nil {
 		return err
 	}
-	if err := r.move(steps, wishes); err != nil {
+	if err := r.renameLinks(steps, wishes); err != nil {
 		return err
 	}
-	if where := r.standing(); where != "" {
+	if where := r.linkStates(); where != "" {
 		return errors.New(where)
 	}
 	return nil
 }
 
-// standing says where each link stands that is not where it was, or is down because of us; "" is none.
+// linkStates says where each link stands that is not where it was, or is down because of us; "" is none.
 // It is the message of codeBroken, so that a person can take it from there.
-func (r *renaming) standing() string {
+func (r *renaming) linkStates() string {
 	now, err := r.nl.links()
 	if err != nil {
 		return err.Error()
 	}
 	var out []string
 	for _, l := range now {
-		old, ok := byIndex(r.ours, l.index)
+		old, ok := linkByIndex(r.toRename, l.index)
 		switch {
 		case ok && old.name != l.name:
 			out = append(out, fmt.Sprintf("%s (index %d) was %s and is %s", l.id(), l.index, old.name, l.name))
@@ -275,12 +288,12 @@ func (r *renaming) standing() string {
 }
 
 // warnOfRules warns of policy rules that go by a name which by those steps becomes another link's.
-func (c *rtnl) warnOfRules(steps []step, log logger) {
+func warnOfRules(nl *rtnl, steps []step, log logger) {
 	names := map[string]bool{}
 	for _, s := range steps {
 		names[s.from], names[s.to] = true, true
 	}
-	rules, err := c.rules()
+	rules, err := nl.rules()
 	if err != nil {
 		log.warn("policy rules: %v", err)
 	}

@@ -46,7 +46,7 @@ func (l *lab) multicast(dev string) {
 	// struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags.
 	body := []byte{unix.AF_INET, 16, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RT_SCOPE_LINK, unix.RTN_MULTICAST, 0, 0, 0, 0}
 	body = appendAttr(body, unix.RTA_DST, []byte{224, 1, 0, 0})
-	l.must(nl.carryOut([]message{create(unix.RTM_NEWROUTE, 0, appendUint32(body, unix.RTA_OIF, uint32(i.Index)))}))
+	l.must(nl.execute([]nlMessage{createRequest(unix.RTM_NEWROUTE, 0, appendUint32(body, unix.RTA_OIF, uint32(i.Index)))}))
 }
 
 // furnishIPv6 adds what is IPv6.
@@ -70,11 +70,11 @@ func (l *lab) order(nl *rtnl) (out []string) {
 	links, err := nl.links()
 	l.must(err)
 	for _, link := range links {
-		items, err := nl.belongings(links, map[int32]bool{link.index: true})
+		items, err := snapshotOf(nl, links, map[int32]bool{link.index: true})
 		l.must(err)
 		for _, i := range items {
 			if i.request.typ == unix.RTM_NEWADDR {
-				out = append(out, i.words)
+				out = append(out, i.description)
 			}
 		}
 	}
@@ -100,12 +100,12 @@ func TestKernelBounce(t *testing.T) {
 		l.unchanged(func() {
 			before, err := nl.links()
 			l.must(err)
-			wishes, err := exchange(before, "eth0", "eth1")
+			wishes, err := swapTargets(before, "eth0", "eth1")
 			l.must(err)
 			r := &renaming{nl: nl, log: logger{to: &log}, before: before}
-			l.must(r.bounce(wishes), r.settled(wishes))
-			now, err := nl.belongings(before, r.noted)
-			if lost := missing(r.kept, now); len(lost) < 10 || err != nil {
+			l.must(r.renameWhileDown(wishes), r.verifyRenamed(wishes))
+			now, err := snapshotOf(nl, before, r.snapshotLinks)
+			if lost := missingObjects(r.snapshot, now); len(lost) < 10 || err != nil {
 				t.Fatalf("lost %d things (%v): the links have not been down", len(lost), err)
 			}
 			r.restoreAfterDown(false)
@@ -133,10 +133,10 @@ func TestKernelBounceLeavesTheManagersRoutes(t *testing.T) {
 	before, err := nl.links()
 	l.must(err)
 	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: before}
-	wishes, err := exchange(before, "eth0", "eth1")
+	wishes, err := swapTargets(before, "eth0", "eth1")
 	l.must(err)
 	l.unchanged(func() {
-		l.must(r.bounce(wishes))
+		l.must(r.renameWhileDown(wishes))
 		r.restoreAfterDown(true)
 	}, m.Owns)
 	if w, err := nl.observe(); len(w.routes) != 0 || err != nil {
@@ -159,22 +159,22 @@ func TestKernelPutsNamesBack(t *testing.T) {
 	defer nl.close()
 	links, err := nl.links()
 	l.must(err)
-	a, _ := byName(links, "eth0")
-	b, _ := byName(links, "eth1")
+	a, _ := linkByName(links, "eth0")
+	b, _ := linkByName(links, "eth1")
 	for _, refused := range [][]step{
 		{{a.index, a.addr, "eth0", "eni0-eth1"}, {b.index, b.addr, "eth1", "eth2"}},
 		{{a.index, a.addr, "eth0", "eni0-eth1"}, {b.index, b.addr, "eth1", "eth0"}, {a.index, a.addr, "eni0-eth1", "eth2"}},
 	} {
-		for _, requests := range [][]message{renames(refused), bounces(refused, map[int32]bool{a.index: true, b.index: true})} {
+		for _, requests := range [][]nlMessage{renameRequests(refused), downUpRequests(refused, map[int32]bool{a.index: true, b.index: true})} {
 			l.unchanged(func() {
-				r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links, ours: links}
+				r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links, toRename: links}
 				r.down = map[int32]bool{a.index: true, b.index: true}
-				l.must(r.note(links, r.down))
-				why := nl.carryOut(requests)
+				l.must(r.takeSnapshot(links, r.down))
+				why := nl.execute(requests)
 				if !errors.Is(why, unix.EEXIST) && !errors.Is(why, unix.EBUSY) { // EBUSY: Linux before 6.2
 					t.Fatalf("carryOut() = %v, want %v", why, unix.EEXIST)
 				}
-				if err := r.putNamesBack(refusal(why)); codeOf(err) != codeDoubt || !errors.Is(err, why) {
+				if err := r.putNamesBack(renameError(why)); codeOf(err) != codeDoubt || !errors.Is(err, why) {
 					t.Errorf("putNamesBack() = %v with code %d, want %v with code %d", err, codeOf(err), why, codeDoubt)
 				}
 			})
@@ -195,7 +195,7 @@ func TestKernelCantPutNamesBack(t *testing.T) {
 	l.must(err)
 	l.rename("eth0", "eni0-eth1")
 	l.must(ec2.AddBridge("eth0", [6]byte{2, 0, 0, 0, 0, 9}))
-	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links, ours: links}
+	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links, toRename: links}
 	err = r.putNamesBack(unix.ENODEV)
 	if codeOf(err) != codeBroken {
 		t.Errorf("putNamesBack() = %v with code %d, want code %d", err, codeOf(err), codeBroken)
@@ -220,7 +220,7 @@ func TestOutcome(t *testing.T) {
 		{"it can't be looked at", routed, routed, codeRight, unix.ENOMEM, codeRoute},
 		{"somebody else has renamed since", routed, routed, codeNames, nil, codeBroken},
 	} {
-		v, err := outcome(row.was, row.now, verdict{code: row.found}, row.err)
+		v, err := verdictAfterRename(row.was, row.now, verdict{code: row.found}, row.err)
 		got := v.code
 		if err != nil {
 			got = codeOf(err)

@@ -41,7 +41,7 @@ func TestChain(t *testing.T) {
 		{"a verb that is wrong", is, "fxi -- /bin/x", "fxi -- /bin/x", []string{"/sbin/init"}},
 		{"nothing", is, "", "", []string{"/sbin/init"}},
 	} {
-		own, next := chain(strings.Fields(c.args), c.first)
+		own, next := splitCommandLine(strings.Fields(c.args), c.first)
 		var got []string
 		for _, command := range next {
 			got = append(got, strings.Join(command, " "))

@@ -66,19 +66,19 @@ func (s packetSocket) Write(b []byte) (int, error) {
 // errNoAnswer means that a message was sent as often as it was worth.
 var errNoAnswer = errors.New("no answer")
 
-// obtain gets a lease: the four messages, again and again until ctx ends. A NAK, or a server that
+// obtainLease gets a lease: the four messages, again and again until ctx ends. A NAK, or a server that
 // falls silent after its offer, starts over. RFC 2131, 4.4.1, would have it ask by ARP whether the address
 // is free: for a /32 of two minutes, on links where EC2 answers for all addresses, that is not worth the wait.
-func obtain(ctx context.Context, conn wire, client hwaddr) (lease, error) {
+func obtainLease(ctx context.Context, conn wire, client hwaddr) (lease, error) {
 	began := time.Now()
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
 		q := dhcpQuery{kind: dhcpDiscover, client: client, xid: rand.Uint32(), began: began}
-		offer, err := q.ask(ctx, conn, 0)
+		offer, err := q.sendUntilAnswered(ctx, conn, 0)
 		if err != nil {
 			return lease{}, fmt.Errorf("dhcp: discover: %w in %v", err, time.Since(began).Round(time.Millisecond))
 		}
 		q.kind, q.offer = dhcpRequest, offer
-		ack, err := q.ask(ctx, conn, requestTries)
+		ack, err := q.sendUntilAnswered(ctx, conn, requestTries)
 		if err == nil && ack.kind == dhcpACK {
 			return ack, nil
 		}
@@ -86,24 +86,24 @@ func obtain(ctx context.Context, conn wire, client hwaddr) (lease, error) {
 		if err == nil {
 			err = fmt.Errorf("refused by %v", ack.server)
 		}
-		if broken || !sleep(ctx, spread(wait)) {
+		if broken || !sleep(ctx, addJitter(wait)) {
 			return lease{}, fmt.Errorf("dhcp: request %v: %w", offer.addr, err)
 		}
 	}
 }
 
-// ask sends q until a good answer comes: at most so many times, unless that is 0, and until ctx ends.
-func (q *dhcpQuery) ask(ctx context.Context, conn wire, tries int) (lease, error) {
+// sendUntilAnswered sends q until a good answer comes: at most so many times, unless that is 0, and until ctx ends.
+func (q *dhcpQuery) sendUntilAnswered(ctx context.Context, conn wire, tries int) (lease, error) {
 	for n, wait := 1, firstWait; ; n, wait = n+1, min(2*wait, maxWait) {
 		if q.kind == dhcpDiscover { // RFC 2131, 4.4.1: a request has the xid and the seconds of its discover
 			q.seconds = uint16(min(time.Since(q.began)/time.Second, 0xffff))
 		}
 		if _, err := conn.Write(q.frame()); err != nil {
-			return lease{}, patience(err)
+			return lease{}, describeTimeout(err)
 		}
-		answer, err := q.listen(ctx, conn, spread(wait))
+		answer, err := q.awaitReply(ctx, conn, addJitter(wait))
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return answer, patience(err)
+			return answer, describeTimeout(err)
 		}
 		if n == tries || ctx.Err() != nil {
 			return lease{}, errNoAnswer
@@ -111,8 +111,8 @@ func (q *dhcpQuery) ask(ctx context.Context, conn wire, tries int) (lease, error
 	}
 }
 
-// listen waits for a good answer to q.
-func (q dhcpQuery) listen(ctx context.Context, conn wire, wait time.Duration) (lease, error) {
+// awaitReply waits for a good answer to q.
+func (q dhcpQuery) awaitReply(ctx context.Context, conn wire, wait time.Duration) (lease, error) {
 	deadline := time.Now().Add(wait)
 	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })() // in the past
 	_ = conn.SetReadDeadline(deadline)
@@ -125,11 +125,11 @@ func (q dhcpQuery) listen(ctx context.Context, conn wire, wait time.Duration) (l
 		if err != nil {
 			return lease{}, err
 		}
-		if answer, err := q.parseFrame(frame[:n]); err == nil && q.good(answer) {
+		if answer, err := q.parseFrame(frame[:n]); err == nil && q.isAnswer(answer) {
 			return answer, nil
 		}
 	}
 }
 
-// spread is d, give or take a tenth: RFC 2131, 4.1, has clients not march in step.
-func spread(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5) }
+// addJitter is d, give or take a tenth: RFC 2131, 4.1, has clients not march in step.
+func addJitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5) }

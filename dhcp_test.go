@@ -514,10 +514,10 @@ func TestDHCPGood(t *testing.T) {
 		discover, request := asked(dhcpDiscover), asked(dhcpRequest)
 		request.offer = good
 		var got []string
-		if discover.good(l) {
+		if discover.isAnswer(l) {
 			got = append(got, "DISCOVER")
 		}
-		if request.good(l) {
+		if request.isAnswer(l) {
 			got = append(got, "REQUEST")
 		}
 		if strings.Join(got, " ") != c.want {
@@ -547,11 +547,11 @@ func FuzzParseFrame(f *testing.F) {
 		if again, err := discover.parseFrame(dhcpAnswer{lease: got, xid: discover.xid, client: discover.client}.frame()); err != nil || !reflect.DeepEqual(again, got) {
 			t.Errorf("the same again: %+v, %v, want %+v", again, err, got)
 		}
-		if discover.good(got) && (got.kind != dhcpOffer || !canBeHost(got.addr) || got.server.IsUnspecified()) {
+		if discover.isAnswer(got) && (got.kind != dhcpOffer || !canBeHost(got.addr) || got.server.IsUnspecified()) {
 			t.Errorf("%+v is good to be requested", got)
 		}
 		request.offer.server = got.server
-		if request.good(got) && got.kind != dhcpNAK && (got.kind != dhcpACK || !canBeHost(got.addr) || got.life < time.Second) {
+		if request.isAnswer(got) && got.kind != dhcpNAK && (got.kind != dhcpACK || !canBeHost(got.addr) || got.life < time.Second) {
 			t.Errorf("%+v is good to be borrowed", got)
 		}
 		got.gateway(parseIP("169.254.169.254"))
@@ -639,9 +639,9 @@ func (w *scriptedWire) SetReadDeadline(t time.Time) error {
 // obtainBy is obtain by a scripted wire. It tells when it was over, too.
 func obtainBy(d time.Duration, script dhcpScript) (lease, *scriptedWire, time.Duration, error) {
 	w := &scriptedWire{script: script, start: time.Now(), come: make(chan []byte, 100), moved: make(chan struct{})}
-	ctx, cancel := within(d)
+	ctx, cancel := detachedTimeout(d)
 	defer cancel()
-	got, err := obtain(ctx, w, hwaddr{0x0a, 0xff, 0, 0, 0, 2})
+	got, err := obtainLease(ctx, w, hwaddr{0x0a, 0xff, 0, 0, 0, 2})
 	took := time.Since(w.start)
 	return got, w, took, err
 }
@@ -833,8 +833,8 @@ func TestObtainSocket(t *testing.T) {
 		{"silence", func([]sentQuery) [][]byte { return nil }, time.Second, "dhcp: discover: no answer in "},
 	} {
 		near, sent := scriptedSocket(t, c.script)
-		ctx, cancel := within(c.limit)
-		got, err := obtain(ctx, near, hwaddr{0x0a, 0xff, 0, 0, 0, 2})
+		ctx, cancel := detachedTimeout(c.limit)
+		got, err := obtainLease(ctx, near, hwaddr{0x0a, 0xff, 0, 0, 0, 2})
 		cancel()
 		near.close()
 		history := history(<-sent)

@@ -187,15 +187,15 @@ func (q dhcpQuery) parseFrame(b []byte) (lease, error) {
 	if ip[9] != unix.IPPROTO_UDP || fragment != 0 || fromTo != 67<<16|68 {
 		return lease{}, errNotDHCP
 	}
-	if length < 8 || length > len(udp) || !summed(ip, udp[:length]) {
+	if length < 8 || length > len(udp) || !isChecksumRight(ip, udp[:length]) {
 		return lease{}, errBadFrame
 	}
 	return q.parse(udp[8:length])
 }
 
-// summed reports whether the checksum of UDP is right, or none. A frame that a virtual link brings from the
+// isChecksumRight reports whether the checksum of UDP is right, or none. A frame that a virtual link brings from the
 // same host has only that of its pseudo header yet (packet(7), TP_STATUS_CSUMNOTREADY).
-func summed(ip, udp []byte) bool {
+func isChecksumRight(ip, udp []byte) bool {
 	sum, pseudo := binary.BigEndian.Uint16(udp[6:]), pseudoHeader(ip, udp)
 	return sum == 0 || sum == ^checksum(pseudo) || checksum(append(pseudo, udp...)) == 0
 }
@@ -316,8 +316,8 @@ func parseRoutes(b []byte) ([]dhcpRoute, error) {
 	return out, nil
 }
 
-// good reports whether l answers q: an offer that can be taken, or the word of the server whose offer was.
-func (q dhcpQuery) good(l lease) bool {
+// isAnswer reports whether l answers q: an offer that can be taken, or the word of the server whose offer was.
+func (q dhcpQuery) isAnswer(l lease) bool {
 	switch {
 	case q.kind == dhcpDiscover:
 		return l.kind == dhcpOffer && canBeHost(l.addr) && canBeHost(l.server)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,8 +14,8 @@ import (
 
 // This file is the command line: what there is to type, and what is wrong with what was typed.
 
-// pick finds the verb. Without one, or with flags at once, it is check.
-func pick(args []string) (verb, []string, error) {
+// selectVerb finds the verb. Without one, or with flags at once, it is check.
+func selectVerb(args []string) (verb, []string, error) {
 	name := "check"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name, args = args[0], args[1:]
@@ -33,16 +32,16 @@ func pick(args []string) (verb, []string, error) {
 	return verb{}, nil, fmt.Errorf("%q: no such verb", name)
 }
 
-// chain takes a command line apart: what is eni0's, and the commands of which the first that can be is
+// splitCommandLine takes a command line apart: what is eni0's, and the commands of which the first that can be is
 // executed afterwards. On the kernel's command line a COMMAND begins with / and has no -- before it: the
 // kernel cuts that line at a second one (kernel/params.c, parse_args: "Stop at --").
-func chain(args []string, first bool) (own []string, next [][]string) {
-	if _, _, err := pick(args); first && err != nil {
+func splitCommandLine(args []string, isInit bool) (own []string, next [][]string) {
+	if _, _, err := selectVerb(args); isInit && err != nil {
 		// What the kernel does not know it puts before: init/main.c, unknown_bootoption.
 		args = args[max(0, slices.Index(args, "fix")):]
 	}
 	own = args
-	i := slices.IndexFunc(args, func(a string) bool { return a == "--" || first && strings.HasPrefix(a, "/") })
+	i := slices.IndexFunc(args, func(a string) bool { return a == "--" || isInit && strings.HasPrefix(a, "/") })
 	if i >= 0 && args[0] == "fix" {
 		var command []string
 		own, command = args[:i], args[i:]
@@ -53,8 +52,8 @@ func chain(args []string, first bool) (own []string, next [][]string) {
 			next = append(next, command)
 		}
 	}
-	if first && os.Args[0] != lastInit { // or it would go round and round
-		next = append(next, []string{lastInit})
+	if isInit && os.Args[0] != defaultInit { // or it would go round and round
+		next = append(next, []string{defaultInit})
 	}
 	return own, next
 }
@@ -69,7 +68,6 @@ type verb struct {
 	budget           time.Duration // what -timeout is if it is not given
 	minArgs, maxArgs int
 	accepts          func(args []string) error // says what is wrong with the arguments
-	do               func(context.Context, *call) (int, error)
 }
 
 // verbs are all of them, in the order of the help.
@@ -78,18 +76,18 @@ func verbs() []verb {
 	return []verb{
 		{name: "check", does: "say whether eth0 is the primary ENI and default traffic leaves by it",
 			more:  "Changes nothing. Without a verb, this is what eni0 does.",
-			flags: []string{"timeout", "imds", "json", "names"}, budget: brief, do: check},
+			flags: []string{"timeout", "imds", "json", "names"}, budget: brief},
 		{name: "fix", usage: "[-- COMMAND ARG...]", does: "make it so: rename, and see to it that default traffic follows",
 			more:  "With a COMMAND it always ends by executing that, whatever came out.",
-			flags: []string{"timeout", "imds", "json", "names", "n", "restart"}, budget: long, do: fix},
+			flags: []string{"timeout", "imds", "json", "names", "n", "restart"}, budget: long},
 		{name: "swap", usage: "A B", does: "exchange the names of two links, whatever they are",
-			flags: []string{"timeout", "n", "restart"}, budget: long, minArgs: 2, maxArgs: 2, accepts: acceptNames, do: swap},
+			flags: []string{"timeout", "n", "restart"}, budget: long, minArgs: 2, maxArgs: 2, accepts: acceptNames},
 		{name: "imds", usage: "PATH", does: "print /latest/meta-data/PATH; a PATH with a leading / from the root",
-			flags: []string{"timeout", "imds"}, budget: brief, minArgs: 1, maxArgs: 1, accepts: acceptPath, do: imds},
+			flags: []string{"timeout", "imds"}, budget: brief, minArgs: 1, maxArgs: 1, accepts: acceptPath},
 		{name: "route", does: "print the MAC of the link that carries default traffic",
-			flags: []string{"timeout"}, budget: brief, do: carrier},
-		{name: "version", does: "print the version", do: version},
-		{name: "help", usage: "[VERB]", does: "print this, or what a verb takes", maxArgs: 1, accepts: acceptVerb, do: help},
+			flags: []string{"timeout"}, budget: brief},
+		{name: "version", does: "print the version"},
+		{name: "help", usage: "[VERB]", does: "print this, or what a verb takes", maxArgs: 1, accepts: acceptVerb},
 	}
 }
 
@@ -116,7 +114,7 @@ func acceptVerb(args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	_, _, err := pick(args)
+	_, _, err := selectVerb(args)
 	return err
 }
 
@@ -171,8 +169,8 @@ func usageOf(v verb) string {
 	return b.String()
 }
 
-// options are the flags and arguments of any verb.
-type options struct {
+// verbOptions are the flags and arguments of any verb.
+type verbOptions struct {
 	timeout      time.Duration // of the whole run; 0 for verbs that wait for nothing
 	imds         endpoint
 	json         bool
@@ -190,7 +188,7 @@ type verbFlag struct {
 	value  string // what the help calls its value: D, URL; "" for a switch, which is on or off
 	preset string // the value where none is given
 	does   string
-	set    func(o *options, value string) error
+	set    func(o *verbOptions, value string) error
 }
 
 // flagsOf lists the flags that v has. A flag means the same in every verb.
@@ -199,17 +197,17 @@ func flagsOf(v verb) []verbFlag {
 		"'' restarts none"
 	all := []verbFlag{
 		{"timeout", "D", v.budget.String(), "the budget of the whole run, D such as 1.5s",
-			func(o *options, s string) (err error) { o.timeout, err = parseBudget(s); return err }},
+			func(o *verbOptions, s string) (err error) { o.timeout, err = parseBudget(s); return err }},
 		{"imds", "URL", defaultIMDS, "ask the IMDS at URL",
-			func(o *options, s string) (err error) { o.imds, err = parseEndpoint(s); return err }},
+			func(o *verbOptions, s string) (err error) { o.imds, err = parseEndpoint(s); return err }},
 		{"json", "", "false", "print one JSON object",
-			func(o *options, s string) (err error) { o.json, err = parseSwitch(s); return err }},
+			func(o *verbOptions, s string) (err error) { o.json, err = parseSwitch(s); return err }},
 		{"names", "", "false", "names decide, whatever the routes say (for boot)",
-			func(o *options, s string) (err error) { o.names, err = parseSwitch(s); return err }},
+			func(o *verbOptions, s string) (err error) { o.names, err = parseSwitch(s); return err }},
 		{"n", "", "false", "say what would be done, as ip(8) commands, and do nothing",
-			func(o *options, s string) (err error) { o.dry, err = parseSwitch(s); return err }},
+			func(o *verbOptions, s string) (err error) { o.dry, err = parseSwitch(s); return err }},
 		{"restart", "UNITS", defaultUnits, restartDoes,
-			func(o *options, s string) (err error) { o.units, err = parseUnits(s); return err }},
+			func(o *verbOptions, s string) (err error) { o.units, err = parseUnits(s); return err }},
 	}
 	return slices.DeleteFunc(all, func(f verbFlag) bool { return !slices.Contains(v.flags, f.name) })
 }
@@ -237,7 +235,7 @@ func parseSwitch(s string) (bool, error) {
 
 // parseArgs reads the flags and arguments of v, and refuses what can be refused without looking at the
 // world. Its error is flag.ErrHelp where -h or -help was given.
-func parseArgs(v verb, args []string) (o options, err error) {
+func parseArgs(v verb, args []string) (o verbOptions, err error) {
 	set := flag.NewFlagSet(v.name, flag.ContinueOnError)
 	set.SetOutput(io.Discard) // what is wrong is in the error, and the usage is of our own form
 	for _, f := range flagsOf(v) {

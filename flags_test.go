@@ -159,7 +159,7 @@ func TestExitCodesAreComplete(t *testing.T) {
 	}
 	var want []string
 	for _, code := range []int{codeRight, codeDoubt, codeUsage, codeNames, codeRoute, codeBroken} {
-		want = append(want, number(code))
+		want = append(want, jsonNumber(code))
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("exitCodes() = %v, want %v", got, want)
@@ -170,45 +170,45 @@ func TestExitCodesAreComplete(t *testing.T) {
 var commandLines = []struct {
 	line string
 	verb string
-	want options
+	want verbOptions
 }{
-	{"", "check", options{timeout: 5 * time.Second}},
-	{"check", "check", options{timeout: 5 * time.Second}},
-	{"-json", "check", options{timeout: 5 * time.Second, json: true}},
-	{"--json", "check", options{timeout: 5 * time.Second, json: true}},
-	{"-json=false", "check", options{timeout: 5 * time.Second}},
-	{"-json=0 -names=T", "check", options{timeout: 5 * time.Second, names: true}},
-	{"--json=true --names=false", "check", options{timeout: 5 * time.Second, json: true}},
-	{"-names -names=false", "check", options{timeout: 5 * time.Second}},
-	{"check -names -timeout 90s", "check", options{timeout: 90 * time.Second, names: true}},
-	{"check -timeout=1m30s", "check", options{timeout: 90 * time.Second}},
-	{"check --timeout 1m30s -json", "check", options{timeout: 90 * time.Second, json: true}},
-	{"check -timeout 1s --timeout=2s", "check", options{timeout: 2 * time.Second}},
-	{"check -json --", "check", options{timeout: 5 * time.Second, json: true}},
-	{"check -imds http://127.0.0.1:8080", "check", options{timeout: 5 * time.Second, imds: endpoint{netip.MustParseAddrPort("127.0.0.1:8080"), "127.0.0.1:8080"}}},
-	{"check -imds http://10.0.0.1/", "check", options{timeout: 5 * time.Second, imds: endpoint{netip.MustParseAddrPort("10.0.0.1:80"), "10.0.0.1"}}},
-	{"fix", "fix", options{timeout: time.Minute}},
-	{"fix -n -names -json", "fix", options{timeout: time.Minute, dry: true, names: true, json: true}},
-	{"fix -restart a.service,b.service", "fix", options{timeout: time.Minute, units: []string{"a.service", "b.service"}}},
-	{"fix -restart=", "fix", options{timeout: time.Minute, units: []string{}}},
-	{"swap eth0 eth1", "swap", options{timeout: time.Minute, args: []string{"eth0", "eth1"}}},
-	{"swap -n -restart= eth0 eth1", "swap", options{timeout: time.Minute, dry: true, units: []string{}, args: []string{"eth0", "eth1"}}},
-	{"swap - -n", "swap", options{timeout: time.Minute, args: []string{"-", "-n"}}},
-	{"swap -n -- -- -n", "swap", options{timeout: time.Minute, dry: true, args: []string{"--", "-n"}}},
-	{"swap -- -a -b", "swap", options{timeout: time.Minute, args: []string{"-a", "-b"}}},
-	{"imds mac", "imds", options{timeout: 5 * time.Second, args: []string{"mac"}}},
-	{"imds -timeout 1ns /latest/user-data", "imds", options{timeout: 1, args: []string{"/latest/user-data"}}},
-	{"route", "route", options{timeout: 5 * time.Second}},
-	{"route -timeout 1s", "route", options{timeout: time.Second}},
-	{"version", "version", options{}},
-	{"help", "help", options{}},
-	{"help fix", "help", options{args: []string{"fix"}}},
-	{"--help", "help", options{}},
-	{"-h fix", "help", options{args: []string{"fix"}}},
+	{"", "check", verbOptions{timeout: 5 * time.Second}},
+	{"check", "check", verbOptions{timeout: 5 * time.Second}},
+	{"-json", "check", verbOptions{timeout: 5 * time.Second, json: true}},
+	{"--json", "check", verbOptions{timeout: 5 * time.Second, json: true}},
+	{"-json=false", "check", verbOptions{timeout: 5 * time.Second}},
+	{"-json=0 -names=T", "check", verbOptions{timeout: 5 * time.Second, names: true}},
+	{"--json=true --names=false", "check", verbOptions{timeout: 5 * time.Second, json: true}},
+	{"-names -names=false", "check", verbOptions{timeout: 5 * time.Second}},
+	{"check -names -timeout 90s", "check", verbOptions{timeout: 90 * time.Second, names: true}},
+	{"check -timeout=1m30s", "check", verbOptions{timeout: 90 * time.Second}},
+	{"check --timeout 1m30s -json", "check", verbOptions{timeout: 90 * time.Second, json: true}},
+	{"check -timeout 1s --timeout=2s", "check", verbOptions{timeout: 2 * time.Second}},
+	{"check -json --", "check", verbOptions{timeout: 5 * time.Second, json: true}},
+	{"check -imds http://127.0.0.1:8080", "check", verbOptions{timeout: 5 * time.Second, imds: endpoint{netip.MustParseAddrPort("127.0.0.1:8080"), "127.0.0.1:8080"}}},
+	{"check -imds http://10.0.0.1/", "check", verbOptions{timeout: 5 * time.Second, imds: endpoint{netip.MustParseAddrPort("10.0.0.1:80"), "10.0.0.1"}}},
+	{"fix", "fix", verbOptions{timeout: time.Minute}},
+	{"fix -n -names -json", "fix", verbOptions{timeout: time.Minute, dry: true, names: true, json: true}},
+	{"fix -restart a.service,b.service", "fix", verbOptions{timeout: time.Minute, units: []string{"a.service", "b.service"}}},
+	{"fix -restart=", "fix", verbOptions{timeout: time.Minute, units: []string{}}},
+	{"swap eth0 eth1", "swap", verbOptions{timeout: time.Minute, args: []string{"eth0", "eth1"}}},
+	{"swap -n -restart= eth0 eth1", "swap", verbOptions{timeout: time.Minute, dry: true, units: []string{}, args: []string{"eth0", "eth1"}}},
+	{"swap - -n", "swap", verbOptions{timeout: time.Minute, args: []string{"-", "-n"}}},
+	{"swap -n -- -- -n", "swap", verbOptions{timeout: time.Minute, dry: true, args: []string{"--", "-n"}}},
+	{"swap -- -a -b", "swap", verbOptions{timeout: time.Minute, args: []string{"-a", "-b"}}},
+	{"imds mac", "imds", verbOptions{timeout: 5 * time.Second, args: []string{"mac"}}},
+	{"imds -timeout 1ns /latest/user-data", "imds", verbOptions{timeout: 1, args: []string{"/latest/user-data"}}},
+	{"route", "route", verbOptions{timeout: 5 * time.Second}},
+	{"route -timeout 1s", "route", verbOptions{timeout: time.Second}},
+	{"version", "version", verbOptions{}},
+	{"help", "help", verbOptions{}},
+	{"help fix", "help", verbOptions{args: []string{"fix"}}},
+	{"--help", "help", verbOptions{}},
+	{"-h fix", "help", verbOptions{args: []string{"fix"}}},
 }
 
 func TestParse(t *testing.T) {
-	standard := func(v verb, o options) options { // what holds where no flag says otherwise
+	standard := func(v verb, o verbOptions) verbOptions { // what holds where no flag says otherwise
 		if o.imds == (endpoint{}) && slices.Contains(v.flags, "imds") {
 			o.imds = endpoint{netip.MustParseAddrPort("169.254.169.254:80"), "169.254.169.254"}
 		}
@@ -218,8 +218,8 @@ func TestParse(t *testing.T) {
 		return o
 	}
 	for _, row := range commandLines {
-		v, args, err := pick(strings.Fields(row.line))
-		var got options
+		v, args, err := selectVerb(strings.Fields(row.line))
+		var got verbOptions
 		if err == nil {
 			got, err = parseArgs(v, args)
 		}
@@ -233,7 +233,7 @@ func TestParse(t *testing.T) {
 }
 
 // sameOptions compares options; a list that is empty is as good as none.
-func sameOptions(a, b options) bool {
+func sameOptions(a, b verbOptions) bool {
 	lists := slices.Equal(a.units, b.units) && slices.Equal(a.args, b.args)
 	return lists && a.timeout == b.timeout && a.imds == b.imds && a.json == b.json && a.names == b.names && a.dry == b.dry
 }
@@ -342,8 +342,8 @@ func runCaptured(t *testing.T, args ...string) (code int, next [][]string, stdou
 	os.Stderr = w
 	defer func() { os.Stderr = was }()
 	var out, err2 bytes.Buffer
-	own, next := chain(args, false)
-	code = run(own, len(next) > 0, &out, logger{to: w})
+	own, next := splitCommandLine(args, false)
+	code = runVerb(own, len(next) > 0, &out, logger{to: w})
 	_ = w.Close()
 	if _, err := err2.ReadFrom(r); err != nil {
 		t.Fatal(err)
@@ -379,7 +379,7 @@ func TestHelpOfVerbs(t *testing.T) {
 			}
 		}
 		var out bytes.Buffer
-		code, err := help(nil, &call{stdout: &out, options: options{args: []string{v.name}}})
+		code, err := runHelp(nil, &call{stdout: &out, verbOptions: verbOptions{args: []string{v.name}}})
 		if code != codeRight || err != nil || out.String() != usageOf(v) {
 			t.Errorf("help %s: code %d, %v, stdout %q, want the usage", v.name, code, err, out.String())
 		}
@@ -419,10 +419,24 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// Each verb of the table is carried out, and no other.
+func TestVerbFuncs(t *testing.T) {
+	funcs := verbFuncs()
+	for _, v := range verbs() {
+		if funcs[v.name] == nil {
+			t.Errorf("nothing carries out %s", v.name)
+		}
+		delete(funcs, v.name)
+	}
+	for name := range funcs {
+		t.Errorf("%s is no verb", name)
+	}
+}
+
 // One line with the program's name, the toolchain and the platform, and no empty word in it.
 func TestVersion(t *testing.T) {
 	var out bytes.Buffer
-	code, err := version(nil, &call{stdout: &out})
+	code, err := runVersion(nil, &call{stdout: &out})
 	if code != codeRight || err != nil || !regexp.MustCompile(`^eni0 \S+ (\S+ )?go1\.\S+( \S+)* linux/\w+\n$`).MatchString(out.String()) {
 		t.Errorf("version() = %d, %v, %q", code, err, out.String())
 	}

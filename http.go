@@ -23,8 +23,8 @@ type finalError struct{ error }
 // Unwrap is for errors.Is and errors.AsType.
 func (e finalError) Unwrap() error { return e.error }
 
-// final reports whether asking again would not cure err.
-func final(err error) bool {
+// isFinal reports whether asking again would not cure err.
+func isFinal(err error) bool {
 	_, ok := errors.AsType[finalError](err)
 	return ok
 }
@@ -36,10 +36,10 @@ type reply struct {
 	body   []byte
 }
 
-// verdict is nil for 200. Of the others it says which are final. 401, on real fleets half of the
+// check is nil for 200. Of the others it says which are final. 401, on real fleets half of the
 // failures in a VM's first seconds though the token was fresh, is cured by a new one; 429 and 5xx
 // by time; 404 by time where the key may be late; 400, 403, redirects and the rest by nothing.
-func (r reply) verdict(late bool) error {
+func (r reply) check(late bool) error {
 	err := fmt.Errorf("%d %.40q", r.status, r.reason)
 	switch {
 	case r.status == 200:
@@ -60,12 +60,12 @@ func readReply(from io.Reader, limit int) (reply, error) {
 	r := bufio.NewReader(from)
 	head := headLimit
 	for {
-		version, status, reason, err := readStatus(r, &head)
+		protocol, status, reason, err := readStatus(r, &head)
 		if err != nil {
 			return reply{}, err
 		}
 		f, err := readFraming(r, &head)
-		if err == nil && f.chunked && version != "HTTP/1.1" {
+		if err == nil && f.chunked && protocol != "HTTP/1.1" {
 			err = finalError{errors.New("chunks in HTTP/1.0")} // RFC 9112, 6.1: faulty
 		}
 		if err != nil {
@@ -82,18 +82,18 @@ func readReply(from io.Reader, limit int) (reply, error) {
 }
 
 // readStatus reads "HTTP/1.1 200 OK".
-func readStatus(r *bufio.Reader, budget *int) (version string, status int, reason string, err error) {
+func readStatus(r *bufio.Reader, budget *int) (protocol string, status int, reason string, err error) {
 	line, err := readLine(r, budget)
 	if err != nil {
 		return "", 0, "", err
 	}
-	version, rest, _ := strings.Cut(line, " ")
+	protocol, rest, _ := strings.Cut(line, " ")
 	code, reason, _ := strings.Cut(rest, " ")
 	status, err = strconv.Atoi(code)
-	if err != nil || len(code) != 3 || status < 100 || version != "HTTP/1.0" && version != "HTTP/1.1" {
+	if err != nil || len(code) != 3 || status < 100 || protocol != "HTTP/1.0" && protocol != "HTTP/1.1" {
 		return "", 0, "", finalError{fmt.Errorf("not HTTP: %.40q", line)}
 	}
-	return version, status, reason, nil
+	return protocol, status, reason, nil
 }
 
 // A framing says where a body ends: RFC 9112, 6.3. The zero value: with the connection.
@@ -135,15 +135,15 @@ func (f framing) read(r *bufio.Reader, limit int) ([]byte, error) {
 	case f.chunked: // and no length beside it: RFC 9112, 6.3
 		return readChunks(r, limit)
 	case f.length != nil && *f.length > limit:
-		return nil, tooLong(limit)
+		return nil, errTooLong(limit)
 	case f.length != nil:
 		body := make([]byte, *f.length)
 		_, err := io.ReadFull(r, body)
-		return body, cutShort(err)
+		return body, describeEOF(err)
 	}
 	body, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
 	if err == nil && len(body) > limit {
-		err = tooLong(limit)
+		err = errTooLong(limit)
 	}
 	return body, err
 }
@@ -165,12 +165,12 @@ func readChunks(r *bufio.Reader, limit int) ([]byte, error) {
 		case n == 0:
 			return body, nil
 		case n > uint64(limit-len(body)):
-			return nil, tooLong(limit)
+			return nil, errTooLong(limit)
 		}
 		start := len(body)
 		body = append(body, make([]byte, n)...)
 		if _, err := io.ReadFull(r, body[start:]); err != nil {
-			return nil, cutShort(err)
+			return nil, describeEOF(err)
 		}
 		line, err = readLine(r, &budget)
 		if err == nil && line != "" {
@@ -188,7 +188,7 @@ func readLine(r *bufio.Reader, budget *int) (string, error) {
 	for ; *budget > 0; *budget-- {
 		c, err := r.ReadByte()
 		if err != nil {
-			return "", cutShort(err)
+			return "", describeEOF(err)
 		}
 		if c == '\n' {
 			return strings.TrimSuffix(string(line), "\r"), nil
@@ -198,22 +198,22 @@ func readLine(r *bufio.Reader, budget *int) (string, error) {
 	return "", finalError{fmt.Errorf("a head of more than %d bytes", headLimit)}
 }
 
-// tooLong is final: the same reply would come again.
-func tooLong(limit int) error {
+// errTooLong is final: the same reply would come again.
+func errTooLong(limit int) error {
 	return finalError{fmt.Errorf("more than %d bytes", limit)}
 }
 
-// cutShort tells the end of the connection where there should be more.
-func cutShort(err error) error {
+// describeEOF tells the end of the connection where there should be more.
+func describeEOF(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("the connection ended too early")
 	}
 	return err
 }
 
-// printable reports whether b is visible ASCII, and not nothing: what a token must be, because it
+// isPrintable reports whether b is visible ASCII, and not nothing: what a token must be, because it
 // goes into a header of the next request.
-func printable(b []byte) bool {
+func isPrintable(b []byte) bool {
 	for _, c := range b {
 		if c <= ' ' || c >= 0x7f {
 			return false

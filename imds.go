@@ -23,8 +23,8 @@ import (
 // an answer, an error that asking again would not cure, or the end of the budget. What comes is a
 // stranger's: bounded, checked before use, and quoted where it is shown.
 
-// askable lists the ENIs that IMDS can be asked by: all but the ports of a bridge or bond.
-func askable(links []link) []link {
+// imdsENIs lists the ENIs that IMDS can be asked by: all but the ports of a bridge or bond.
+func imdsENIs(links []link) []link {
 	return slices.DeleteFunc(allENIs(links), func(l link) bool { return l.master != 0 })
 }
 
@@ -33,27 +33,27 @@ func hasIPv4(addresses []address, index int32) bool {
 	return slices.ContainsFunc(addresses, func(a address) bool { return a.index == index && !a.ipv6 })
 }
 
-// onENIs is the set of the ENIs that are up and of the links stacked on them.
-func onENIs(links []link) map[int32]bool {
+// linksOnENIs is the set of the ENIs that are up and of the links stacked on them.
+func linksOnENIs(links []link) map[int32]bool {
 	on := map[int32]bool{}
 	for _, e := range allENIs(links) {
 		if e.up {
 			on[e.index] = true
 		}
 	}
-	return stackedOn(links, on)
+	return stackedOn(links, on, true)
 }
 
-// devices names the ENIs that are up and have an IPv4 address. Names, because that is what
+// imdsDevices names the ENIs that are up and have an IPv4 address. Names, because that is what
 // SO_BINDTODEVICE takes.
-func (c *rtnl) devices() ([]string, error) {
-	links, err := c.links()
+func imdsDevices(nl *rtnl) ([]string, error) {
+	links, err := nl.links()
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := c.addresses()
+	addresses, err := nl.addresses()
 	var out []string
-	for _, l := range askable(links) {
+	for _, l := range imdsENIs(links) {
 		if l.up && hasIPv4(addresses, l.index) {
 			out = append(out, l.name)
 		}
@@ -61,14 +61,14 @@ func (c *rtnl) devices() ([]string, error) {
 	return out, err
 }
 
-// configured reports whether an ENI that is up, or a link stacked on one, has an IPv4 address.
-func (c *rtnl) configured() (bool, error) {
-	links, err := c.links()
+// hasNetwork reports whether an ENI that is up, or a link stacked on one, has an IPv4 address.
+func hasNetwork(nl *rtnl) (bool, error) {
+	links, err := nl.links()
 	if err != nil {
 		return false, err
 	}
-	addresses, err := c.addresses()
-	on := onENIs(links)
+	addresses, err := nl.addresses()
+	on := linksOnENIs(links)
 	return slices.ContainsFunc(links, func(l link) bool {
 		return l.up && on[l.index] && hasIPv4(addresses, l.index)
 	}), err
@@ -154,65 +154,65 @@ func parseMAC(s []byte) (hwaddr, error) {
 	return hwaddr{}, fmt.Errorf("%.40q is not a MAC address", t)
 }
 
-// A question is one path to ask for, and what is an answer to it.
-type question struct {
+// A metadataQuery is one path to ask for, and what is an answer to it.
+type metadataQuery struct {
 	path  string
 	limit int                // bytes of the body
 	valid func([]byte) error // nil: whatever comes is an answer
 	late  bool               // 404 means not yet
 }
 
-// macQuestion asks for the primary ENI's address. An empty body, or two addresses, are no answer
+// macQuery asks for the primary ENI's address. An empty body, or two addresses, are no answer
 // yet; neither is 404, before the key is there.
-func macQuestion() question {
+func macQuery() metadataQuery {
 	valid := func(body []byte) error { _, err := parseMAC(body); return err }
-	return question{macPath, bodyLimit, valid, true}
+	return metadataQuery{macPath, bodyLimit, valid, true}
 }
 
-// primaryMAC asks for the primary ENI's address: see ask.
-func (e endpoint) primaryMAC(ctx context.Context, devices func() ([]string, error),
+// fetchMAC asks for the primary ENI's address: see ask.
+func (e endpoint) fetchMAC(ctx context.Context, devices func() ([]string, error),
 	borrow func(*race) error) (hwaddr, error) {
-	body, err := e.ask(ctx, macQuestion(), devices, borrow)
+	body, err := e.fetch(ctx, macQuery(), devices, borrow)
 	if err != nil {
 		return hwaddr{}, err
 	}
 	return parseMAC(body)
 }
 
-// ask asks the way the routing table says, from the start to the end. Where that has no route, or
+// fetch asks the way the routing table says, from the start to the end. Where that has no route, or
 // has not answered after a second, others join it, and none is dropped for another: see widen. It
 // goes on until a good answer by any way, an error that is final (see race.take), or the end of ctx.
 // None of the goroutines it starts is left when it returns.
-func (e endpoint) ask(ctx context.Context, q question, devices func() ([]string, error),
+func (e endpoint) fetch(ctx context.Context, q metadataQuery, devices func() ([]string, error),
 	borrow func(*race) error) ([]byte, error) {
 	r := newRace(ctx)
 	alone, noRoute := withTimeout(r.ctx, widenAfter)
 	defer noRoute()
-	r.run("", func() ([]byte, error) { return e.persist(r.ctx, "", q, noRoute) })
+	r.start("", func() ([]byte, error) { return e.fetchBy(r.ctx, "", q, noRoute) })
 	<-alone.Done()
 	var err error
 	if r.ctx.Err() == nil {
-		err = e.widen(r, q, devices, borrow)
+		err = e.addDevices(r, q, devices, borrow)
 	}
 	return r.result(err)
 }
 
-// widen has the ways by each of the devices join r or, where there are no devices, what borrow has
+// addDevices has the ways by each of the devices join r or, where there are no devices, what borrow has
 // to add, unless that is nil. Its error is about ways that could not join.
-func (e endpoint) widen(r *race, q question, devices func() ([]string, error),
+func (e endpoint) addDevices(r *race, q metadataQuery, devices func() ([]string, error),
 	borrow func(*race) error) error {
 	names, err := devices()
 	if err == nil && len(names) == 0 && borrow != nil {
 		return borrow(r)
 	}
 	for _, d := range names {
-		r.run(d, func() ([]byte, error) { return e.persist(r.ctx, d, q, func() {}) })
+		r.start(d, func() ([]byte, error) { return e.fetchBy(r.ctx, d, q, func() {}) })
 	}
 	return err
 }
 
-// An answer is what one way to IMDS came to.
-type answer struct {
+// An pathResult is what one way to IMDS came to.
+type pathResult struct {
 	device string // eth1; "" is the way that the routing table says
 	body   []byte
 	err    error
@@ -220,16 +220,16 @@ type answer struct {
 
 // A race is some ways to IMDS tried at once: the first good answer wins.
 type race struct {
-	ctx      context.Context // of all the ways
-	cancel   func()          // ends ctx
-	running  sync.WaitGroup
-	mu       sync.Mutex
-	good     *answer
-	table    error   // what the routing table's way came to
-	others   []error // what the others came to
-	devices  int     // how many are asked by
-	finals   int     // how many of them say that IMDS will not answer
-	borrowed bool    // the routing table's way may lead over a borrowed network
+	ctx        context.Context // of all the ways
+	cancel     func()          // ends ctx
+	running    sync.WaitGroup
+	mu         sync.Mutex
+	good       *pathResult
+	tableErr   error   // what the routing table's way came to
+	deviceErrs []error // what the others came to
+	devices    int     // how many are asked by
+	finals     int     // how many of them say that IMDS will not answer
+	temporary  bool    // the routing table's way may lead over a borrowed network
 }
 
 // newRace is one whose ways end with ctx.
@@ -238,8 +238,8 @@ func newRace(ctx context.Context) *race {
 	return &race{ctx: ctx, cancel: cancel}
 }
 
-// run tries one way.
-func (r *race) run(device string, ask func() ([]byte, error)) {
+// start tries one way.
+func (r *race) start(device string, ask func() ([]byte, error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if device != "" {
@@ -247,42 +247,42 @@ func (r *race) run(device string, ask func() ([]byte, error)) {
 	}
 	r.running.Go(func() {
 		body, err := ask()
-		r.take(answer{device, body, err})
+		r.addResult(pathResult{device, body, err})
 	})
 }
 
-// lend says that networks are going to be borrowed.
-func (r *race) lend() {
+// expectTemporary says that networks are going to be borrowed.
+func (r *race) expectTemporary() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.borrowed = true
+	r.temporary = true
 }
 
-// take notes what a way came to. An answer ends them all, and so does a final error that is believed.
-func (r *race) take(a answer) {
+// addResult notes what a way came to. An answer ends them all, and so does a final error that is believed.
+func (r *race) addResult(a pathResult) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if a.device != "" && final(a.err) {
+	if a.device != "" && isFinal(a.err) {
 		r.finals++
 	}
 	switch {
 	case r.good != nil: // it comes too late
-	case a.err == nil, final(a.err) && r.believes(a.device):
+	case a.err == nil, isFinal(a.err) && r.trusts(a.device):
 		r.good = &a
 		r.cancel()
 	case a.device == "":
-		r.table = a.err
+		r.tableErr = a.err
 	default:
-		r.others = append(r.others, a.err)
+		r.deviceErrs = append(r.deviceErrs, a.err)
 	}
 }
 
-// believes reports whether r believes a way that IMDS will not answer. It believes the routing
+// trusts reports whether r believes a way that IMDS will not answer. It believes the routing
 // table's, and all the others together: one of them may be nobody to believe. While networks are
 // borrowed, the routing table's way may lead over one of those, and is nobody else then.
-func (r *race) believes(device string) bool {
+func (r *race) trusts(device string) bool {
 	if device == "" {
-		return !r.borrowed
+		return !r.temporary
 	}
 	return r.finals == r.devices
 }
@@ -296,26 +296,26 @@ func (r *race) result(others error) ([]byte, error) {
 	if r.good != nil {
 		return r.good.body, r.good.err
 	}
-	others = errors.Join(append(r.others, others)...)
-	if others != nil && errors.Is(r.table, unix.ENETUNREACH) {
+	others = errors.Join(append(r.deviceErrs, others)...)
+	if others != nil && errors.Is(r.tableErr, unix.ENETUNREACH) {
 		return nil, others
 	}
-	return nil, errors.Join(r.table, others)
+	return nil, errors.Join(r.tableErr, others)
 }
 
-// persist tries one way until there is an answer, the error is final or ctx ends. The pauses are a sixteenth
+// fetchBy tries one way until there is an answer, the error is final or ctx ends. The pauses are a sixteenth
 // of the time so far, from 20 ms to 2 s, so that an IMDS which is late is not kept waiting for longer than
 // that; less up to half of each at random, so that ways don't march in step. It calls noWay when the
 // routing table has none.
-func (e endpoint) persist(ctx context.Context, device string, q question, noWay func()) ([]byte, error) {
+func (e endpoint) fetchBy(ctx context.Context, device string, q metadataQuery, noWay func()) ([]byte, error) {
 	start := time.Now()
 	var last error
 	for tries := 1; ; tries++ {
-		body, err := e.try(ctx, device, q)
+		body, err := e.fetchOnce(ctx, device, q)
 		switch {
 		case err == nil:
 			return body, nil
-		case final(err), device != "" && errors.Is(err, unix.ENODEV): // it is gone, or has another name now
+		case isFinal(err), device != "" && errors.Is(err, unix.ENODEV): // it is gone, or has another name now
 			return nil, fmt.Errorf("imds: %w", err)
 		case last == nil || ctx.Err() == nil:
 			last = err // but a try that l cut off says nothing
@@ -325,7 +325,7 @@ func (e endpoint) persist(ctx context.Context, device string, q question, noWay 
 		}
 		pause := min(max(time.Since(start)/16, firstPause), maxPause)
 		if !sleep(ctx, pause/2+rand.N(pause/2)) {
-			err := fmt.Errorf("imds: %w (%s in %v)", last, plural(tries, "try", "tries"), time.Since(start).Round(time.Millisecond))
+			err := fmt.Errorf("imds: %w (%s in %v)", last, countOf(tries, "try", "tries"), time.Since(start).Round(time.Millisecond))
 			if cause := context.Cause(ctx); errors.Is(cause, errInterrupted) {
 				err = fmt.Errorf("%w: %w", err, cause)
 			}
@@ -334,65 +334,65 @@ func (e endpoint) persist(ctx context.Context, device string, q question, noWay 
 	}
 }
 
-// try is a new token and the question: two requests, at most 2 s.
-func (e endpoint) try(ctx context.Context, device string, q question) ([]byte, error) {
+// fetchOnce is a new token and the question: two requests, at most 2 s.
+func (e endpoint) fetchOnce(ctx context.Context, device string, q metadataQuery) ([]byte, error) {
 	ctx, cancel := withTimeout(ctx, tryTimeout)
 	defer cancel()
-	token, err := e.exchange(ctx, device, "PUT", tokenPath, "X-aws-ec2-metadata-token-ttl-seconds: "+tokenTTL+"\r\nContent-Length: 0", tokenLimit)
+	token, err := e.roundTrip(ctx, device, "PUT", tokenPath, "X-aws-ec2-metadata-token-ttl-seconds: "+tokenTTL+"\r\nContent-Length: 0", tokenLimit)
 	if err == nil {
-		err = token.verdict(false)
+		err = token.check(false)
 	}
-	if err == nil && !printable(token.body) {
+	if err == nil && !isPrintable(token.body) {
 		err = finalError{errors.New("not a token")} // which goes into a header: no line breaks
 	}
 	if err != nil {
 		return nil, fmt.Errorf("token: %w", err)
 	}
-	answer, err := e.exchange(ctx, device, "GET", q.path, "X-aws-ec2-metadata-token: "+string(token.body), q.limit)
-	if err == nil && (bytes.Contains(answer.body, token.body) || strings.Contains(answer.reason, string(token.body))) {
+	got, err := e.roundTrip(ctx, device, "GET", q.path, "X-aws-ec2-metadata-token: "+string(token.body), q.limit)
+	if err == nil && (bytes.Contains(got.body, token.body) || strings.Contains(got.reason, string(token.body))) {
 		err = finalError{errors.New("the reply has the token in it, which is not for show")}
 	}
 	if err == nil {
-		err = answer.verdict(q.late)
+		err = got.check(q.late)
 	}
 	if err == nil && q.valid != nil {
-		err = q.valid(answer.body)
+		err = q.valid(got.body)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", q.path, err)
 	}
-	return answer.body, nil
+	return got.body, nil
 }
 
-// exchange sends a request over a connection of its own and reads the reply.
-func (e endpoint) exchange(ctx context.Context, device, method, path, header string, limit int) (reply, error) {
+// roundTrip sends a request over a connection of its own and reads the reply.
+func (e endpoint) roundTrip(ctx context.Context, device, method, path, header string, limit int) (reply, error) {
 	conn, err := e.dial(ctx, device)
 	if err != nil {
-		return reply{}, fmt.Errorf("connect %s%s: %w", e.host, by(device), patience(err))
+		return reply{}, fmt.Errorf("connect %s%s: %w", e.host, viaDevice(device), describeTimeout(err))
 	}
 	defer conn.Close()
 	defer interruptAtEnd(ctx, conn)()
 	_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: eni0\r\nConnection: close\r\n%s\r\n\r\n", method, path, e.host, header)
 	if err != nil {
-		return reply{}, fmt.Errorf("write%s: %w", by(device), patience(err))
+		return reply{}, fmt.Errorf("write%s: %w", viaDevice(device), describeTimeout(err))
 	}
 	r, err := readReply(conn, limit)
 	if err != nil {
-		return reply{}, fmt.Errorf("read%s: %w", by(device), patience(err))
+		return reply{}, fmt.Errorf("read%s: %w", viaDevice(device), describeTimeout(err))
 	}
 	return r, nil
 }
 
-// by is the way of an error message: " by eth1", or "" for the routing table's.
-func by(device string) string {
+// viaDevice is the way of an error message: " by eth1", or "" for the routing table's.
+func viaDevice(device string) string {
 	if device == "" {
 		return ""
 	}
 	return " by " + device
 }
 
-// patience says of a deadline what it means to people, and of a *PathError only the errno.
-func patience(err error) error {
+// describeTimeout says of a deadline what it means to people, and of a *PathError only the errno.
+func describeTimeout(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.New("no answer")
 	}
@@ -421,31 +421,31 @@ func (e endpoint) dial(ctx context.Context, device string) (*os.File, error) {
 	}
 	f := os.NewFile(uintptr(fd), "imds")
 	defer interruptAtEnd(ctx, f)()
-	if err := connected(f); err != nil {
+	if err := waitConnected(f); err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-// connected waits until f's connect has come to an end, and returns how.
-func connected(f *os.File) error {
+// waitConnected waits until f's connect has come to an end, and returns how.
+func waitConnected(f *os.File) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
-	var verdict error
+	var connectErr error
 	err = raw.Write(func(fd uintptr) bool {
 		// connect(2), EINPROGRESS: writable means over, and SO_ERROR says how.
 		errno, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
-		if verdict = err; err == nil && errno != 0 {
-			verdict = unix.Errno(errno)
+		if connectErr = err; err == nil && errno != 0 {
+			connectErr = unix.Errno(errno)
 		}
 		_, err = unix.Getpeername(int(fd))
-		return verdict != nil || err != unix.ENOTCONN
+		return connectErr != nil || err != unix.ENOTCONN
 	})
 	if err != nil {
 		return err
 	}
-	return verdict
+	return connectErr
 }

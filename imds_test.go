@@ -42,7 +42,7 @@ func at(t *testing.T, address string) endpoint {
 // patient is a context that ends only if something has gone wrong.
 func patient(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := within(20 * time.Second)
+	ctx, cancel := detachedTimeout(20 * time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -148,7 +148,7 @@ func status(line string) string {
 // The requests as they are on the wire. There is no X-Forwarded-For, which IMDS answers by 403.
 func TestAskRequests(t *testing.T) {
 	s := scripted(t, []string{ok(aToken)}, []string{ok(aMAC)})
-	if got, err := s.primaryMAC(patient(t), noDevices, nil); err != nil || got != (hwaddr{10, 255, 0, 0, 0, 1}) {
+	if got, err := s.fetchMAC(patient(t), noDevices, nil); err != nil || got != (hwaddr{10, 255, 0, 0, 0, 1}) {
 		t.Fatalf("primaryMAC() = %v, %v, want %s", got, err, aMAC)
 	}
 	want := []string{
@@ -211,7 +211,7 @@ func TestAskGoServer(t *testing.T) {
 		}, big},
 	} {
 		e := goServer(t, c.answer)
-		got, err := e.ask(patient(t), question{path: "/latest/meta-data/a/?b=%20", limit: outputLimit}, noDevices, nil)
+		got, err := e.fetch(patient(t), metadataQuery{path: "/latest/meta-data/a/?b=%20", limit: outputLimit}, noDevices, nil)
 		if want := strings.ReplaceAll(c.want, "HOST", e.host); err != nil || string(got) != want {
 			t.Errorf("%s: ask() = %.40q (%d bytes), %v, want %.40q (%d bytes)", c.world, got, len(got), err, want, len(want))
 		}
@@ -253,7 +253,7 @@ func TestAskAgain(t *testing.T) {
 	} {
 		s := scripted(t, c.puts, c.gets)
 		all.Go(func() {
-			if got, err := s.primaryMAC(patient(t), noDevices, nil); err != nil || got.String() != aMAC {
+			if got, err := s.fetchMAC(patient(t), noDevices, nil); err != nil || got.String() != aMAC {
 				t.Errorf("%s: primaryMAC() = %v, %v, want %s", c.world, got, err, aMAC)
 			}
 			if puts, gets := len(s.requests("PUT")), len(s.requests("GET")); puts != c.tries || gets != c.questions {
@@ -267,7 +267,7 @@ func TestAskAgain(t *testing.T) {
 // Each question comes with the token that was asked for just before it.
 func TestAskNewTokens(t *testing.T) {
 	s := scripted(t, []string{ok("token-1"), ok("token-2"), ok("token-3")}, times(2, status("401 Unauthorized"), ok(aMAC)))
-	if _, err := s.primaryMAC(patient(t), noDevices, nil); err != nil {
+	if _, err := s.fetchMAC(patient(t), noDevices, nil); err != nil {
 		t.Fatal(err)
 	}
 	for n, head := range s.requests("GET") {
@@ -299,11 +299,11 @@ func TestAskFinal(t *testing.T) {
 		{"not HTTP", "SSH-2.0-OpenSSH_9.6\r\n", "", macPath, `imds: token: read: not HTTP: "SSH-2.0-OpenSSH_9.6"`, 0},
 	} {
 		s := scripted(t, []string{c.put}, []string{c.get})
-		q := macQuestion()
+		q := macQuery()
 		if c.path != macPath {
-			q = question{path: c.path, limit: bodyLimit}
+			q = metadataQuery{path: c.path, limit: bodyLimit}
 		}
-		got, err := s.ask(patient(t), q, noDevices, nil)
+		got, err := s.fetch(patient(t), q, noDevices, nil)
 		if err == nil || err.Error() != c.want || got != nil {
 			t.Errorf("%s: ask() = %q, %v, want %s", c.world, got, err, c.want)
 		}
@@ -331,7 +331,7 @@ func TestAskTokens(t *testing.T) {
 	} {
 		s := scripted(t, []string{ok(c.token)}, []string{ok(aMAC)})
 		got := ""
-		if _, err := s.primaryMAC(patient(t), noDevices, nil); err != nil {
+		if _, err := s.fetchMAC(patient(t), noDevices, nil); err != nil {
 			got = err.Error()
 		}
 		if got != c.want {
@@ -353,7 +353,7 @@ func TestAskNobodyElse(t *testing.T) {
 	moved := "HTTP/1.1 302 Found\r\nLocation: http://" + other.host + macPath + "\r\nContent-Length: 0\r\n\r\n"
 	for _, puts := range []string{moved, ok(aToken)} {
 		s := scripted(t, []string{puts}, []string{moved})
-		_, err := s.primaryMAC(patient(t), noDevices, nil)
+		_, err := s.fetchMAC(patient(t), noDevices, nil)
 		if err == nil || !strings.HasSuffix(err.Error(), `: 302 "Found"`) || len(s.requests("PUT")) != 1 {
 			t.Errorf("redirected: %v after %d tries, want a 302 after one", err, len(s.requests("PUT")))
 		}
@@ -440,9 +440,9 @@ func testAskGivesUp(t *testing.T) {
 	} {
 		e := c.at(t)
 		all.Go(func() {
-			ctx, cancel := within(900 * time.Millisecond)
+			ctx, cancel := detachedTimeout(900 * time.Millisecond)
 			defer cancel()
-			_, err := e.primaryMAC(ctx, noDevices, nil)
+			_, err := e.fetchMAC(ctx, noDevices, nil)
 			want := regexp.MustCompile("^imds: " + regexp.QuoteMeta(strings.ReplaceAll(c.want, "HOST", e.host)) + ` \((1 try|\d+ tries) in [0-9.]+m?s\)$`)
 			if err == nil || !want.MatchString(err.Error()) {
 				t.Errorf("%s: primaryMAC() = %v, want %s", c.world, err, want)
@@ -473,7 +473,7 @@ func TestAskOpenedLater(t *testing.T) {
 			answer(s, conn, head)
 		})
 	})
-	if got, err := e.primaryMAC(patient(t), noDevices, nil); err != nil || got.String() != aMAC {
+	if got, err := e.fetchMAC(patient(t), noDevices, nil); err != nil || got.String() != aMAC {
 		t.Errorf("primaryMAC() = %v, %v, want %s", got, err, aMAC)
 	}
 }
@@ -488,9 +488,9 @@ func TestAskTokenIsSecret(t *testing.T) {
 	} {
 		s := scripted(t, []string{ok(aToken)}, []string{get})
 		all.Go(func() {
-			ctx, cancel := within(300 * time.Millisecond)
+			ctx, cancel := detachedTimeout(300 * time.Millisecond)
 			defer cancel()
-			_, err := s.primaryMAC(ctx, noDevices, nil)
+			_, err := s.fetchMAC(ctx, noDevices, nil)
 			if err == nil || strings.Contains(err.Error(), "Secret") || len(s.requests("GET")) == 0 {
 				t.Errorf("primaryMAC() = %v for %.30q, want an error without the token", err, get)
 			}
@@ -504,7 +504,7 @@ func endsSoon(t *testing.T, e endpoint, ctx context.Context, devices ...string) 
 	t.Helper()
 	done := make(chan error)
 	go func() {
-		_, err := e.ask(ctx, macQuestion(), func() ([]string, error) { return devices, nil }, nil)
+		_, err := e.fetch(ctx, macQuery(), func() ([]string, error) { return devices, nil }, nil)
 		done <- err
 	}()
 	<-ctx.Done()
@@ -551,7 +551,7 @@ func TestAskEndsWithItsLimit(t *testing.T) {
 }
 
 func testAskEnds(t *testing.T, world string, e endpoint) {
-	deadline, cancel := within(100 * time.Millisecond)
+	deadline, cancel := detachedTimeout(100 * time.Millisecond)
 	defer cancel()
 	if err := endsSoon(t, e, deadline, "lo", "no-such-device"); err == nil {
 		t.Errorf("%s: ask() = nil at its deadline, want an error", world)
@@ -584,11 +584,11 @@ func TestAskLeavesNobodyBehind(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Run("asking", func(t *testing.T) {
 		for range 20 {
-			if _, err := scripted(t, []string{ok(aToken)}, []string{ok(aMAC)}).primaryMAC(context.Background(), noDevices, nil); err != nil {
+			if _, err := scripted(t, []string{ok(aToken)}, []string{ok(aMAC)}).fetchMAC(context.Background(), noDevices, nil); err != nil {
 				t.Error(err)
 			}
 			for _, s := range []*stranger{scripted(t, []string{status("403 no")}, nil), listen(t, flood)} {
-				if _, err := s.primaryMAC(context.Background(), noDevices, nil); !final(err) {
+				if _, err := s.fetchMAC(context.Background(), noDevices, nil); !isFinal(err) {
 					t.Errorf("primaryMAC() = %v, want a final error", err)
 				}
 			}
@@ -600,11 +600,11 @@ func TestAskLeavesNobodyBehind(t *testing.T) {
 // The tries that are spoken of are those that the server saw, or one more, which was cut off.
 func TestAskCountsTries(t *testing.T) {
 	s := scripted(t, []string{status("503 Busy")}, nil)
-	ctx, cancel := within(200 * time.Millisecond)
+	ctx, cancel := detachedTimeout(200 * time.Millisecond)
 	defer cancel()
-	_, err := s.primaryMAC(ctx, noDevices, nil)
+	_, err := s.fetchMAC(ctx, noDevices, nil)
 	tries := len(s.requests("PUT"))
-	if a, b := "("+plural(tries, "try", "tries")+" in ", "("+plural(tries+1, "try", "tries")+" in "; err == nil || !strings.Contains(err.Error(), a) && !strings.Contains(err.Error(), b) {
+	if a, b := "("+countOf(tries, "try", "tries")+" in ", "("+countOf(tries+1, "try", "tries")+" in "; err == nil || !strings.Contains(err.Error(), a) && !strings.Contains(err.Error(), b) {
 		t.Errorf("primaryMAC() = %v, want %s...", err, a)
 	}
 }
@@ -631,7 +631,7 @@ func testAskByEveryDevice(t *testing.T) {
 		answer(s, conn, head)
 	})
 	start := time.Now()
-	got, err := s.primaryMAC(patient(t), func() ([]string, error) { return []string{"no-such-device", "lo", "another"}, nil }, nil)
+	got, err := s.fetchMAC(patient(t), func() ([]string, error) { return []string{"no-such-device", "lo", "another"}, nil }, nil)
 	if err != nil || got.String() != aMAC {
 		t.Errorf("primaryMAC() = %v, %v, want %s", got, err, aMAC)
 	}
@@ -644,8 +644,8 @@ func testAskByEveryDevice(t *testing.T) {
 func TestAskDoesNotWidenAtTheEnd(t *testing.T) {
 	s := silent(t)
 	for range 5 {
-		ctx, cancel := within(20 * time.Millisecond)
-		_, err := s.ask(ctx, macQuestion(), func() ([]string, error) { return times(20, "lo"), nil }, nil)
+		ctx, cancel := detachedTimeout(20 * time.Millisecond)
+		_, err := s.fetch(ctx, macQuery(), func() ([]string, error) { return times(20, "lo"), nil }, nil)
 		if cancel(); err == nil {
 			t.Fatal("ask() = nil, want an error")
 		}
@@ -657,10 +657,10 @@ func TestAskDoesNotWidenAtTheEnd(t *testing.T) {
 }
 
 // joins is a race of ways that come to those answers, and whether it is over when all have.
-func joins(borrowed bool, answers ...answer) (r *race, over bool) {
+func joins(borrowed bool, answers ...pathResult) (r *race, over bool) {
 	r = newRace(context.Background())
 	if borrowed {
-		r.lend()
+		r.expectTemporary()
 	}
 	for _, a := range answers {
 		if a.device != "" {
@@ -668,7 +668,7 @@ func joins(borrowed bool, answers ...answer) (r *race, over bool) {
 		}
 	}
 	for _, a := range answers {
-		r.take(a)
+		r.addResult(a)
 	}
 	return r, r.ctx.Err() != nil
 }
@@ -679,21 +679,21 @@ func TestRace(t *testing.T) {
 	for _, c := range []struct {
 		world    string
 		borrowed bool
-		answers  []answer
+		answers  []pathResult
 		also     error
 		over     bool
 		want     string
 	}{
-		{"an answer by the routing table's way", true, []answer{{"eth0", nil, busy}, {"", []byte(aMAC), nil}}, nil, true, ""},
-		{"an answer by a device", false, []answer{{"", nil, busy}, {"eth1", []byte(aMAC), nil}}, nil, true, ""},
-		{"the routing table's way is final", false, []answer{{"eth0", nil, busy}, {"", nil, off}}, nil, true, "off"},
-		{"it may be one of the loans", true, []answer{{"eth0", nil, busy}, {"", nil, off}}, nil, false, "off\nbusy"},
-		{"one of two devices is final", false, []answer{{"", nil, noRoute}, {"eth0", nil, off}, {"eth1", nil, busy}}, nil, false, "off\nbusy"},
-		{"both are", true, []answer{{"eth0", nil, off}, {"eth1", nil, off}}, nil, true, "off"},
-		{"nothing by any way", false, []answer{{"eth0", nil, busy}, {"", nil, errors.New("refused")}}, nil, false, "refused\nbusy"},
-		{"no route, and nobody else to ask", false, []answer{{"", nil, noRoute}}, nil, false, "connect: network is unreachable"},
-		{"no route, and others", true, []answer{{"", nil, noRoute}, {"eth0", nil, busy}}, nil, false, "busy"},
-		{"no route, and no others to be had", true, []answer{{"", nil, noRoute}}, errors.New("no ENI"), false, "no ENI"},
+		{"an answer by the routing table's way", true, []pathResult{{"eth0", nil, busy}, {"", []byte(aMAC), nil}}, nil, true, ""},
+		{"an answer by a device", false, []pathResult{{"", nil, busy}, {"eth1", []byte(aMAC), nil}}, nil, true, ""},
+		{"the routing table's way is final", false, []pathResult{{"eth0", nil, busy}, {"", nil, off}}, nil, true, "off"},
+		{"it may be one of the loans", true, []pathResult{{"eth0", nil, busy}, {"", nil, off}}, nil, false, "off\nbusy"},
+		{"one of two devices is final", false, []pathResult{{"", nil, noRoute}, {"eth0", nil, off}, {"eth1", nil, busy}}, nil, false, "off\nbusy"},
+		{"both are", true, []pathResult{{"eth0", nil, off}, {"eth1", nil, off}}, nil, true, "off"},
+		{"nothing by any way", false, []pathResult{{"eth0", nil, busy}, {"", nil, errors.New("refused")}}, nil, false, "refused\nbusy"},
+		{"no route, and nobody else to ask", false, []pathResult{{"", nil, noRoute}}, nil, false, "connect: network is unreachable"},
+		{"no route, and others", true, []pathResult{{"", nil, noRoute}, {"eth0", nil, busy}}, nil, false, "busy"},
+		{"no route, and no others to be had", true, []pathResult{{"", nil, noRoute}}, errors.New("no ENI"), false, "no ENI"},
 	} {
 		r, over := joins(c.borrowed, c.answers...)
 		body, err := r.result(c.also)
@@ -707,8 +707,8 @@ func TestRace(t *testing.T) {
 func TestAskSaysTheDevice(t *testing.T) {
 	for device, want := range map[string]string{"no-such-device": "connect HOST by no-such-device: no such device", "lo": "connect HOST by lo: connection refused ("} {
 		e := refusing(t)
-		ctx, cancel := within(30 * time.Millisecond)
-		_, err := e.persist(ctx, device, macQuestion(), func() {})
+		ctx, cancel := detachedTimeout(30 * time.Millisecond)
+		_, err := e.fetchBy(ctx, device, macQuery(), func() {})
 		cancel()
 		if want := "imds: token: " + strings.ReplaceAll(want, "HOST", e.host); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("persist(%s) = %v, want %s...", device, err, want)
@@ -782,8 +782,8 @@ func TestReadReply(t *testing.T) {
 		if c.err == "" && (err != nil || string(r.body) != c.body || r.status != 200) {
 			t.Errorf("%s: readReply() = %d, %q, %v, want %q", c.world, r.status, r.body, err, c.body)
 		}
-		if c.err != "" && (err == nil || err.Error() != c.err || final(err) != c.final) {
-			t.Errorf("%s: readReply() = %q, %v (final %v), want %s (final %v)", c.world, r.body, err, final(err), c.err, c.final)
+		if c.err != "" && (err == nil || err.Error() != c.err || isFinal(err) != c.final) {
+			t.Errorf("%s: readReply() = %q, %v (final %v), want %s (final %v)", c.world, r.body, err, isFinal(err), c.err, c.final)
 		}
 	}
 }
@@ -850,7 +850,7 @@ func TestReadReplyEndless(t *testing.T) {
 		"chunks of a KiB":   {head: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", rest: "400\n" + strings.Repeat("x", 1<<10) + "\n"},
 	} {
 		r, err := readReply(e, limit)
-		if !final(err) {
+		if !isFinal(err) {
 			t.Errorf("endless %s: readReply() = %d bytes, %v, want a final error", world, len(r.body), err)
 		}
 		if most := 2*headLimit + 2*limit + 4096; e.read > most {
@@ -1003,7 +1003,7 @@ func TestOnENIs(t *testing.T) {
 		{"a namespace whose ENIs are veths", []link{on(2, 2, 4, "veth"), on(4, 0, 0, "bridge")}, "[2 4]"},
 		{"a tunnel, and a dummy", []link{eth(2, 0, true), on(5, 0, 0, "dummy"), {index: 6, kind: "tun", up: true}}, "[2]"},
 	} {
-		if got := fmt.Sprint(slices.Sorted(maps.Keys(onENIs(c.links)))); got != c.want {
+		if got := fmt.Sprint(slices.Sorted(maps.Keys(linksOnENIs(c.links)))); got != c.want {
 			t.Errorf("%s: onENIs() = %s, want %s", c.world, got, c.want)
 		}
 	}

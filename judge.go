@@ -36,10 +36,10 @@ func codeOf(err error) int {
 
 // A verdict is what judge found.
 type verdict struct {
-	code   int
-	wishes map[int32]string // index -> name; empty where nothing is to be renamed
-	note   string           // the verdict in words, for people
-	pinned bool             // with codeRoute: a file ties an ENI to another name than it has
+	code    int
+	targets map[int32]string // index -> name; empty where nothing is to be renamed
+	note    string           // the verdict in words, for people
+	pinned  bool             // with codeRoute: a file ties an ENI to another name than it has
 }
 
 // judge is the whole decision: the table of the README. With names, a default route that
@@ -50,31 +50,31 @@ func judge(w world, names bool) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	traffic := w.traffic(p)
-	if !kernelName(p.name) && !temporary(p.name) {
+	leaves := w.egress(p)
+	if !isKernelName(p.name) && !isTemporary(p.name) {
 		return w.routeOnly(p), nil // an image with predictable names: nothing to do here
 	}
-	if traffic == byPrimary && !names && !unfinished(w.links, p) {
+	if leaves == egressPrimary && !names && !isUnfinished(w.links, p) {
 		return w.undisturbed(p), nil
 	}
-	wishes, err := wishesFor(w.links, p)
+	wishes, err := targetNames(w.links, p)
 	if err != nil {
 		return verdict{}, err
 	}
 	if len(wishes) == 0 {
 		return w.routeOnly(p), nil
 	}
-	return verdict{code: codeNames, wishes: wishes, note: wrongNames(p, traffic)}, nil
+	return verdict{code: codeNames, targets: wishes, note: wrongNames(p, leaves)}, nil
 }
 
 // undisturbed is the verdict where default traffic leaves by the primary: that and the holder of eth0
 // keep their names. What else has a temporary name gets its own.
 func (w world) undisturbed(p link) verdict {
-	wishes := claims(w.links, p)
-	grant(w.links, wishes, p)
+	wishes := interruptedTargets(w.links, p)
+	resolveConflicts(w.links, wishes, p)
 	switch {
 	case len(wishes) > 0:
-		return verdict{code: codeNames, wishes: wishes, note: "default traffic leaves by the primary ENI, but an earlier rename of another was not finished"}
+		return verdict{code: codeNames, targets: wishes, note: "default traffic leaves by the primary ENI, but an earlier rename of another was not finished"}
 	case p.name == primaryName:
 		return w.routeOnly(p)
 	}
@@ -88,15 +88,15 @@ func (w world) routeOnly(p link) verdict {
 	if p.name != primaryName {
 		who = fmt.Sprintf("the primary ENI is called %s, which is not a kernel name: names are left alone", p.name)
 	}
-	switch w.traffic(p) {
-	case byNothing:
+	switch w.egress(p) {
+	case egressNone:
 		return verdict{code: codeRight, note: who + "; there is no default route"}
-	case byPrimary:
+	case egressPrimary:
 		return verdict{code: codeRight, note: who + ", and default traffic leaves by it"}
 	}
 	var names []string
-	for _, index := range w.carriers() {
-		l, _ := byIndex(w.links, index)
+	for _, index := range w.egressLinks() {
+		l, _ := linkByIndex(w.links, index)
 		names = append(names, visible(l.name))
 	}
 	note := fmt.Sprintf("%s, but default traffic leaves by another link, %s; a rename can't cure that", who, strings.Join(names, " and "))
@@ -104,71 +104,71 @@ func (w world) routeOnly(p link) verdict {
 }
 
 // wrongNames says what is wrong with the names.
-func wrongNames(p link, t traffic) string {
+func wrongNames(p link, t egressKind) string {
 	if p.name == primaryName {
 		return primaryName + " is the primary ENI, but an earlier rename was not finished"
 	}
 	who := fmt.Sprintf("the primary ENI is called %s, not %s", p.name, primaryName)
 	switch t {
-	case byNothing:
+	case egressNone:
 		return who + "; there is no default route"
-	case byPrimary:
+	case egressPrimary:
 		return who + ", though default traffic leaves by it"
 	}
 	return who + ", and default traffic leaves by another link"
 }
 
-// unfinished reports whether a rename of the primary's broke off: it has a temporary name, or another
+// isUnfinished reports whether a rename of the primary's broke off: it has a temporary name, or another
 // ENI was on its way to eth0 or to the primary's own name.
-func unfinished(links []link, primary link) bool {
+func isUnfinished(links []link, primary link) bool {
 	return slices.ContainsFunc(links, func(l link) bool {
 		final, _ := finalName(l.name)
-		return l.index == primary.index && temporary(l.name) || l.eni() && (final == primaryName || final == primary.name)
+		return l.index == primary.index && isTemporary(l.name) || l.eni() && (final == primaryName || final == primary.name)
 	})
 }
 
-// A traffic is what default traffic leaves by, as judge sees it.
-type traffic int
+// A egressKind is what default traffic leaves by, as judge sees it.
+type egressKind int
 
 const (
-	byNothing traffic = iota // there is no default route
-	byPrimary                // all live hops of the default route are the primary ENI's
-	byOther                  // at least one is not
+	egressNone    egressKind = iota // there is no default route
+	egressPrimary                   // all live hops of the default route are the primary ENI's
+	egressOther                     // at least one is not
 )
 
-// traffic tells what default traffic leaves by.
-func (w world) traffic(primary link) traffic {
-	carriers := w.carriers()
+// egress tells what default traffic leaves by.
+func (w world) egress(primary link) egressKind {
+	carriers := w.egressLinks()
 	switch {
 	case carriers == nil:
-		return byNothing
+		return egressNone
 	case slices.Equal(carriers, []int32{primary.index}):
-		return byPrimary
+		return egressPrimary
 	}
-	return byOther
+	return egressOther
 }
 
-// wishesFor says which ENIs are to be called what: the primary eth0; what a temporary name
+// targetNames says which ENIs are to be called what: the primary eth0; what a temporary name
 // stands for, finished; whoever holds eth0 now, the name that the primary leaves. All others keep
 // theirs: nobody but the primary has a right to a certain name.
-func wishesFor(links []link, primary link) (map[int32]string, error) {
-	holder, held := byName(links, primaryName)
+func targetNames(links []link, primary link) (map[int32]string, error) {
+	holder, held := linkByName(links, primaryName)
 	if held && !holder.eni() {
 		return nil, fmt.Errorf("%s is no ENI (kind %q): left alone", holder, holder.kind)
 	}
-	wishes := claims(links, primary)
+	wishes := interruptedTargets(links, primary)
 	if primary.name != primaryName {
 		wishes[primary.index] = primaryName
 	}
 	if held && holder.index != primary.index {
 		wishes[holder.index] = primary.name
 	}
-	grant(links, wishes, primary)
+	resolveConflicts(links, wishes, primary)
 	return wishes, nil
 }
 
-// claims are the names that temporary ones stand for, of all ENIs but the primary.
-func claims(links []link, primary link) map[int32]string {
+// interruptedTargets are the names that temporary ones stand for, of all ENIs but the primary.
+func interruptedTargets(links []link, primary link) map[int32]string {
 	wishes := map[int32]string{}
 	for _, l := range links {
 		if final, ok := finalName(l.name); ok && l.eni() && l.index != primary.index {
@@ -178,9 +178,9 @@ func claims(links []link, primary link) map[int32]string {
 	return wishes
 }
 
-// grant replaces wishes for a name that can't be had, because somebody else has it by now, by the
+// resolveConflicts replaces wishes for a name that can't be had, because somebody else has it by now, by the
 // lowest free ethN. eth0 is the primary's.
-func grant(links []link, wishes map[int32]string, primary link) {
+func resolveConflicts(links []link, wishes map[int32]string, primary link) {
 	taken := takenNames(links, wishes)
 	taken[primaryName] = true
 	for _, holder := range []bool{false, true} { // a temporary name is the older claim
@@ -188,7 +188,7 @@ func grant(links []link, wishes map[int32]string, primary link) {
 			if wishes[l.index] == "" || l.index == primary.index || (l.name == primaryName) != holder {
 				continue // no wish, or the primary's, or not its turn
 			}
-			wishes[l.index] = settle(wishes[l.index], taken)
+			wishes[l.index] = freeName(wishes[l.index], taken)
 		}
 	}
 }
@@ -207,27 +207,27 @@ func networkLost(was, now network) error {
 	if r.ipv6 {
 		family = "IPv6"
 	}
-	if _, ok := now.bestOf(r.ipv6); routed && !ok {
+	if _, ok := now.bestRoute(r.ipv6); routed && !ok {
 		return fmt.Errorf("there is no %s default route", family)
 	}
 	old, err := was.primaryLink()
-	addressed := err == nil && was.addressOn(old, r.ipv6)
-	follows := slices.ContainsFunc(renamed(was.links, now.links), func(s step) bool { return slices.Contains(r.live(), s.index) })
-	if (addressed || follows) && !now.addressOn(p, r.ipv6) {
+	addressed := err == nil && was.hasAddress(old, r.ipv6)
+	follows := slices.ContainsFunc(nameChanges(was.links, now.links), func(s step) bool { return slices.Contains(r.liveLinks(), s.index) })
+	if (addressed || follows) && !now.hasAddress(p, r.ipv6) {
 		return fmt.Errorf("%s has no %s address", p, family)
 	}
 	return nil
 }
 
-// outcome is the verdict after a rename that worked. The names were right then: where they can't be
+// verdictAfterRename is the verdict after a rename that worked. The names were right then: where they can't be
 // looked at again, or somebody else has changed them since, that is not "nothing was changed".
-func outcome(was, now world, v verdict, err error) (verdict, error) {
+func verdictAfterRename(was, now world, v verdict, err error) (verdict, error) {
 	switch {
 	case err != nil:
 		return v, codedError{codeRoute, fmt.Errorf("renamed, but what has become of it can't be told: %w", err)}
 	case v.code == codeNames:
 		return v, codedError{codeBroken, fmt.Errorf("renamed, but somebody else has renamed since: %s", v.note)}
-	case was.carriers() != nil && now.carriers() == nil:
+	case was.egressLinks() != nil && now.egressLinks() == nil:
 		return verdict{code: codeRoute, note: v.note + ", and there was one before"}, nil
 	}
 	return v, nil

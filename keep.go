@@ -16,26 +16,27 @@ import (
 // kernel dumps is, with its counters and verdicts cleared, what it takes: that is also how
 // `ip route save` and `ip route restore` work.
 
-// belongings lists what those links have, and the links stacked on them (VLANs go down and up with
+// snapshotOf lists what those links have, and the links stacked on them (VLANs go down and up with
 // their parent), and the policy rules, in an order in which it can be put back.
-func (c *rtnl) belongings(links []link, of map[int32]bool) ([]item, error) {
-	of = withUppers(links, of)
-	var all []item
+func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]netObject, error) {
+	of = stackedOn(links, of, false)
+	of[anyLink] = true
+	var all []netObject
 	for _, kind := range []struct {
 		typ     uint16
 		request []byte
-		parse   func([]byte) (item, error)
+		parse   func([]byte) (netObject, error)
 	}{
-		{unix.RTM_GETADDR, family(unix.SizeofIfAddrmsg, unix.AF_INET), addressItem},
-		{unix.RTM_GETADDR, family(unix.SizeofIfAddrmsg, unix.AF_INET6), addressItem},
+		{unix.RTM_GETADDR, familyRequest(unix.SizeofIfAddrmsg, unix.AF_INET), addressItem},
+		{unix.RTM_GETADDR, familyRequest(unix.SizeofIfAddrmsg, unix.AF_INET6), addressItem},
 		{unix.RTM_GETNEIGH, make([]byte, unix.SizeofNdMsg), neighbourItem},
-		{unix.RTM_GETNEIGH, proxies(), neighbourItem},
-		{unix.RTM_GETROUTE, family(unix.SizeofRtMsg, unix.AF_INET), routeItem},
-		{unix.RTM_GETROUTE, family(unix.SizeofRtMsg, unix.AF_INET6), routeItem},
+		{unix.RTM_GETNEIGH, proxyRequest(), neighbourItem},
+		{unix.RTM_GETROUTE, familyRequest(unix.SizeofRtMsg, unix.AF_INET), routeItem},
+		{unix.RTM_GETROUTE, familyRequest(unix.SizeofRtMsg, unix.AF_INET6), routeItem},
 		{unix.RTM_GETNEXTHOP, make([]byte, unix.SizeofNhmsg), nextHopItem},
-		{unix.RTM_GETRULE, family(unix.SizeofRtMsg, unix.AF_UNSPEC), ruleItem},
+		{unix.RTM_GETRULE, familyRequest(unix.SizeofRtMsg, unix.AF_UNSPEC), ruleItem},
 	} {
-		objects, err := c.dump(kind.typ, kind.request)
+		objects, err := nl.dump(kind.typ, kind.request)
 		if errors.Is(err, unix.EOPNOTSUPP) {
 			continue // next-hop objects before Linux 5.3; IPv6 or policy rules compiled out
 		}
@@ -53,22 +54,22 @@ func (c *rtnl) belongings(links []link, of map[int32]bool) ([]item, error) {
 		}
 		all = append(all, items...)
 	}
-	return slices.DeleteFunc(all, func(i item) bool {
+	return slices.DeleteFunc(all, func(i netObject) bool {
 		return i.key == "" || !slices.ContainsFunc(i.links, func(index int32) bool { return of[index] })
 	}), nil
 }
 
-// putBack makes items again, and returns those it made. One may need another (a route its gateway's
+// recreateAll makes items again, and returns those it made. One may need another (a route its gateway's
 // route, a group its next hops), so what was refused is tried again as long as something else worked.
 // Its error has the kernel's reasons for those that could not be made at all.
-func (c *rtnl) putBack(items []item) (made []item, err error) {
+func recreateAll(nl *rtnl, items []netObject) (made []netObject, err error) {
 	for {
-		var refused []item
+		var refused []netObject
 		var reasons []error
 		for _, i := range items {
-			if err := c.make(i); err != nil {
+			if err := recreate(nl, i); err != nil {
 				refused = append(refused, i)
-				reasons = append(reasons, fmt.Errorf("%s: not put back: %w", i.words, err))
+				reasons = append(reasons, fmt.Errorf("%s: not put back: %w", i.description, err))
 				continue
 			}
 			made = append(made, i)
@@ -80,11 +81,11 @@ func (c *rtnl) putBack(items []item) (made []item, err error) {
 	}
 }
 
-// make makes one item again. EEXIST is success: somebody else was faster, or the kernel.
-func (c *rtnl) make(i item) error {
-	err := c.carryOut([]message{i.request})
-	if err == nil && i.after != nil {
-		err = c.carryOut([]message{*i.after})
+// recreate makes one item again. EEXIST is success: somebody else was faster, or the kernel.
+func recreate(nl *rtnl, i netObject) error {
+	err := nl.execute([]nlMessage{i.request})
+	if err == nil && i.followUp != nil {
+		err = nl.execute([]nlMessage{*i.followUp})
 	}
-	return unless(err, unix.EEXIST)
+	return ignoreError(err, unix.EEXIST)
 }

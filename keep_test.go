@@ -13,13 +13,13 @@ import (
 )
 
 // itemParsers are those of keep.go, by the first word of the names in testdata/kernel.txt.
-var itemParsers = map[string]func([]byte) (item, error){
+var itemParsers = map[string]func([]byte) (netObject, error){
 	"route": routeItem, "route6": routeItem, "nexthop": nextHopItem,
 	"address6": addressItem, "neighbour": neighbourItem, "neighbour6": neighbourItem,
 }
 
 // itemOf is the item that a message of testdata/kernel.txt makes, with bytes of it changed.
-func itemOf(t *testing.T, name string, changes map[int]byte) item {
+func itemOf(t *testing.T, name string, changes map[int]byte) netObject {
 	t.Helper()
 	body := kernelSent(t)[name]
 	for at, b := range changes {
@@ -145,7 +145,7 @@ func TestItemRequests(t *testing.T) {
 	for name, want := range itemRequests {
 		m := itemOf(t, name, nil).request
 		m.flags |= unix.NLM_F_REQUEST | unix.NLM_F_ACK // as send does
-		got := append(appendMessage(nil, message{typ: m.typ, flags: m.flags})[4:8], m.body...)
+		got := append(appendMessage(nil, nlMessage{typ: m.typ, flags: m.flags})[4:8], m.body...)
 		if want := golden(t, want); !bytes.Equal(got, want) {
 			t.Errorf("%s: request\n% x, want\n% x", name, got, want)
 		}
@@ -157,11 +157,11 @@ func TestItemAddressAfter(t *testing.T) {
 	littleEndian(t)
 	i := itemOf(t, "address6", nil)
 	want := append(slices.Clone(i.request.body[:len(i.request.body)-4]), 0, 0, 0, 0)
-	if i.after == nil || i.after.typ != unix.RTM_NEWADDR || i.after.flags != unix.NLM_F_CREATE|unix.NLM_F_REPLACE || !bytes.Equal(i.after.body, want) {
-		t.Errorf("after = %+v, want the same address without NODAD", i.after)
+	if i.followUp == nil || i.followUp.typ != unix.RTM_NEWADDR || i.followUp.flags != unix.NLM_F_CREATE|unix.NLM_F_REPLACE || !bytes.Equal(i.followUp.body, want) {
+		t.Errorf("after = %+v, want the same address without NODAD", i.followUp)
 	}
-	if i := itemOf(t, "address6-lifetime", nil); i.after != nil {
-		t.Errorf("after = %+v of an address that was made with nodad, want none", i.after)
+	if i := itemOf(t, "address6-lifetime", nil); i.followUp != nil {
+		t.Errorf("after = %+v of an address that was made with nodad, want none", i.followUp)
 	}
 }
 
@@ -264,7 +264,7 @@ func TestItemNotKept(t *testing.T) {
 		{"address6", "somebody else has it", map[int]byte{52: unix.IFA_F_DADFAILED | unix.IFA_F_PERMANENT}},
 	} {
 		if i := itemOf(t, c.name, c.changes); i.key != "" {
-			t.Errorf("%s, %s: kept as %q", c.name, c.world, i.words)
+			t.Errorf("%s, %s: kept as %q", c.name, c.world, i.description)
 		}
 	}
 }
@@ -330,7 +330,7 @@ func TestItemWords(t *testing.T) {
 		"neighbour":            "neighbour 10.0.1.77 (index 6)",
 		"neighbour-proxy":      "neighbour 10.0.1.79 (index 6)",
 	} {
-		if got := itemOf(t, name, nil).words; got != want {
+		if got := itemOf(t, name, nil).description; got != want {
 			t.Errorf("%s: words %q, want %q", name, got, want)
 		}
 	}
@@ -341,21 +341,21 @@ func TestItemManaged(t *testing.T) {
 		unix.RTPROT_KERNEL: true, unix.RTPROT_STATIC: true, unix.RTPROT_DHCP: true, unix.RTPROT_RA: true,
 		unix.RTPROT_BOOT: false, unix.RTPROT_BIRD: false, unix.RTPROT_UNSPEC: false,
 	} {
-		if got := itemOf(t, "route-single", map[int]byte{5: proto}).managed(); got != want {
+		if got := itemOf(t, "route-single", map[int]byte{5: proto}).isManaged(); got != want {
 			t.Errorf("a route of protocol %d: managed() = %v, want %v", proto, got, want)
 		}
 	}
 	for _, name := range []string{"address6", "neighbour", "nexthop-single"} {
-		if itemOf(t, name, nil).managed() {
+		if itemOf(t, name, nil).isManaged() {
 			t.Errorf("%s: managed() = true, want false", name)
 		}
 	}
 }
 
 func TestMissing(t *testing.T) {
-	named := func(keys string) (items []item) {
+	named := func(keys string) (items []netObject) {
 		for _, k := range strings.Fields(keys) {
-			items = append(items, item{key: k})
+			items = append(items, netObject{key: k})
 		}
 		return items
 	}
@@ -367,7 +367,7 @@ func TestMissing(t *testing.T) {
 		{"one of two that are alike is there", "a a", "a", ""},
 	} {
 		before := named(c.before)
-		if got := missing(before, named(c.now)); !reflect.DeepEqual(got, named(c.want)) && len(got)+len(c.want) > 0 {
+		if got := missingObjects(before, named(c.now)); !reflect.DeepEqual(got, named(c.want)) && len(got)+len(c.want) > 0 {
 			t.Errorf("%s: missing() = %v, want %v", c.world, got, c.want)
 		}
 		if !reflect.DeepEqual(before, named(c.before)) {
@@ -376,43 +376,49 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-func TestWithUppers(t *testing.T) {
+func TestStackedOn(t *testing.T) {
 	links := []link{
 		{index: 7, name: "eth0.10.20", kind: "vlan", lower: 4},
 		{index: 2, name: "eth0"}, {index: 3, name: "eth1"},
 		{index: 4, name: "eth0.10", kind: "vlan", lower: 2},
 		{index: 5, name: "eth1.10", kind: "vlan", lower: 3},
 		{index: 6, name: "mv0", kind: "macvlan", lower: 2},
+		{index: 8, name: "br0.5", kind: "vlan", lower: 10},
+		{index: 9, name: "eth2", master: 10}, {index: 10, name: "br0", kind: "bridge"},
+		{index: 11, name: "veth0", kind: "veth", lower: 2},
 	}
 	for _, c := range []struct {
 		world     string
+		masters   bool
 		set, want []int32
 	}{
-		{"none", nil, nil},
-		{"eth0: its VLAN, the VLAN in that, its macvlan", []int32{2}, []int32{2, 4, 6, 7}},
-		{"eth1", []int32{3}, []int32{3, 5}},
-		{"a VLAN alone", []int32{4}, []int32{4, 7}},
-		{"both", []int32{2, 3}, []int32{2, 3, 4, 5, 6, 7}},
-		{"one that is no more", []int32{9}, []int32{9}},
+		{"none", true, nil, nil},
+		{"eth0: its VLAN, the VLAN in that, its macvlan, but no veth end", false, []int32{2}, []int32{2, 4, 6, 7}},
+		{"eth1", false, []int32{3}, []int32{3, 5}},
+		{"a VLAN alone", false, []int32{4}, []int32{4, 7}},
+		{"both", true, []int32{2, 3}, []int32{2, 3, 4, 5, 6, 7}},
+		{"one that is no more", true, []int32{12}, []int32{12}},
+		{"a bridge's port: the bridge, and the VLAN on that", true, []int32{9}, []int32{8, 9, 10}},
+		{"a bridge's port, without masters", false, []int32{9}, []int32{9}},
 	} {
 		set := map[int32]bool{}
 		for _, i := range c.set {
 			set[i] = true
 		}
 		var got []int32
-		for index, in := range withUppers(links, set) {
-			if in && index != anyLink {
+		for index, in := range stackedOn(links, set, c.masters) {
+			if in {
 				got = append(got, index)
 			}
 		}
 		if slices.Sort(got); !slices.Equal(got, c.want) || len(set) != len(c.set) {
-			t.Errorf("%s: withUppers() = %v, want %v", c.world, got, c.want)
+			t.Errorf("%s: stackedOn() = %v, want %v", c.world, got, c.want)
 		}
 	}
 }
 
 func TestParseRule(t *testing.T) {
-	for name, want := range map[string]rule{
+	for name, want := range map[string]policyRule{
 		"rule-iif":  {priority: 1000, iif: "eth1"},
 		"rule6-oif": {ipv6: true, priority: 1001, oif: "eth0"},
 	} {
@@ -420,7 +426,7 @@ func TestParseRule(t *testing.T) {
 			t.Errorf("parseRule(%s) = %+v, %v, want %+v", name, got, err, want)
 		}
 	}
-	for want, r := range map[string]rule{
+	for want, r := range map[string]policyRule{
 		"rule 1000 iif eth1":               {priority: 1000, iif: "eth1"},
 		"IPv6 rule 1001 oif eth0":          {ipv6: true, priority: 1001, oif: "eth0"},
 		"IPv6 rule 5 iif eth1 oif eth0":    {ipv6: true, priority: 5, iif: "eth1", oif: "eth0"},
@@ -448,35 +454,37 @@ func FuzzItems(f *testing.F) {
 		}
 		again, err := parse(i.request.body)
 		if err != nil {
-			t.Fatalf("%s: its request % x: %v", i.words, i.request.body, err)
+			t.Fatalf("%s: its request % x: %v", i.description, i.request.body, err)
 		}
 		// Of a route the kernel says when it expires in an RTA_CACHEINFO, which is not of the key.
 		expires := strings.HasPrefix(again.key, i.key+"\x08\x00\x17\x00") && len(again.key) == len(i.key)+8
 		if again.key != i.key && !expires {
-			t.Errorf("%s: its request % x is another thing", i.words, i.request.body)
+			t.Errorf("%s: its request % x is another thing", i.description, i.request.body)
 		}
 	})
 }
 
 // What a restarted manager has removed is what is nowhere any more.
 func TestMissingForGood(t *testing.T) {
-	address := func(name string) item { return item{key: name, same: strings.TrimRight(name, "0123456789")} }
-	passing := func(name string) item { i := address(name); i.passing = true; return i }
+	address := func(name string) netObject {
+		return netObject{key: name, keyAnyLink: strings.TrimRight(name, "0123456789")}
+	}
+	passing := func(name string) netObject { i := address(name); i.transient = true; return i }
 	for _, c := range []struct {
 		world             string
-		before, now, want []item
+		before, now, want []netObject
 	}{
-		{"nothing is missing", []item{address("a1")}, []item{address("a1")}, nil},
-		{"made by hand", []item{address("a1")}, nil, []item{address("a1")}},
-		{"a manager's own, which followed the name", []item{address("a1")}, []item{address("a2")}, nil},
-		{"one of two followed", []item{address("a1"), address("a2")}, []item{address("a3")}, []item{address("a2")}},
-		{"the twin was there before", []item{address("a1"), address("a2")}, []item{address("a2")}, []item{address("a1")}},
-		{"by a lease", []item{passing("a1"), address("b1")}, nil, []item{address("b1")}},
-		{"by a lease, which followed", []item{passing("a1"), address("a2")}, []item{address("a3")}, nil},
-		{"something new", nil, []item{address("a1")}, nil},
+		{"nothing is missing", []netObject{address("a1")}, []netObject{address("a1")}, nil},
+		{"made by hand", []netObject{address("a1")}, nil, []netObject{address("a1")}},
+		{"a manager's own, which followed the name", []netObject{address("a1")}, []netObject{address("a2")}, nil},
+		{"one of two followed", []netObject{address("a1"), address("a2")}, []netObject{address("a3")}, []netObject{address("a2")}},
+		{"the twin was there before", []netObject{address("a1"), address("a2")}, []netObject{address("a2")}, []netObject{address("a1")}},
+		{"by a lease", []netObject{passing("a1"), address("b1")}, nil, []netObject{address("b1")}},
+		{"by a lease, which followed", []netObject{passing("a1"), address("a2")}, []netObject{address("a3")}, nil},
+		{"something new", nil, []netObject{address("a1")}, nil},
 	} {
-		got := missingForGood(c.before, c.now)
-		if !slices.EqualFunc(got, c.want, func(a, b item) bool { return a.key == b.key }) {
+		got := lostObjects(c.before, c.now)
+		if !slices.EqualFunc(got, c.want, func(a, b netObject) bool { return a.key == b.key }) {
 			t.Errorf("%s: missingForGood() = %v, want %v", c.world, got, c.want)
 		}
 	}

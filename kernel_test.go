@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 		os.Exit(nmcliStandIn(os.Args[1:]))
 	}
 	if os.Getenv("ENI0_HOLDS_LOCK") != "" {
-		_, err := lock(context.Background(), logger{to: io.Discard})
+		_, err := acquireLock(context.Background(), logger{to: io.Discard})
 		fmt.Println(err)
 		time.Sleep(time.Hour) // until it is killed
 	}
@@ -346,7 +346,7 @@ func TestKernelKilled(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // killed
 		for _, name := range l.names(3) {
-			if temporary(name) {
+			if isTemporary(name) {
 				t.Fatalf("round %d: a link is called %s: a datagram was cut short", round, name)
 			}
 		}
@@ -547,7 +547,7 @@ func TestKernelNewcomer(t *testing.T) {
 	for n := range 20 {
 		before, err := nl.links()
 		l.must(err)
-		wishes, err := exchange(before, "eth0", "eth1")
+		wishes, err := swapTargets(before, "eth0", "eth1")
 		l.must(err)
 		events, err := dialRtnl(unix.RTNLGRP_LINK)
 		l.must(err)
@@ -555,7 +555,7 @@ func TestKernelNewcomer(t *testing.T) {
 		go func() {
 			_, err := events.receive() // the first rename
 			made := ec2.AddVeth("eth%d", [6]byte{2, 0, 0, 0, 2, byte(n)}, "far%d", -1)
-			came <- errors.Join(err, unless(made, unix.ENODEV)) // it has another name when AddVeth comes back to it
+			came <- errors.Join(err, ignoreError(made, unix.ENODEV)) // it has another name when AddVeth comes back to it
 		}()
 		r := &renaming{nl: nl, log: logger{to: io.Discard}, before: before}
 		err = r.rename(wishes)
@@ -705,7 +705,7 @@ func TestKernelLock(t *testing.T) {
 	if l == nil {
 		return
 	}
-	unlock, err := lock(context.Background(), logger{to: io.Discard})
+	unlock, err := acquireLock(context.Background(), logger{to: io.Discard})
 	l.must(err)
 	l.unchanged(func() {
 		l.says(l.run(codeDoubt, "fix", "-timeout", "300ms").stderr, fmt.Sprintf("lock: process %d (uid 0) has held it all the time", os.Getpid()))
@@ -964,7 +964,7 @@ func TestKernelDumpWhileLinksChange(t *testing.T) {
 		links, err := nl.links()
 		l.must(err)
 		for n := range 15 {
-			if _, ok := byName(links, fmt.Sprintf("eth%d", n)); !ok {
+			if _, ok := linkByName(links, fmt.Sprintf("eth%d", n)); !ok {
 				t.Fatalf("eth%d is not among %d links", n, len(links))
 			}
 		}

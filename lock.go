@@ -14,10 +14,10 @@ import (
 // namespace, and the kernel frees it with the process.
 const lockName = "@eni0"
 
-// lock waits until no other eni0 works on this network namespace, and keeps others waiting
+// acquireLock waits until no other eni0 works on this network namespace, and keeps others waiting
 // until unlock is called or the process ends. Abstract sockets know no permissions: a holder that is an
 // ordinary user's can't be an eni0 at work, and root does not wait for it.
-func lock(ctx context.Context, log logger) (unlock func(), err error) {
+func acquireLock(ctx context.Context, log logger) (unlock func(), err error) {
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return nil, fmt.Errorf("lock: %w", err)
@@ -38,7 +38,7 @@ func lock(ctx context.Context, log logger) (unlock func(), err error) {
 			err = waitForHolder(ctx, f, log)
 		}
 		_ = f.Close()
-		if errors.Is(err, errStranger) {
+		if errors.Is(err, errForeignHolder) {
 			log.warn("lock: %v: going on without", err)
 			return func() {}, nil
 		}
@@ -49,11 +49,11 @@ func lock(ctx context.Context, log logger) (unlock func(), err error) {
 }
 
 // errStranger means that the lock is held by somebody who can't need it.
-var errStranger = errors.New("an ordinary user's")
+var errForeignHolder = errors.New("an ordinary user's")
 
 // ordinaryUsers begin here: below are root and the system's (useradd(8), SYS_UID_MAX; systemd has the
 // same), of which one has the capabilities in systemd/eni0.service.
-const ordinaryUsers = 1000
+const minUserUID = 1000
 
 // waitForHolder returns nil when the holder of the lock has gone. It connects to the holder's
 // socket, which never answers: the connection lasts as long as that.
@@ -63,9 +63,9 @@ func waitForHolder(ctx context.Context, f *os.File, log logger) error {
 		return err
 	}
 	holder := new(unix.Ucred)
-	var verdict error
+	var connectErr error
 	err = raw.Control(func(fd uintptr) {
-		verdict = unix.Connect(int(fd), &unix.SockaddrUnix{Name: lockName})
+		connectErr = unix.Connect(int(fd), &unix.SockaddrUnix{Name: lockName})
 		if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
 			holder = peer
 		}
@@ -73,13 +73,13 @@ func waitForHolder(ctx context.Context, f *os.File, log logger) error {
 	switch {
 	case err != nil:
 		return err
-	case errors.Is(verdict, unix.ECONNREFUSED) || errors.Is(verdict, unix.EAGAIN):
+	case errors.Is(connectErr, unix.ECONNREFUSED) || errors.Is(connectErr, unix.EAGAIN):
 		sleep(ctx, 10*time.Millisecond) // it does not listen yet, or any more, or too many wait
 		return nil
-	case verdict != nil:
-		return os.NewSyscallError("connect", verdict)
-	case os.Geteuid() == 0 && holder.Uid >= ordinaryUsers:
-		return fmt.Errorf("held by process %d (uid %d): %w", holder.Pid, holder.Uid, errStranger)
+	case connectErr != nil:
+		return os.NewSyscallError("connect", connectErr)
+	case os.Geteuid() == 0 && holder.Uid >= minUserUID:
+		return fmt.Errorf("held by process %d (uid %d): %w", holder.Pid, holder.Uid, errForeignHolder)
 	}
 	log.info("lock: waiting for process %d (uid %d)", holder.Pid, holder.Uid)
 	defer interruptAtEnd(ctx, f)()

@@ -14,8 +14,8 @@ import (
 // This file is the log: one line on stderr for each change of the world. No line ever holds the
 // program up, whoever reads them or does not.
 
-// plural is "1 try", "2 tries".
-func plural(n int, one, more string) string {
+// countOf is "1 try", "2 tries".
+func countOf(n int, one, more string) string {
 	if n == 1 {
 		return "1 " + one
 	}
@@ -30,21 +30,21 @@ type logger struct {
 
 // newLogger logs to stderr; as the kernel's first process to /dev/kmsg, if that can be opened.
 func newLogger() logger {
-	if first() {
-		if _, err := (kmsg{}).Write(nil); err == nil {
-			return logger{to: kmsg{}, priority: true} // printk takes the same prefixes
+	if isKernelInit() {
+		if _, err := (kmsgWriter{}).Write(nil); err == nil {
+			return logger{to: kmsgWriter{}, priority: true} // printk takes the same prefixes
 		}
 	}
-	return logger{to: &lineQueue{fd: 2}, priority: toJournal(os.Getenv("JOURNAL_STREAM"))}
+	return logger{to: &lineQueue{fd: 2}, priority: stderrIsJournal(os.Getenv("JOURNAL_STREAM"))}
 }
 
-// kmsg is the kernel's log. It is opened for each line: it takes ten from one opening and drops
+// kmsgWriter is the kernel's log. It is opened for each line: it takes ten from one opening and drops
 // the rest, until systemd has it otherwise (kernel/printk/printk.c, devkmsg_write: a ratelimit
 // for each open file).
-type kmsg struct{}
+type kmsgWriter struct{}
 
 // Write writes one record; nothing only proves that it could.
-func (kmsg) Write(line []byte) (int, error) {
+func (kmsgWriter) Write(line []byte) (int, error) {
 	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
 	if err != nil {
 		return 0, err
@@ -56,9 +56,9 @@ func (kmsg) Write(line []byte) (int, error) {
 	return f.Write(line)
 }
 
-// toJournal reports whether stderr is the journal's: systemd.exec(5) has $JOURNAL_STREAM be its
+// stderrIsJournal reports whether stderr is the journal's: systemd.exec(5) has $JOURNAL_STREAM be its
 // device and inode, "so that services may detect" a redirection.
-func toJournal(stream string) bool {
+func stderrIsJournal(stream string) bool {
 	var is unix.Stat_t
 	return stream != "" && unix.Fstat(2, &is) == nil && stream == fmt.Sprintf("%d:%d", is.Dev, is.Ino)
 }
@@ -85,26 +85,26 @@ func (l logger) write(priority int, format string, args ...any) {
 // A lineQueue writes lines to a descriptor, and never waits for whoever reads there: what can't be
 // written at once is kept, and tried again with the next line and at the end.
 type lineQueue struct {
-	fd   int
-	mu   sync.Mutex
-	kept []byte // not written yet
-	lost int    // lines for which there was no room
+	fd      int
+	mu      sync.Mutex
+	pending []byte // not written yet
+	dropped int    // lines for which there was no room
 }
 
 const (
-	logMost   = 64 << 10    // bytes that are kept
-	pipeBuf   = 4096        // bytes that a pipe takes at once when poll(2) says so: pipe(7), PIPE_BUF
-	flushTime = time.Second // for what is kept at the end
+	maxPending   = 64 << 10    // bytes that are kept
+	pipeBuf      = 4096        // bytes that a pipe takes at once when poll(2) says so: pipe(7), PIPE_BUF
+	flushTimeout = time.Second // for what is kept at the end
 )
 
 // Write takes a line. It never fails: there would be nowhere to complain.
 func (q *lineQueue) Write(line []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.kept)+len(line) > logMost {
-		q.lost++
+	if len(q.pending)+len(line) > maxPending {
+		q.dropped++
 	} else {
-		q.kept = append(q.kept, line...)
+		q.pending = append(q.pending, line...)
 	}
 	q.send(time.Now())
 	return len(line), nil
@@ -113,23 +113,23 @@ func (q *lineQueue) Write(line []byte) (int, error) {
 // send writes what is kept, as far as the descriptor takes it until a deadline. Where there is
 // nobody any more to read it, it is dropped.
 func (q *lineQueue) send(deadline time.Time) {
-	for len(q.kept) > 0 {
+	for len(q.pending) > 0 {
 		fds := []unix.PollFd{{Fd: int32(q.fd), Events: unix.POLLOUT}}
 		n, err := unix.Poll(fds, int(max(0, time.Until(deadline).Milliseconds())))
 		if err == nil && n == 0 {
 			return // not now
 		}
 		if err == nil {
-			n, err = unix.Write(q.fd, q.kept[:min(len(q.kept), pipeBuf)])
+			n, err = unix.Write(q.fd, q.pending[:min(len(q.pending), pipeBuf)])
 		}
 		switch err {
 		case nil:
-			q.kept = q.kept[n:]
+			q.pending = q.pending[n:]
 		case unix.EINTR:
 		case unix.EAGAIN:
 			return
 		default:
-			q.kept = nil
+			q.pending = nil
 		}
 	}
 }
@@ -142,10 +142,10 @@ func (l logger) flush() {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.send(time.Now().Add(flushTime))
-	if q.lost += strings.Count(string(q.kept), "\n"); q.lost > 0 {
-		lines := plural(q.lost, "line", "lines")
-		q.kept = fmt.Appendf(nil, "eni0: %s of this log could not be written\n", lines)
+	q.send(time.Now().Add(flushTimeout))
+	if q.dropped += strings.Count(string(q.pending), "\n"); q.dropped > 0 {
+		lines := countOf(q.dropped, "line", "lines")
+		q.pending = fmt.Appendf(nil, "eni0: %s of this log could not be written\n", lines)
 		q.send(time.Now())
 	}
 }

@@ -27,7 +27,7 @@ func TestLineQueue(t *testing.T) {
 	}
 	log := logger{to: &lineQueue{fd: fds[1]}}
 	for range 3 {
-		log.info("%s", strings.Repeat("x", logMost/2))
+		log.info("%s", strings.Repeat("x", maxPending/2))
 	}
 	log.info("short")
 	if _, err := io.ReadFull(reader, make([]byte, full)); err != nil {
@@ -56,7 +56,7 @@ func TestLineQueueBroken(t *testing.T) {
 	q := &lineQueue{fd: fds[1]}
 	log := logger{to: q}
 	log.info("lost")
-	if log.flush(); len(q.kept) > 0 {
-		t.Errorf("kept are %q, want nothing", q.kept)
+	if log.flush(); len(q.pending) > 0 {
+		t.Errorf("kept are %q, want nothing", q.pending)
 	}
 }

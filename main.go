@@ -39,28 +39,28 @@ func (c *call) usage(v verb, err error) int {
 func main() {
 	signal.Ignore(syscall.SIGPIPE) // a log line into a closed pipe must not end us in the middle of things
 	log := newLogger()
-	own, next := chain(os.Args[1:], first())
-	code := run(own, len(next) > 0, os.Stdout, log)
+	own, next := splitCommandLine(os.Args[1:], isKernelInit())
+	code := runVerb(own, len(next) > 0, os.Stdout, log)
 	log.flush()
 	for _, command := range next {
-		log.err("%v", execute(command)) // which comes back only if it can't be executed
+		log.err("%v", execCommand(command)) // which comes back only if it can't be executed
 		code = codeDoubt
 	}
 	log.flush()
 	os.Exit(code)
 }
 
-// run carries out a command line and returns the exit code. What is chained to it is executed whatever
+// runVerb carries out a command line and returns the exit code. What is chained to it is executed whatever
 // came out, by a signal too.
-func run(args []string, chained bool, stdout io.Writer, log logger) int {
-	v, args, err := pick(args)
+func runVerb(args []string, chained bool, stdout io.Writer, log logger) int {
+	v, args, err := selectVerb(args)
 	if err != nil {
 		log.err("%v", err)
 		fmt.Fprint(os.Stderr, helpText())
 		return codeUsage
 	}
 	c := &call{verb: v.name, stdout: stdout, log: log}
-	if c.options, err = parseArgs(v, args); err != nil {
+	if c.verbOptions, err = parseArgs(v, args); err != nil {
 		return c.usage(v, err)
 	}
 	ctx, cancel, notifySignals := runContext(c.timeout)
@@ -69,48 +69,55 @@ func run(args []string, chained bool, stdout io.Writer, log logger) int {
 	if chained {
 		c.notifySignals()
 	}
-	code, err := v.do(ctx, c)
+	code, err := verbFuncs()[v.name](ctx, c)
 	if err != nil {
 		log.err("%v", err)
 	}
 	return code
 }
 
-// check says what is right and what is not, and changes nothing.
-func check(ctx context.Context, c *call) (int, error) {
+// verbFuncs are what carries out each verb of the table in flags.go.
+func verbFuncs() map[string]func(context.Context, *call) (int, error) {
+	return map[string]func(context.Context, *call) (int, error){
+		"check": runCheck, "fix": runFix, "swap": runSwap, "imds": runIMDS, "route": runRoute, "version": runVersion, "help": runHelp,
+	}
+}
+
+// runCheck says what is right and what is not, and changes nothing.
+func runCheck(ctx context.Context, c *call) (int, error) {
 	return c.work(ctx, false, func(nl *rtnl) (int, error) {
-		w, v, err := c.look(ctx, nl)
+		w, v, err := c.assess(ctx, nl)
 		var steps []step
 		if err == nil {
-			steps, err = plan(w.links, v.wishes)
+			steps, err = plan(w.links, v.targets)
 		}
 		return c.conclude(report{world: w, plan: steps}, v, err)
 	})
 }
 
-// fix makes it right.
-func fix(ctx context.Context, c *call) (int, error) {
+// runFix makes it right.
+func runFix(ctx context.Context, c *call) (int, error) {
 	return c.work(ctx, !c.dry, func(nl *rtnl) (int, error) {
-		w, v, err := c.look(ctx, nl)
+		w, v, err := c.assess(ctx, nl)
 		var steps []step
 		if err == nil {
-			steps, err = plan(w.links, v.wishes)
+			steps, err = plan(w.links, v.targets)
 		}
 		switch {
 		case err == nil && c.dry && !c.json:
 			c.log.info("%s", v.note)
-			nl.warnOfRules(steps, c.log)
+			warnOfRules(nl, steps, c.log)
 			code, err := c.print(ipLines(w.links, steps, c.units))
 			return max(code, v.code), err
-		case err == nil && !c.dry && (len(steps) > 0 || c.restartsOnly(v)):
-			return c.mend(ctx, nl, w, namesOf(w.links, v.wishes))
+		case err == nil && !c.dry && (len(steps) > 0 || c.isRestartOnly(v)):
+			return c.applyFix(ctx, nl, w, involvedNames(w.links, v.targets))
 		}
 		return c.conclude(report{world: w, plan: steps}, v, err)
 	})
 }
 
-// swap exchanges two names, whatever the links are.
-func swap(ctx context.Context, c *call) (int, error) {
+// runSwap exchanges two names, whatever the links are.
+func runSwap(ctx context.Context, c *call) (int, error) {
 	return c.work(ctx, !c.dry, func(nl *rtnl) (int, error) {
 		var m managers
 		if !c.dry {
@@ -124,7 +131,7 @@ func swap(ctx context.Context, c *call) (int, error) {
 			return codeDoubt, err
 		}
 		links := was.links
-		wishes, err := exchange(links, c.args[0], c.args[1])
+		wishes, err := swapTargets(links, c.args[0], c.args[1])
 		if err != nil {
 			return codeDoubt, err
 		}
@@ -133,25 +140,25 @@ func swap(ctx context.Context, c *call) (int, error) {
 			return codeDoubt, err
 		}
 		if c.dry {
-			nl.warnOfRules(steps, c.log)
+			warnOfRules(nl, steps, c.log)
 			return c.print(ipLines(links, steps, c.units))
 		}
 		if err := context.Cause(ctx); err != nil {
 			return codeDoubt, err
 		}
 		ignoreSignals() // nothing waits any more that a signal may end
-		return c.exchangeNames(nl, m, was, wishes)
+		return c.applySwap(nl, m, was, wishes)
 	})
 }
 
-// exchangeNames is swap where there is something to rename. What a restart of the managers costs is put
+// applySwap is swap where there is something to rename. What a restart of the managers costs is put
 // back; whether the names are the right ones nobody has asked.
-func (c *call) exchangeNames(nl *rtnl, m managers, was network, wishes map[int32]string) (int, error) {
+func (c *call) applySwap(nl *rtnl, m managers, was network, wishes map[int32]string) (int, error) {
 	r := &renaming{nl: nl, log: c.log, before: was.links}
-	if err := r.renameBeside(m, wishes); err != nil {
+	if err := r.snapshotAndRename(m, wishes); err != nil {
 		return codeOf(err), err
 	}
-	if r.tell(m) {
+	if r.restartManagers(m) {
 		ctx, cancel := settleContext()
 		defer cancel()
 		r.restoreAfterRestart(ctx, was)
@@ -159,18 +166,18 @@ func (c *call) exchangeNames(nl *rtnl, m managers, was network, wishes map[int32
 	return codeRight, nil
 }
 
-// imds prints one path of the metadata.
-func imds(ctx context.Context, c *call) (int, error) {
+// runIMDS prints one path of the metadata.
+func runIMDS(ctx context.Context, c *call) (int, error) {
 	return c.work(ctx, false, func(nl *rtnl) (int, error) {
 		path, err := resolvePath(c.args[0])
 		if err != nil {
 			return codeUsage, err
 		}
-		q := question{path: path, limit: outputLimit}
+		q := metadataQuery{path: path, limit: outputLimit}
 		if path == macPath {
-			q = macQuestion()
+			q = macQuery()
 		}
-		body, err := c.imds.ask(ctx, q, c.everyENI(nl), nil)
+		body, err := c.imds.fetch(ctx, q, c.imdsDevices(nl), nil)
 		if err != nil {
 			return codeDoubt, err
 		}
@@ -187,27 +194,27 @@ func endLine(body string) string {
 	return body
 }
 
-// carrier prints the address of the link that default traffic leaves by.
-func carrier(ctx context.Context, c *call) (int, error) {
+// runRoute prints the address of the link that default traffic leaves by.
+func runRoute(ctx context.Context, c *call) (int, error) {
 	return c.work(ctx, false, func(nl *rtnl) (int, error) {
 		w, err := nl.observe()
 		if err != nil {
 			return codeDoubt, err
 		}
-		carriers := w.carriers()
+		carriers := w.egressLinks()
 		if len(carriers) == 0 {
 			return codeDoubt, errors.New("route: there is no default route")
 		}
 		if len(carriers) > 1 {
 			return codeDoubt, fmt.Errorf("route: default traffic leaves by %d links, which has no one answer", len(carriers))
 		}
-		out, _ := byIndex(w.links, carriers[0])
+		out, _ := linkByIndex(w.links, carriers[0])
 		return c.print(out.id().String() + "\n")
 	})
 }
 
-// version prints one line: the module's version, the commit where the build knows it, the toolchain.
-func version(_ context.Context, c *call) (int, error) {
+// runVersion prints one line: the module's version, the commit where the build knows it, the toolchain.
+func runVersion(_ context.Context, c *call) (int, error) {
 	name := "(unknown)"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		name = info.Main.Version
@@ -220,12 +227,12 @@ func version(_ context.Context, c *call) (int, error) {
 	return c.print(fmt.Sprintf("eni0 %s %s %s/%s\n", name, runtime.Version(), runtime.GOOS, runtime.GOARCH))
 }
 
-// help prints what there is, or what one verb takes.
-func help(_ context.Context, c *call) (int, error) {
+// runHelp prints what there is, or what one verb takes.
+func runHelp(_ context.Context, c *call) (int, error) {
 	if len(c.args) == 0 {
 		return c.print(helpText())
 	}
-	v, _, err := pick(c.args)
+	v, _, err := selectVerb(c.args)
 	if err != nil {
 		return codeUsage, err
 	}

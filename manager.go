@@ -22,9 +22,9 @@ const (
 )
 
 const (
-	jobTime        = 70 * time.Second       // for a restart, and the activation of profiles
-	activationTime = 20 * time.Second       // for NetworkManager to activate one profile
-	retryPause     = 500 * time.Millisecond // before NetworkManager is asked again for a profile
+	jobTimeout        = 70 * time.Second       // for a restart, and the activation of profiles
+	activationTimeout = 20 * time.Second       // for NetworkManager to activate one profile
+	retryPause        = 500 * time.Millisecond // before NetworkManager is asked again for a profile
 )
 
 // parseUnits reads a comma-separated list of systemd units; "" is none.
@@ -47,11 +47,11 @@ func parseUnits(s string) ([]string, error) {
 
 // managers is what is to be told to the network managers that run, once links have other names.
 type managers struct {
-	log      logger
-	units    []string  // those that run, to be restarted
-	unsure   bool      // systemd has not told which do
-	bound    []string  // ifup@eth0.service: units that systemd stops when their link is renamed
-	profiles []profile // NetworkManager's that are active and go by the name of a link
+	log          logger
+	units        []string  // those that run, to be restarted
+	unitsUnknown bool      // systemd has not told which do
+	boundUnits   []string  // ifup@eth0.service: units that systemd stops when their link is renamed
+	profiles     []profile // NetworkManager's that are active and go by the name of a link
 }
 
 // A profile is a connection of NetworkManager's that is active on a link because of its name.
@@ -64,16 +64,16 @@ type profile struct {
 // systemd does not run (sd_booted(3)), or there are no units, nothing is asked.
 func findManagers(ctx context.Context, units, names []string, log logger) managers {
 	m := managers{log: log}
-	if len(units) == 0 || !systemdRuns() {
+	if len(units) == 0 || !systemdBooted() {
 		return m
 	}
-	m.units, m.unsure = m.activeUnits(ctx, units)
+	m.units, m.unitsUnknown = m.activeUnits(ctx, units)
 	var bound []string
 	for _, name := range names {
 		bound = append(bound, m.unitsBoundTo(ctx, name)...)
 	}
 	if len(bound) > 0 {
-		m.bound, _ = m.activeUnits(ctx, bound)
+		m.boundUnits, _ = m.activeUnits(ctx, bound)
 	}
 	if slices.Contains(m.units, networkManagerUnit) {
 		m.profiles = m.activeProfiles(ctx, names)
@@ -81,10 +81,10 @@ func findManagers(ctx context.Context, units, names []string, log logger) manage
 	return m
 }
 
-// again is how the managers are restarted once more: by "restart", as one may have failed to come
+// restartVerb is how the managers are restarted once more: by "restart", as one may have failed to come
 // up, unless that could start what did not run before.
-func (m managers) again() string {
-	if m.unsure {
+func (m managers) restartVerb() string {
+	if m.unitsUnknown {
 		return "try-restart"
 	}
 	return "restart"
@@ -94,11 +94,11 @@ func (m managers) again() string {
 // tell in time, which makes unsure true, all of them count as running: try-restart leaves alone
 // what does not.
 func (m managers) activeUnits(ctx context.Context, units []string) (active []string, unsure bool) {
-	if !systemdRuns() {
+	if !systemdBooted() {
 		return nil, false
 	}
 	// It prints one state a line. Its exit code is 0 if one of them runs, and 3 if none does.
-	out, err := query(ctx, "systemctl", append([]string{"is-active", "--"}, units...)...)
+	out, err := runQuery(ctx, "systemctl", append([]string{"is-active", "--"}, units...)...)
 	states := strings.Fields(out)
 	if len(states) == len(units) {
 		for i, u := range units {
@@ -123,7 +123,7 @@ func (m managers) activeUnits(ctx context.Context, units []string) (active []str
 // and BindsTo= means that they go too.
 func (m managers) unitsBoundTo(ctx context.Context, name string) []string {
 	device := "sys-subsystem-net-devices-" + escapeUnit(name) + ".device"
-	out, err := query(ctx, "systemctl", "show", "--property=BoundBy", "--value", "--", device)
+	out, err := runQuery(ctx, "systemctl", "show", "--property=BoundBy", "--value", "--", device)
 	if err != nil {
 		m.log.warn("which units go with %s can't be told: %v", name, err)
 	}
@@ -153,10 +153,10 @@ func escapeUnit(name string) string {
 // activeProfiles lists the profiles that are active and go by one of the names.
 func (m managers) activeProfiles(ctx context.Context, names []string) (profiles []profile) {
 	var found []profile
-	out, err := query(ctx, "nmcli", "-g", "UUID", "connection", "show", "--active")
+	out, err := runQuery(ctx, "nmcli", "-g", "UUID", "connection", "show", "--active")
 	for _, uuid := range strings.Fields(out) {
 		var name string
-		name, err = query(ctx, "nmcli", "-g", "connection.interface-name", "connection", "show", uuid)
+		name, err = runQuery(ctx, "nmcli", "-g", "connection.interface-name", "connection", "show", uuid)
 		if err != nil {
 			break
 		}
@@ -180,36 +180,36 @@ func (m managers) activeProfiles(ctx context.Context, names []string) (profiles 
 // that they have. verb is "try-restart", or "restart" where a restart before may have failed. It
 // reports whether anybody was told. Names have changed: without it there may be no network, so no
 // signal and no deadline of the run cuts it short, only jobTime.
-func (m managers) restart(verb string, renamed []step) (told bool) {
-	ctx, cancel := within(jobTime)
+func (m managers) restart(command string, changes []step) (told bool) {
+	ctx, cancel := detachedTimeout(jobTimeout)
 	defer cancel()
 	// systemd-networkd up to 257 can lose track of a link whose name was swapped under it; a
 	// restart cures that, a reload does not (systemd#20203, #42517). NetworkManager up to 1.52 can
 	// lose a device from its list: device_ip_iface_changed of src/core/nm-manager.c removes the
 	// one that had the new name before.
-	told = len(m.units) > 0 && m.order(ctx, "restarting", verb, m.units)
+	told = len(m.units) > 0 && m.runJob(ctx, "restarting", command, m.units)
 	if told {
 		// After its restart NetworkManager takes links as it finds them, "connected (externally)".
 		activated := true
 		for _, p := range m.profiles {
-			activated = m.activate(ctx, p) && activated
+			activated = m.activateProfile(ctx, p) && activated
 		}
-		for _, s := range renamed {
+		for _, s := range changes {
 			if activated && m.hasProfile(s.from) && !m.hasProfile(s.to) && s.to != primaryName {
-				m.disconnect(ctx, s.to)
+				m.disconnectLink(ctx, s.to)
 			}
 		}
 	}
-	return len(m.bound) > 0 && m.order(ctx, "starting", "start", m.bound) || told
+	return len(m.boundUnits) > 0 && m.runJob(ctx, "starting", "start", m.boundUnits) || told
 }
 
-// order has systemd do something to units and waits until it is done. The job goes on whatever
+// runJob has systemd do something to units and waits until it is done. The job goes on whatever
 // becomes of systemctl. Where a signal killed that it is called again: `systemctl stop` of the
 // unit that eni0 runs in, or ^C, means all processes, and the job may not have been ordered yet.
 // It reports whether systemctl could be run: a job that fails has changed something too.
-func (m managers) order(ctx context.Context, doing, verb string, units []string) bool {
+func (m managers) runJob(ctx context.Context, doing, command string, units []string) bool {
 	m.log.info("%s %s", doing, strings.Join(units, " "))
-	args := append([]string{verb, "--"}, units...)
+	args := append([]string{command, "--"}, units...)
 	_, err := runCommand(ctx, "systemctl", args...)
 	for errors.Is(err, errKilled) && sleep(ctx, retryPause) {
 		_, err = runCommand(ctx, "systemctl", args...)
@@ -220,10 +220,10 @@ func (m managers) order(ctx context.Context, doing, verb string, units []string)
 	return err == nil || errors.Is(err, errKilled) || errors.Is(err, errExitCode)
 }
 
-// activate has NetworkManager activate a profile on the link that has its name now, and reports
+// activateProfile has NetworkManager activate a profile on the link that has its name now, and reports
 // whether it did. After a restart it may not know the link yet.
-func (m managers) activate(ctx context.Context, p profile) bool {
-	ctx, cancel := withTimeout(ctx, activationTime)
+func (m managers) activateProfile(ctx context.Context, p profile) bool {
+	ctx, cancel := withTimeout(ctx, activationTimeout)
 	defer cancel()
 	m.log.info("activating NetworkManager's profile of %s", p.name)
 	for {
@@ -243,17 +243,17 @@ func (m managers) hasProfile(name string) bool {
 	return slices.ContainsFunc(m.profiles, func(p profile) bool { return p.name == name })
 }
 
-// disconnect has NetworkManager take off a link what the profile of its former name had put
+// disconnectLink has NetworkManager take off a link what the profile of its former name had put
 // there: that profile is active on another link now, and there is none for this one.
-func (m managers) disconnect(ctx context.Context, name string) {
+func (m managers) disconnectLink(ctx context.Context, name string) {
 	m.log.info("NetworkManager has no profile for %s any more: disconnecting it", name)
 	if _, err := runCommand(ctx, "nmcli", "device", "disconnect", name); err != nil {
 		m.log.warn("%v", err)
 	}
 }
 
-// inspection is the command by which a person can see what a manager has made of a link.
-func (m managers) inspection(l link) string {
+// statusCommand is the command by which a person can see what a manager has made of a link.
+func (m managers) statusCommand(l link) string {
 	switch {
 	case slices.Contains(m.units, networkdUnit):
 		return "`networkctl status " + l.name + "`"

@@ -23,8 +23,8 @@ const (
 
 var errShort = errors.New("netlink: message cut short")
 
-// A message is a netlink message less its length: nlmsghdr of linux/netlink.h, and what follows it.
-type message struct {
+// A nlMessage is a netlink message less its length: nlmsghdr of linux/netlink.h, and what follows it.
+type nlMessage struct {
 	typ, flags uint16
 	seq        uint32
 	body       []byte
@@ -49,14 +49,14 @@ func (e kernelError) Error() string {
 func (e kernelError) Unwrap() error { return e.errno }
 
 // appendMessage lays out m in the kernel's form, padded to 4 bytes.
-func appendMessage(b []byte, m message) []byte {
+func appendMessage(b []byte, m nlMessage) []byte {
 	// struct nlmsghdr, linux/netlink.h: length, type, flags, sequence number, port (0: the kernel's).
 	b = binary.NativeEndian.AppendUint32(b, uint32(unix.SizeofNlMsghdr+len(m.body)))
 	b = binary.NativeEndian.AppendUint16(b, m.typ)
 	b = binary.NativeEndian.AppendUint16(b, m.flags)
 	b = binary.NativeEndian.AppendUint32(b, m.seq)
 	b = binary.NativeEndian.AppendUint32(b, 0)
-	return pad(append(b, m.body...))
+	return padAligned(append(b, m.body...))
 }
 
 // appendAttr lays out an attribute: struct rtattr of linux/rtnetlink.h, padded to 4 bytes. It is not
@@ -66,7 +66,7 @@ func appendMessage(b []byte, m message) []byte {
 func appendAttr(b []byte, typ uint16, value []byte) []byte {
 	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+len(value)))
 	b = binary.NativeEndian.AppendUint16(b, typ)
-	return pad(append(b, value...))
+	return padAligned(append(b, value...))
 }
 
 // appendUint32 lays out an attribute of type NLA_U32.
@@ -74,22 +74,22 @@ func appendUint32(b []byte, typ uint16, value uint32) []byte {
 	return appendAttr(b, typ, binary.NativeEndian.AppendUint32(nil, value))
 }
 
-// pad brings b to the alignment of messages and attributes, which is the same: 4.
-func pad(b []byte) []byte {
+// padAligned brings b to the alignment of messages and attributes, which is the same: 4.
+func padAligned(b []byte) []byte {
 	for len(b)%unix.NLMSG_ALIGNTO != 0 {
 		b = append(b, 0)
 	}
 	return b
 }
 
-// skip is b after n bytes and their padding, which the last item may lack.
-func skip(b []byte, n int) []byte {
+// skipAligned is b after n bytes and their padding, which the last item may lack.
+func skipAligned(b []byte, n int) []byte {
 	return b[min((n+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1), len(b)):]
 }
 
 // parseMessages cuts a datagram into messages, which go on sharing its memory.
-func parseMessages(b []byte) ([]message, error) {
-	var out []message
+func parseMessages(b []byte) ([]nlMessage, error) {
+	var out []nlMessage
 	for len(b) > 0 {
 		if len(b) < unix.SizeofNlMsghdr {
 			return nil, errShort
@@ -98,20 +98,20 @@ func parseMessages(b []byte) ([]message, error) {
 		if n < unix.SizeofNlMsghdr || uint64(n) > uint64(len(b)) {
 			return nil, errShort
 		}
-		out = append(out, message{
+		out = append(out, nlMessage{
 			typ:   binary.NativeEndian.Uint16(b[4:]),
 			flags: binary.NativeEndian.Uint16(b[6:]),
 			seq:   binary.NativeEndian.Uint32(b[8:]),
 			body:  b[unix.SizeofNlMsghdr:n:n],
 		})
-		b = skip(b, int(n))
+		b = skipAligned(b, int(n))
 	}
 	return out, nil
 }
 
-// parseVerdict reads the errno of an NLMSG_ERROR, or the one that NLMSG_DONE may carry, with
+// parseAck reads the errno of an NLMSG_ERROR, or the one that NLMSG_DONE may carry, with
 // the kernel's words where they are there. Nil is success.
-func parseVerdict(m message) error {
+func parseAck(m nlMessage) error {
 	if len(m.body) < 4 {
 		if m.typ == unix.NLMSG_DONE {
 			return nil // older kernels end a dump with no errno at all
@@ -129,7 +129,7 @@ func parseVerdict(m message) error {
 		if m.flags&unix.NLM_F_CAPPED == 0 {
 			echo = int(uint32Of(words))
 		}
-		words = skip(words, echo)
+		words = skipAligned(words, echo)
 	}
 	if m.flags&unix.NLM_F_ACK_TLVS != 0 {
 		// What can't be read of the words is left out: the errno is the verdict.
@@ -157,7 +157,7 @@ func eachAttr(b []byte, fn func(typ uint16, value []byte) error) error {
 		if err := fn(typ, b[unix.SizeofRtAttr:n:n]); err != nil {
 			return err
 		}
-		b = skip(b, n)
+		b = skipAligned(b, n)
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func eachName(b []byte, want uint16, fn func(name string)) error {
 }
 
 // parseAll parses the bodies of a dump's objects.
-func parseAll[T any](objects []message, parse func([]byte) (T, error)) ([]T, error) {
+func parseAll[T any](objects []nlMessage, parse func([]byte) (T, error)) ([]T, error) {
 	out := make([]T, 0, len(objects))
 	for _, m := range objects {
 		v, err := parse(m.body)
@@ -200,7 +200,7 @@ func cString(value []byte) string {
 }
 
 // setLink is an RTM_SETLINK: a new name unless it is "", and the flags in change.
-func setLink(index int32, name string, flags, change uint32) message {
+func setLink(index int32, name string, flags, change uint32) nlMessage {
 	// struct ifinfomsg, linux/rtnetlink.h: family, pad, type, index, flags, change.
 	b := make([]byte, 4, unix.SizeofIfInfomsg+24)
 	b = binary.NativeEndian.AppendUint32(b, uint32(index))
@@ -209,23 +209,23 @@ func setLink(index int32, name string, flags, change uint32) message {
 	if name != "" {
 		b = appendAttr(b, unix.IFLA_IFNAME, append([]byte(name), 0))
 	}
-	return message{typ: unix.RTM_SETLINK, body: b}
+	return nlMessage{typ: unix.RTM_SETLINK, body: b}
 }
 
-// renames are the requests of a plan for links that are down, or for Linux 6.2 and newer, which
+// renameRequests are the requests of a plan for links that are down, or for Linux 6.2 and newer, which
 // renames links that are up as well (commit bd039b5ea2a9).
-func renames(steps []step) []message {
-	var out []message
+func renameRequests(steps []step) []nlMessage {
+	var out []nlMessage
 	for _, s := range steps {
 		out = append(out, setLink(s.index, s.to, 0, 0))
 	}
 	return out
 }
 
-// bounces are the requests of a plan for Linux before 6.2: links that are up go down first and
+// downUpRequests are the requests of a plan for Linux before 6.2: links that are up go down first and
 // come up again in the message of their last rename.
-func bounces(steps []step, up map[int32]bool) []message {
-	var out []message
+func downUpRequests(steps []step, up map[int32]bool) []nlMessage {
+	var out []nlMessage
 	last := map[int32]int{}
 	for i, s := range steps {
 		if _, seen := last[s.index]; !seen && up[s.index] {
@@ -244,27 +244,27 @@ func bounces(steps []step, up map[int32]bool) []message {
 	return out
 }
 
-// create is the request that makes body again.
-func create(typ uint16, flags uint16, body []byte) message {
-	return message{typ: typ, flags: unix.NLM_F_CREATE | flags, body: body}
+// createRequest is the request that makes body again.
+func createRequest(typ uint16, flags uint16, body []byte) nlMessage {
+	return nlMessage{typ: typ, flags: unix.NLM_F_CREATE | flags, body: body}
 }
 
-// family is the body of a dump request of that size that asks for one address family.
-func family(size int, family byte) []byte {
+// familyRequest is the body of a dump request of that size that asks for one address family.
+func familyRequest(size int, family byte) []byte {
 	b := make([]byte, size)
 	b[0] = family
 	return b
 }
 
-// proxies asks for proxy entries: struct ndmsg of linux/neighbour.h, whose byte 10 is the flags.
-func proxies() []byte {
+// proxyRequest asks for proxy entries: struct ndmsg of linux/neighbour.h, whose byte 10 is the flags.
+func proxyRequest() []byte {
 	b := make([]byte, unix.SizeofNdMsg)
 	b[10] = unix.NTF_PROXY
 	return b
 }
 
 // indexOf is the link that a request about a link or an address is about.
-func indexOf(m message) int32 { return int32(binary.NativeEndian.Uint32(m.body[4:])) }
+func indexOf(m nlMessage) int32 { return int32(binary.NativeEndian.Uint32(m.body[4:])) }
 
 // parseLink reads an RTM_NEWLINK.
 func parseLink(body []byte) (link, error) {
@@ -347,9 +347,9 @@ func parseAddress(body []byte) (address, error) {
 	return a, err
 }
 
-// automatic reports whether a comes and goes by itself with its link: IPv6's of scope link, or by router
+// isAutomatic reports whether a comes and goes by itself with its link: IPv6's of scope link, or by router
 // advertisements (RFC 4862, 8981).
-func (a address) automatic() bool {
+func (a address) isAutomatic() bool {
 	return a.ipv6 && (a.scope == unix.RT_SCOPE_LINK || a.flags&(unix.IFA_F_MANAGETEMPADDR|unix.IFA_F_TEMPORARY) != 0)
 }
 
@@ -419,7 +419,7 @@ func parseHops(b []byte) ([]hop, error) {
 			return nil, err
 		}
 		hops = append(hops, h)
-		b = skip(b, n)
+		b = skipAligned(b, n)
 	}
 	return hops, nil
 }
@@ -467,8 +467,8 @@ func parseNextHop(body []byte) (nextHop, error) {
 	return n, err
 }
 
-// A rule is a policy rule, as far as it goes by a link's name.
-type rule struct {
+// A policyRule is a policy rule, as far as it goes by a link's name.
+type policyRule struct {
 	ipv6     bool
 	priority uint32
 	iif, oif string
@@ -476,11 +476,11 @@ type rule struct {
 }
 
 // parseRule reads an RTM_NEWRULE: struct fib_rule_hdr of linux/fib_rules.h, laid out as struct rtmsg.
-func parseRule(body []byte) (rule, error) {
+func parseRule(body []byte) (policyRule, error) {
 	if len(body) < unix.SizeofRtMsg {
-		return rule{}, errShort
+		return policyRule{}, errShort
 	}
-	r := rule{ipv6: body[0] == unix.AF_INET6}
+	r := policyRule{ipv6: body[0] == unix.AF_INET6}
 	err := eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
 		switch typ {
 		case unix.FRA_PRIORITY:
@@ -500,7 +500,7 @@ func parseRule(body []byte) (rule, error) {
 }
 
 // String is the rule as ip(8) has it, as far as it matters here: "rule 1000 iif eth1".
-func (r rule) String() string {
+func (r policyRule) String() string {
 	s := fmt.Sprintf("rule %d", r.priority)
 	if r.ipv6 {
 		s = "IPv6 " + s

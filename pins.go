@@ -48,7 +48,7 @@ func findPins(files []configFile, links []link, names map[int32]string) []pin {
 // profilePins are the profiles of one kind, in the order of their manager, that want both l and
 // another name, where no other is for l under the new one.
 func profilePins(profiles []linkProfile, enis []*link, l *link, want string) []pin {
-	if configured(profiles, l, want) {
+	if hasConfiguration(profiles, l, want) {
 		return nil
 	}
 	var pins []pin
@@ -65,8 +65,8 @@ func profilePins(profiles []linkProfile, enis []*link, l *link, want string) []p
 	return pins
 }
 
-// configured reports whether l surely has a configuration under that name.
-func configured(profiles []linkProfile, l *link, name string) bool {
+// hasConfiguration reports whether l surely has a configuration under that name.
+func hasConfiguration(profiles []linkProfile, l *link, name string) bool {
 	for i := range profiles {
 		p := &profiles[i]
 		switch fits := p.fits(l, name); {

@@ -19,18 +19,18 @@ import (
 // signal cancels, and how waiting ends with it.
 
 // lastInit is what the kernel looks for first where nothing is said: init/main.c, kernel_init.
-const lastInit = "/sbin/init"
+const defaultInit = "/sbin/init"
 
-// first reports whether we are the kernel's first process: process 1, beside which process 2 is kthreadd, in
+// isKernelInit reports whether we are the kernel's first process: process 1, beside which process 2 is kthreadd, in
 // process group 0 (init/main.c, rest_init). In another PID namespace that is nobody, a thread of
 // ours, or a process of a group inside: to start an init there would be to start it on the host's files.
-func first() bool {
+func isKernelInit() bool {
 	group, err := unix.Getpgid(2)
 	return os.Getpid() == 1 && err == nil && group == 0 && unix.Tgkill(1, 2, 0) == unix.ESRCH
 }
 
-// execute becomes command. It comes back only with an error.
-func execute(command []string) error {
+// execCommand becomes command. It comes back only with an error.
+func execCommand(command []string) error {
 	path, err := lookPath(command[0])
 	if err != nil {
 		return err
@@ -55,15 +55,15 @@ func lookPath(name string) (string, error) {
 	return "", fmt.Errorf("%s: not on $PATH", name)
 }
 
-// systemdRuns is sd_booted(3).
-func systemdRuns() bool {
+// systemdBooted is sd_booted(3).
+func systemdBooted() bool {
 	_, err := os.Stat("/run/systemd/system")
 	return err == nil
 }
 
 const (
-	answerTime = 10 * time.Second // for systemd or NetworkManager to answer a question
-	outputMost = 64 << 10         // bytes of a command's output that are read
+	queryTimeout = 10 * time.Second // for systemd or NetworkManager to answer a question
+	maxOutput    = 64 << 10         // bytes of a command's output that are read
 )
 
 // How a command ended that was run: by a signal, or not with 0.
@@ -72,9 +72,9 @@ var (
 	errExitCode = errors.New("exit code")
 )
 
-// query runs a command that only tells something.
-func query(ctx context.Context, name string, args ...string) (string, error) {
-	ctx, cancel := withTimeout(ctx, answerTime)
+// runQuery runs a command that only tells something.
+func runQuery(ctx context.Context, name string, args ...string) (string, error) {
+	ctx, cancel := withTimeout(ctx, queryTimeout)
 	defer cancel()
 	return runCommand(ctx, name, args...)
 }
@@ -105,7 +105,7 @@ func runCommand(ctx context.Context, name string, args ...string) (string, error
 	printed := make(chan string, 1)
 	go func() {
 		// What was read before an error is what there is.
-		text, _ := io.ReadAll(io.LimitReader(out, outputMost))
+		text, _ := io.ReadAll(io.LimitReader(out, maxOutput))
 		_, _ = io.Copy(io.Discard, out)
 		printed <- string(text)
 	}()
@@ -132,8 +132,8 @@ func commandError(state *os.ProcessState, err error, command string) error {
 	return nil
 }
 
-// unless is err, or nil where that is the one expected: for what is worth another try.
-func unless(err, expected error) error {
+// ignoreError is err, or nil where that is the one expected: for what is worth another try.
+func ignoreError(err, expected error) error {
 	if errors.Is(err, expected) {
 		return nil
 	}
@@ -183,8 +183,8 @@ func ignoreSignals() {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
 }
 
-// within is a context that ends after d, whatever the deadline of the run is and whatever signals come.
-func within(d time.Duration) (context.Context, context.CancelFunc) {
+// detachedTimeout is a context that ends after d, whatever the deadline of the run is and whatever signals come.
+func detachedTimeout(d time.Duration) (context.Context, context.CancelFunc) {
 	return withTimeout(context.Background(), d)
 }
 

@@ -43,7 +43,7 @@ func TestRunContext(t *testing.T) {
 
 // within knows neither the deadline of the run nor its signals.
 func TestWithin(t *testing.T) {
-	ctx, cancel := within(10 * time.Millisecond)
+	ctx, cancel := detachedTimeout(10 * time.Millisecond)
 	defer cancel()
 	if err := ended(t, ctx); err == nil || err.Error() != "not within 10ms" {
 		t.Errorf("cause = %v, want not within 10ms", err)

@@ -13,7 +13,7 @@ import (
 // as no two links may share a name: k for a chain of k links, k+1 for a cycle of k. It refuses
 // what the kernel would: invalid names, names in use by links or as altnames, unknown links.
 func plan(links []link, wishes map[int32]string) ([]step, error) {
-	if err := possible(links, wishes); err != nil {
+	if err := checkTargets(links, wishes); err != nil {
 		return nil, err
 	}
 	held := takenNames(links, nil)
@@ -29,7 +29,7 @@ func plan(links []link, wishes map[int32]string) ([]step, error) {
 		to := ""
 		if i >= 0 {
 			to = wishes[pending[i].index]
-		} else if i, to = aside(pending, wishes, held); i < 0 { // only cycles are left
+		} else if i, to = pickTemporary(pending, wishes, held); i < 0 { // only cycles are left
 			return nil, errors.New("no temporary name is free")
 		}
 		l := &pending[i]
@@ -41,8 +41,8 @@ func plan(links []link, wishes map[int32]string) ([]step, error) {
 	return steps, nil
 }
 
-// possible refuses wishes that no order of renames can grant.
-func possible(links []link, wishes map[int32]string) error {
+// checkTargets refuses wishes that no order of renames can grant.
+func checkTargets(links []link, wishes map[int32]string) error {
 	asked := map[string]bool{}
 	known := 0
 	for _, l := range links {
@@ -64,11 +64,11 @@ func possible(links []link, wishes map[int32]string) error {
 	if known < len(wishes) {
 		return errors.New("no such link any more")
 	}
-	return inUse(links, wishes, asked)
+	return checkNamesFree(links, wishes, asked)
 }
 
-// inUse refuses names that a link keeps, as its name or as an altname.
-func inUse(links []link, wishes map[int32]string, asked map[string]bool) error {
+// checkNamesFree refuses names that a link keeps, as its name or as an altname.
+func checkNamesFree(links []link, wishes map[int32]string, asked map[string]bool) error {
 	for _, l := range links {
 		want, ok := wishes[l.index]
 		if asked[l.name] && (!ok || want == l.name) {
@@ -97,10 +97,10 @@ func takenNames(links []link, wishes map[int32]string) map[string]bool {
 	return taken
 }
 
-// aside picks the link of a cycle that takes a temporary name, and that name: the first link
+// pickTemporary picks the link of a cycle that takes a temporary name, and that name: the first link
 // whose temporary name can say where it goes; where no final name is short enough (10 bytes),
 // the first link as "eni0-#7" (its index, in hex), which nobody takes for a final name. -1: none is free.
-func aside(pending []link, wishes map[int32]string, held map[string]bool) (int, string) {
+func pickTemporary(pending []link, wishes map[int32]string, held map[string]bool) (int, string) {
 	for i, l := range pending {
 		if temp := tempPrefix + wishes[l.index]; validName(temp) == nil && !held[temp] {
 			return i, temp
@@ -114,32 +114,32 @@ func aside(pending []link, wishes map[int32]string, held map[string]bool) (int, 
 	return -1, ""
 }
 
-// temporary reports whether name is one of our temporary ones.
-func temporary(name string) bool {
+// isTemporary reports whether name is one of our temporary ones.
+func isTemporary(name string) bool {
 	return strings.HasPrefix(name, tempPrefix)
 }
 
 // finalName returns the name that a link with one of our temporary names was going to.
 func finalName(name string) (string, bool) {
 	final, ok := strings.CutPrefix(name, tempPrefix)
-	if !ok || validName(final) != nil || final[0] == '#' || temporary(final) {
+	if !ok || validName(final) != nil || final[0] == '#' || isTemporary(final) {
 		return "", false
 	}
 	return final, true
 }
 
-// settle takes want, or the lowest free ethN where want is taken or itself temporary.
-func settle(want string, taken map[string]bool) string {
-	for n := 0; taken[want] || temporary(want); n++ {
+// freeName takes want, or the lowest free ethN where want is taken or itself temporary.
+func freeName(want string, taken map[string]bool) string {
+	for n := 0; taken[want] || isTemporary(want); n++ {
 		want = fmt.Sprintf("eth%d", n)
 	}
 	taken[want] = true
 	return want
 }
 
-// makeWay adds to wishes that a newcomer, an ENI that was not there before and took a wished name,
+// displaceNewcomers adds to wishes that a newcomer, an ENI that was not there before and took a wished name,
 // gets the lowest free ethN: it has no right to a certain one.
-func makeWay(before, now []link, wishes map[int32]string) map[int32]string {
+func displaceNewcomers(before, now []link, wishes map[int32]string) map[int32]string {
 	wanted := map[string]bool{}
 	for _, name := range wishes {
 		wanted[name] = true
@@ -153,29 +153,29 @@ func makeWay(before, now []link, wishes map[int32]string) map[int32]string {
 		taken[name] = true
 	}
 	for _, l := range now {
-		if _, old := byIndex(before, l.index); !old && l.eni() && kernelName(l.name) && wanted[l.name] && wishes[l.index] == "" {
-			out[l.index] = settle(l.name, taken)
+		if _, old := linkByIndex(before, l.index); !old && l.eni() && isKernelName(l.name) && wanted[l.name] && wishes[l.index] == "" {
+			out[l.index] = freeName(l.name, taken)
 		}
 	}
 	return out
 }
 
-// undo lists the wishes that give every link still there the name it had before.
-func undo(before, now []link) map[int32]string {
+// undoTargets lists the wishes that give every link still there the name it had before.
+func undoTargets(before, now []link) map[int32]string {
 	wishes := map[int32]string{}
 	for _, l := range now {
-		if old, ok := byIndex(before, l.index); ok && old.name != l.name {
+		if old, ok := linkByIndex(before, l.index); ok && old.name != l.name {
 			wishes[l.index] = old.name
 		}
 	}
 	return wishes
 }
 
-// exchange says who is to be called what after `swap a b`. Where a temporary name shows that a
+// swapTargets says who is to be called what after `swap a b`. Where a temporary name shows that a
 // swap of the two broke off, it asks for the rest of it.
-func exchange(links []link, a, b string) (map[int32]string, error) {
-	la, okA := byName(links, a)
-	lb, okB := byName(links, b)
+func swapTargets(links []link, a, b string) (map[int32]string, error) {
+	la, okA := linkByName(links, a)
+	lb, okB := linkByName(links, b)
 	if okA && okB {
 		return map[int32]string{la.index: b, lb.index: a}, nil
 	}
@@ -199,25 +199,25 @@ func exchange(links []link, a, b string) (map[int32]string, error) {
 	return nil, fmt.Errorf("%s: no such link", a)
 }
 
-// renamed lists each link's change of name.
-func renamed(before, now []link) []step {
+// nameChanges lists each link's change of name.
+func nameChanges(before, now []link) []step {
 	var out []step
 	for _, l := range now {
-		if old, ok := byIndex(before, l.index); ok && old.name != l.name {
+		if old, ok := linkByIndex(before, l.index); ok && old.name != l.name {
 			out = append(out, step{l.index, l.id(), old.name, l.name})
 		}
 	}
 	return out
 }
 
-// stillDown lists the links of the set that are down.
-func stillDown(links []link, set map[int32]bool) []link {
+// linksDown lists the links of the set that are down.
+func linksDown(links []link, set map[int32]bool) []link {
 	return slices.DeleteFunc(slices.Clone(links), func(l link) bool { return l.up || !set[l.index] })
 }
 
-// namesOf lists the names that links have or are to have by the wishes, each once; of all ENIs where there
+// involvedNames lists the names that links have or are to have by the wishes, each once; of all ENIs where there
 // are no wishes.
-func namesOf(links []link, wishes map[int32]string) []string {
+func involvedNames(links []link, wishes map[int32]string) []string {
 	var names []string
 	if len(wishes) == 0 {
 		for _, e := range allENIs(links) {

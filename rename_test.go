@@ -103,7 +103,7 @@ func onPaper(links []link, s step) ([]link, error) {
 // allOnPaper carries out a plan. The steps must say of each link what is so at that time.
 func allOnPaper(links []link, steps []step) ([]link, error) {
 	for _, s := range steps {
-		if l, _ := byIndex(links, s.index); l.name != s.from || l.id() != s.addr {
+		if l, _ := linkByIndex(links, s.index); l.name != s.from || l.id() != s.addr {
 			return nil, fmt.Errorf("%s: but it is %s", s, l)
 		}
 		var err error
@@ -251,11 +251,11 @@ func testJudge(t *testing.T, w world, named bool, code int, after string) {
 	if code != codeNames {
 		after = names(w.links)
 	}
-	if got := names(granted(w.links, v.wishes)); got != after {
+	if got := names(granted(w.links, v.targets)); got != after {
 		t.Errorf("judge() wishes %q, want %q", got, after)
 	}
-	if (code == codeNames) != (len(v.wishes) > 0) {
-		t.Errorf("judge() = %d with wishes %v", code, v.wishes)
+	if (code == codeNames) != (len(v.targets) > 0) {
+		t.Errorf("judge() = %d with wishes %v", code, v.targets)
 	}
 	if after, err := settledWorld(w, v); err != nil || code == codeNames && !strings.HasPrefix(names(after), "eth0") {
 		t.Errorf("the plan gives %q (%v)", names(after), err)
@@ -264,7 +264,7 @@ func testJudge(t *testing.T, w world, named bool, code int, after string) {
 
 // settledWorld carries out what judge wished.
 func settledWorld(w world, v verdict) ([]link, error) {
-	steps, err := plan(w.links, v.wishes)
+	steps, err := plan(w.links, v.targets)
 	if err != nil {
 		return nil, err
 	}
@@ -288,11 +288,11 @@ func TestJudgeRefuses(t *testing.T) {
 	} {
 		for _, named := range []bool{false, true} {
 			v, err := judge(world{links: row.links, primary: eniAddr(2)}, named)
-			if err == nil || errors.Is(err, errLate) != row.late || !strings.Contains(err.Error(), row.want) {
+			if err == nil || errors.Is(err, errNotProbed) != row.late || !strings.Contains(err.Error(), row.want) {
 				t.Errorf("%s: judge() = %v, %v, want %q (late: %v)", row.world, v, err, row.want, row.late)
 			}
-			if len(v.wishes) > 0 {
-				t.Errorf("%s: judge() wishes %v with an error", row.world, v.wishes)
+			if len(v.targets) > 0 {
+				t.Errorf("%s: judge() wishes %v with an error", row.world, v.targets)
 			}
 		}
 	}
@@ -302,7 +302,7 @@ func TestJudgeRefuses(t *testing.T) {
 func TestJudgeLeavesTrafficBeBesideBridge(t *testing.T) {
 	links := append(enis("eth1"), link{index: 9, name: "eth0", kind: "bridge", ethernet: true})
 	w := world{links, []route{v4(0, 2)}, eniAddr(2)}
-	if v, err := judge(w, false); err != nil || v.code != codeRight || len(v.wishes) > 0 {
+	if v, err := judge(w, false); err != nil || v.code != codeRight || len(v.targets) > 0 {
 		t.Errorf("judge() = %v, %v, want 0", v, err)
 	}
 	if v, err := judge(w, true); err == nil {
@@ -325,7 +325,7 @@ func TestJudgeFinishesOthersUndisturbed(t *testing.T) {
 		for named, want := range map[bool]string{false: row.after, true: row.named} {
 			w := world{row.links, []route{v4(0, 2)}, eniAddr(2)}
 			v, err := judge(w, named)
-			if got := names(granted(w.links, v.wishes)); err != nil || got != want {
+			if got := names(granted(w.links, v.targets)); err != nil || got != want {
 				t.Errorf("judge(%s, %v) wishes %q (%v), want %q", names(row.links), named, got, err, want)
 			}
 			if code := map[bool]int{false: row.code, true: row.whenAll}[named]; v.code != code {
@@ -384,13 +384,13 @@ func testFinish(t *testing.T, state string, w world) {
 		t.Errorf("%q: %v", state, err)
 		return
 	}
-	if v.code == codeRight && !strings.Contains(state, tempPrefix) && w.carriers()[0] == 2 {
+	if v.code == codeRight && !strings.Contains(state, tempPrefix) && w.egressLinks()[0] == 2 {
 		return // no name is a temporary one, and traffic leaves by the primary
 	}
 	links, err := settledWorld(w, v)
 	slices.SortFunc(links, func(a, b link) int { return int(a.index - b.index) })
 	if err != nil || names(links) != "eth0 eth1 eth2" {
-		t.Errorf("%q, traffic by %d: comes to %q (%v)", state, w.carriers()[0], names(links), err)
+		t.Errorf("%q, traffic by %d: comes to %q (%v)", state, w.egressLinks()[0], names(links), err)
 	}
 }
 
@@ -408,7 +408,7 @@ func brokenStates(t *testing.T, before []link) map[string][]link {
 		if err != nil {
 			t.Fatalf("%q: %v", names(links), err)
 		}
-		for _, wishes := range []map[int32]string{v.wishes, undo(before, links)} {
+		for _, wishes := range []map[int32]string{v.targets, undoTargets(before, links)} {
 			steps, err := plan(links, wishes)
 			if err != nil {
 				t.Fatalf("%q: %v", names(links), err)
@@ -545,7 +545,7 @@ func TestAltnameOfEth0(t *testing.T) {
 		if err != nil || v.code != codeNames {
 			t.Errorf("judge() = %v, %v, want %d", v, err, codeNames)
 		}
-		if steps, err := plan(links, v.wishes); err == nil || !strings.Contains(err.Error(), "altname eth0` clears it") {
+		if steps, err := plan(links, v.targets); err == nil || !strings.Contains(err.Error(), "altname eth0` clears it") {
 			t.Errorf("plan() = %v, %v, want to hear of the altname", steps, err)
 		}
 	}
@@ -564,7 +564,7 @@ func TestUndo(t *testing.T) {
 		{"a link has come", enis("eth1 eth0"), enis("eth0 eth1 eth2"), map[int32]string{2: "eth1", 3: "eth0"}},
 		{"the order is another", enis("eth1 eth0"), []link{enis("- eth1")[1], enis("eth0")[0]}, map[int32]string{2: "eth1", 3: "eth0"}},
 	} {
-		if got := undo(row.before, row.now); !maps.Equal(got, row.want) {
+		if got := undoTargets(row.before, row.now); !maps.Equal(got, row.want) {
 			t.Errorf("%s: undo() = %v, want %v", row.world, got, row.want)
 		}
 	}
@@ -580,7 +580,7 @@ func TestRenamed(t *testing.T) {
 		{"a swap", enis("eth1 eth0"), enis("eth0 eth1"), []step{{2, eniAddr(2), "eth1", "eth0"}, {3, eniAddr(3), "eth0", "eth1"}}},
 		{"a link has gone, another has come", enis("eth1 eth0")[:1], enis("eth0 eth1")[1:], nil},
 	} {
-		if got := renamed(row.before, row.now); !slices.Equal(got, row.want) {
+		if got := nameChanges(row.before, row.now); !slices.Equal(got, row.want) {
 			t.Errorf("%s: renamed() = %v, want %v", row.world, got, row.want)
 		}
 	}
@@ -598,7 +598,7 @@ func TestStillDown(t *testing.T) {
 		{"a has not come up, b has", map[int32]bool{2: true, 3: true}, "a"},
 		{"b has, and one has gone", map[int32]bool{3: true, 9: true}, ""},
 	} {
-		if got := names(stillDown(links, row.set)); got != row.want {
+		if got := names(linksDown(links, row.set)); got != row.want {
 			t.Errorf("%s: stillDown() = %q, want %q", row.world, got, row.want)
 		}
 	}
@@ -623,7 +623,7 @@ func TestExchange(t *testing.T) {
 		{"neither", enis("eth2 eth3"), "", "eth0: no such link"},
 		{"an altname is no name", altname(enis("eth0 eth2"), 3, "eth1"), "", "eth1: no such link"},
 	} {
-		wishes, err := exchange(row.links, "eth0", "eth1")
+		wishes, err := swapTargets(row.links, "eth0", "eth1")
 		if (err == nil) != (row.want == "") || err != nil && err.Error() != row.want {
 			t.Errorf("%s: exchange() = %v, %v, want %q", row.world, wishes, err, row.want)
 		}
@@ -637,7 +637,7 @@ func TestExchange(t *testing.T) {
 func TestExchangeFinishes(t *testing.T) {
 	for _, links := range [][]link{enis("eth1 eth0 eth2"), enis("eth0 eth1 eth2"), enis("lan0 eth0 eth1")} {
 		a, b := links[0].name, links[1].name
-		wishes, _ := exchange(links, a, b)
+		wishes, _ := swapTargets(links, a, b)
 		steps, err := plan(links, wishes)
 		if err != nil {
 			t.Fatal(err)
@@ -648,7 +648,7 @@ func TestExchangeFinishes(t *testing.T) {
 			if names(left) == want {
 				continue // nothing left to do
 			}
-			again, err := exchange(left, a, b)
+			again, err := swapTargets(left, a, b)
 			if got := names(granted(left, again)); err != nil || got != want {
 				t.Errorf("%q after a broken swap of %s and %s: exchange() wishes %q, %v, want %q", names(left), a, b, got, err, want)
 			}
@@ -697,7 +697,7 @@ func TestKernelName(t *testing.T) {
 		{"", false}, {"eth", false}, {"eth00", false}, {"eth01", false}, {"eth-1", false}, {"eth1x", false}, {"eth 1", false},
 		{"ens5", false}, {"Eth0", false}, {"veth0", false}, {"eth0.10", false}, {"eni0-eth0", false}, {"eth٣", false},
 	} {
-		if got := kernelName(row.name); got != row.want {
+		if got := isKernelName(row.name); got != row.want {
 			t.Errorf("kernelName(%q) = %v, want %v", row.name, got, row.want)
 		}
 	}
@@ -715,7 +715,7 @@ func TestFinalName(t *testing.T) {
 		if got, ok := finalName(row.name); got != row.want || ok != (row.want != "") {
 			t.Errorf("finalName(%q) = %q, %v, want %q", row.name, got, ok, row.want)
 		}
-		if got := temporary(row.name); got != row.temp {
+		if got := isTemporary(row.name); got != row.temp {
 			t.Errorf("temporary(%q) = %v, want %v", row.name, got, row.temp)
 		}
 	}
@@ -840,12 +840,12 @@ func possibleWorld(links []link, wishes map[int32]string) bool {
 			}
 			seen[name] = true
 		}
-		if now, _ := byIndex(links, l.index); now.name != l.name && validName(l.name) != nil {
+		if now, _ := linkByIndex(links, l.index); now.name != l.name && validName(l.name) != nil {
 			return false
 		}
 	}
 	for index := range wishes {
-		if _, ok := byIndex(links, index); !ok {
+		if _, ok := linkByIndex(links, index); !ok {
 			return false
 		}
 	}
@@ -907,7 +907,7 @@ func checkUndo(before []link, steps []step) error {
 		if err != nil {
 			return err
 		}
-		back, err := plan(links, undo(before, links))
+		back, err := plan(links, undoTargets(before, links))
 		if err == nil {
 			links, err = allOnPaper(links, back)
 		}
@@ -970,13 +970,13 @@ func anyWorld(roll dice) world {
 // checkJudge says what is wrong with judge's verdict on a world, and with what comes of it.
 func checkJudge(w world, roll dice) error {
 	v, err := judge(w, true)
-	if holder, held := byName(w.links, primaryName); err != nil && held && !holder.eni() {
+	if holder, held := linkByName(w.links, primaryName); err != nil && held && !holder.eni() {
 		return nil // eth0 is a bridge or the like: refused
 	}
 	if err != nil {
 		return err
 	}
-	if plain, err := judge(w, false); err != nil || !excused(w, plain) && (plain.code != v.code || !maps.Equal(plain.wishes, v.wishes)) {
+	if plain, err := judge(w, false); err != nil || !excused(w, plain) && (plain.code != v.code || !maps.Equal(plain.targets, v.targets)) {
 		return fmt.Errorf("judge() = %v, %w, with -names %v", plain, err, v)
 	}
 	after, err := settledWorld(w, v)
@@ -984,7 +984,7 @@ func checkJudge(w world, roll dice) error {
 		return nil // eth0 is an altname: refused
 	}
 	if err != nil {
-		return fmt.Errorf("wishes %v: %w", v.wishes, err)
+		return fmt.Errorf("wishes %v: %w", v.targets, err)
 	}
 	if err := checkBystanders(w, v, after); err != nil {
 		return err
@@ -1000,22 +1000,22 @@ func checkJudge(w world, roll dice) error {
 func excused(w world, v verdict) bool {
 	p, _ := w.primaryLink()
 	for _, l := range w.links {
-		if _, wished := v.wishes[l.index]; wished && (l.index == p.index || !temporary(l.name)) {
+		if _, wished := v.targets[l.index]; wished && (l.index == p.index || !isTemporary(l.name)) {
 			return false
 		}
 	}
-	return w.traffic(p) == byPrimary && v.code == map[bool]int{true: codeNames, false: codeRight}[len(v.wishes) > 0]
+	return w.egress(p) == egressPrimary && v.code == map[bool]int{true: codeNames, false: codeRight}[len(v.targets) > 0]
 }
 
 // checkBystanders expects links to keep their names that are neither the primary, nor the
 // holder of eth0, nor left behind with a temporary name.
 func checkBystanders(w world, v verdict, after []link) error {
 	for _, l := range w.links {
-		now, _ := byIndex(after, l.index)
+		now, _ := linkByIndex(after, l.index)
 		if now.name == l.name || l.id() == w.primary && l.eni() {
 			continue
 		}
-		if l.name != primaryName && !temporary(l.name) || !l.eni() || v.code != codeNames {
+		if l.name != primaryName && !isTemporary(l.name) || !l.eni() || v.code != codeNames {
 			return fmt.Errorf("%s has become %s, and was none of our business", l, now.name)
 		}
 	}
@@ -1025,11 +1025,11 @@ func checkBystanders(w world, v verdict, after []link) error {
 // checkMended expects a world in which nothing is left to be done.
 func checkMended(w world) error {
 	v, err := judge(w, true)
-	if err != nil || v.code != codeRight && v.code != codeRoute || len(v.wishes) > 0 {
+	if err != nil || v.code != codeRight && v.code != codeRoute || len(v.targets) > 0 {
 		return fmt.Errorf("then judge(%q) = %v, %w, want no wishes", names(w.links), v, err)
 	}
 	p, _ := w.primaryLink()
-	if !kernelName(p.name) {
+	if !isKernelName(p.name) {
 		return nil // an image with predictable names
 	}
 	if p.name != primaryName {
@@ -1046,7 +1046,7 @@ func checkMended(w world) error {
 // checkBreaks carries out what judge wishes, breaks it off after each step and at steps that
 // the kernel refuses, and expects a new run to mend it.
 func checkBreaks(w world, v verdict, roll dice) error {
-	steps, err := plan(w.links, v.wishes)
+	steps, err := plan(w.links, v.targets)
 	if err != nil {
 		return err
 	}
@@ -1102,7 +1102,7 @@ func TestMakeWay(t *testing.T) {
 		{"one took eth1, and another eth2", enis("eni0-eth0 eth0 eth1 eth2"), "eth0 eth1 eth3 eth2"},
 		{"one came and took no wished name", enis("eth1 eth0 eth2"), "eth0 eth1 eth2"},
 	} {
-		way := makeWay(before, row.now, swapped)
+		way := displaceNewcomers(before, row.now, swapped)
 		steps, err := plan(row.now, way)
 		if err != nil {
 			t.Errorf("%s: plan(makeWay()) = %v", row.world, err)
@@ -1113,7 +1113,7 @@ func TestMakeWay(t *testing.T) {
 		}
 	}
 	bridge := append(enis("eth1 eni0-eth1"), link{index: 9, name: "eth0", kind: "bridge", ethernet: true})
-	if way := makeWay(before, bridge, swapped); way[9] != "" {
+	if way := displaceNewcomers(before, bridge, swapped); way[9] != "" {
 		t.Errorf("makeWay() moves a bridge to %q, want it left alone", way[9])
 	}
 }

@@ -36,8 +36,8 @@ func (r report) write(w io.Writer, asJSON bool) error {
 	return err
 }
 
-// shown lists the links worth showing: ENIs, and what default routes leave by.
-func (w world) shown() []link {
+// shownLinks lists the links worth showing: ENIs, and what default routes leave by.
+func (w world) shownLinks() []link {
 	return slices.DeleteFunc(slices.Clone(w.links), func(l link) bool {
 		routed := slices.ContainsFunc(w.routes, func(r route) bool {
 			return slices.ContainsFunc(r.hops, func(h hop) bool { return h.index == l.index })
@@ -51,7 +51,7 @@ func (r report) table() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "LINK\tINDEX\tADDRESS\tSTATE\tROLE\tDEFAULT ROUTES") // strings.Builder never fails
-	for _, l := range r.world.shown() {
+	for _, l := range r.world.shownLinks() {
 		state := "down"
 		if l.up {
 			state = "up"
@@ -81,12 +81,12 @@ func (w world) role(l link) string {
 // routesBy lists the default routes by a link, with a mark where default traffic takes one; "-" is none.
 func (w world) routesBy(l link) string {
 	var out []string
-	for _, route := range w.routes {
-		for _, h := range route.hops {
+	for _, r := range w.routes {
+		for _, h := range r.hops {
 			if h.index != l.index {
 				continue // another link's
 			}
-			s := fmt.Sprintf("metric %d", route.metric)
+			s := fmt.Sprintf("metric %d", r.metric)
 			if h.via.IsValid() {
 				s = fmt.Sprintf("via %v %s", h.via, s)
 			}
@@ -100,7 +100,7 @@ func (w world) routesBy(l link) string {
 		return "-"
 	}
 	s := strings.Join(out, ", ")
-	if slices.Contains(w.carriers(), l.index) {
+	if slices.Contains(w.egressLinks(), l.index) {
 		s += "  <- default traffic"
 	}
 	return s
@@ -113,32 +113,32 @@ func (r report) json() string {
 	if r.world.primary != (hwaddr{}) {
 		primary = r.world.primary.String()
 	}
-	return object(
-		"schema", number(schema),
-		"verb", quote(r.verb),
-		"code", number(r.code),
-		"note", quote(r.note),
-		"error", quote(r.err),
-		"primary", quote(primary),
-		"links", array(r.world.shown(), r.world.linkJSON),
-		"routes", array(r.world.routes, r.world.routeJSON),
-		"plan", array(r.plan, step.json),
-		"renamed", array(r.renamed, step.json),
+	return jsonObject(
+		"schema", jsonNumber(schema),
+		"verb", jsonString(r.verb),
+		"code", jsonNumber(r.code),
+		"note", jsonString(r.note),
+		"error", jsonString(r.err),
+		"primary", jsonString(primary),
+		"links", jsonArray(r.world.shownLinks(), r.world.linkJSON),
+		"routes", jsonArray(r.world.routes, r.world.routeJSON),
+		"plan", jsonArray(r.plan, step.json),
+		"renamed", jsonArray(r.renamed, step.json),
 	) + "\n"
 }
 
 // linkJSON is one of "links".
 func (w world) linkJSON(l link) string {
-	return object(
-		"index", number(l.index),
-		"name", quote(l.name),
-		"address", quote(l.id().String()),
-		"altnames", array(l.altnames, quote),
-		"kind", quote(l.kind),
-		"up", boolean(l.up),
-		"eni", boolean(l.eni()),
-		"primary", boolean(w.role(l) == "primary ENI"),
-		"carries", boolean(slices.Contains(w.carriers(), l.index)),
+	return jsonObject(
+		"index", jsonNumber(l.index),
+		"name", jsonString(l.name),
+		"address", jsonString(l.id().String()),
+		"altnames", jsonArray(l.altnames, jsonString),
+		"kind", jsonString(l.kind),
+		"up", jsonBool(l.up),
+		"eni", jsonBool(l.eni()),
+		"primary", jsonBool(w.role(l) == "primary ENI"),
+		"carries", jsonBool(slices.Contains(w.egressLinks(), l.index)),
 	)
 }
 
@@ -148,36 +148,36 @@ func (w world) routeJSON(r route) string {
 	if r.ipv6 {
 		family = "inet6"
 	}
-	return object(
-		"family", quote(family),
-		"metric", number(r.metric),
-		"hops", array(r.hops, func(h hop) string {
-			l, _ := byIndex(w.links, h.index)
+	return jsonObject(
+		"family", jsonString(family),
+		"metric", jsonNumber(r.metric),
+		"hops", jsonArray(r.hops, func(h hop) string {
+			l, _ := linkByIndex(w.links, h.index)
 			via := ""
 			if h.via.IsValid() {
 				via = h.via.String()
 			}
-			return object("index", number(h.index), "link", quote(l.name), "via", quote(via), "dead", boolean(h.dead))
+			return jsonObject("index", jsonNumber(h.index), "link", jsonString(l.name), "via", jsonString(via), "dead", jsonBool(h.dead))
 		}),
 	)
 }
 
 // json is one of "plan" or "renamed".
 func (s step) json() string {
-	return object("index", number(s.index), "address", quote(s.addr.String()), "from", quote(s.from), "to", quote(s.to))
+	return jsonObject("index", jsonNumber(s.index), "address", jsonString(s.addr.String()), "from", jsonString(s.from), "to", jsonString(s.to))
 }
 
-// object is a JSON object of keys and encoded values in turn.
-func object(fields ...string) string {
+// jsonObject is a JSON object of keys and encoded values in turn.
+func jsonObject(fields ...string) string {
 	var out []string
 	for i := 0; i < len(fields); i += 2 {
-		out = append(out, quote(fields[i])+":"+fields[i+1])
+		out = append(out, jsonString(fields[i])+":"+fields[i+1])
 	}
 	return "{" + strings.Join(out, ",") + "}"
 }
 
-// array is a JSON array; an empty one is [], never null.
-func array[T any](items []T, encode func(T) string) string {
+// jsonArray is a JSON array; an empty one is [], never null.
+func jsonArray[T any](items []T, encode func(T) string) string {
 	var out []string
 	for _, i := range items {
 		out = append(out, encode(i))
@@ -185,13 +185,13 @@ func array[T any](items []T, encode func(T) string) string {
 	return "[" + strings.Join(out, ",") + "]"
 }
 
-// number and boolean are JSON's.
-func number[T int | int32 | uint32](n T) string { return strconv.FormatInt(int64(n), 10) }
+// jsonNumber and boolean are JSON's.
+func jsonNumber[T int | int32 | uint32](n T) string { return strconv.FormatInt(int64(n), 10) }
 
-func boolean(b bool) string { return strconv.FormatBool(b) }
+func jsonBool(b bool) string { return strconv.FormatBool(b) }
 
-// quote is a JSON string (RFC 8259, 7). What is not UTF-8 becomes U+FFFD.
-func quote(s string) string {
+// jsonString is a JSON string (RFC 8259, 7). What is not UTF-8 becomes U+FFFD.
+func jsonString(s string) string {
 	b := []byte{'"'}
 	for _, c := range s {
 		switch {
@@ -212,7 +212,7 @@ func ipLines(links []link, steps []step, units []string) string {
 	var b strings.Builder
 	var up []string
 	for _, s := range steps {
-		if l, _ := byIndex(links, s.index); l.up && l.name == s.from {
+		if l, _ := linkByIndex(links, s.index); l.up && l.name == s.from {
 			up = append(up, l.name)
 		}
 	}
@@ -220,7 +220,7 @@ func ipLines(links []link, steps []step, units []string) string {
 		fmt.Fprintf(&b, "# before Linux 6.2 these go down for it, come up again, and get back what that costs: %s\n", strings.Join(up, " "))
 	}
 	for _, s := range steps {
-		fmt.Fprintf(&b, "ip link set dev %s name %s\n", shell(s.from), shell(s.to))
+		fmt.Fprintf(&b, "ip link set dev %s name %s\n", shellQuote(s.from), shellQuote(s.to))
 	}
 	if len(steps) > 0 && len(units) > 0 {
 		fmt.Fprintf(&b, "# and then these are restarted if they run: %s\n", strings.Join(units, " "))
@@ -228,8 +228,8 @@ func ipLines(links []link, steps []step, units []string) string {
 	return b.String()
 }
 
-// shell quotes a name for sh(1), where that is needed.
-func shell(name string) string {
+// shellQuote quotes a name for sh(1), where that is needed.
+func shellQuote(name string) string {
 	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@+-") == "" {
 		return name
 	}

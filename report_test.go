@@ -248,7 +248,7 @@ func TestIPLines(t *testing.T) {
 
 func TestShell(t *testing.T) {
 	for name, want := range map[string]string{"eth0": "eth0", "eni0-eth1": "eni0-eth1", "a;b": "'a;b'", "$(x)": "'$(x)'", "it's": `'it'\''s'`, "eni0-#7": "'eni0-#7'"} {
-		if got := shell(name); got != want {
+		if got := shellQuote(name); got != want {
 			t.Errorf("shell(%q) = %s, want %s", name, got, want)
 		}
 	}
@@ -266,15 +266,15 @@ func FuzzQuote(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		var got string
-		if err := json.Unmarshal([]byte(quote(s)), &got); err != nil {
-			t.Fatalf("quote(%q) = %s: %v", s, quote(s), err)
+		if err := json.Unmarshal([]byte(jsonString(s)), &got); err != nil {
+			t.Fatalf("quote(%q) = %s: %v", s, jsonString(s), err)
 		}
 		want := s
 		if !utf8.ValidString(s) {
 			want = string([]rune(s)) // each byte that is not UTF-8 is U+FFFD
 		}
 		if got != want {
-			t.Errorf("quote(%q) = %s, which is %q, want %q", s, quote(s), got, want)
+			t.Errorf("quote(%q) = %s, which is %q, want %q", s, jsonString(s), got, want)
 		}
 	})
 }
@@ -318,7 +318,7 @@ func TestToJournal(t *testing.T) {
 		{"it is not set", "", false},
 		{"it is none", "journal", false},
 	} {
-		if got := toJournal(row.stream); got != row.want {
+		if got := stderrIsJournal(row.stream); got != row.want {
 			t.Errorf("%s: toJournal(%q) = %v, want %v", row.what, row.stream, got, row.want)
 		}
 	}
@@ -327,7 +327,7 @@ func TestToJournal(t *testing.T) {
 // Under the journal its prefixes are on from the start.
 func TestNewLogger(t *testing.T) {
 	var is unix.Stat_t
-	if err := unix.Fstat(2, &is); err != nil || first() {
+	if err := unix.Fstat(2, &is); err != nil || isKernelInit() {
 		t.Skip("no stderr")
 	}
 	for stream, want := range map[string]bool{fmt.Sprintf("%d:%d", is.Dev, is.Ino): true, "": false} {

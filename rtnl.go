@@ -44,8 +44,8 @@ func dialRtnl(groups ...int) (*rtnl, error) {
 	}
 	// The kernel has answered when sendto returns, or does so as the answer is read. Should it ever
 	// fail to, no wait is endless.
-	patience := unix.NsecToTimeval(int64(replyTimeout))
-	err = os.NewSyscallError("netlink: timeout", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience))
+	timeout := unix.NsecToTimeval(int64(replyTimeout))
+	err = os.NewSyscallError("netlink: timeout", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout))
 	c := &rtnl{file: os.NewFile(uintptr(fd), "rtnetlink"), events: len(groups) > 0, buf: make([]byte, bufferSize)}
 	c.raw, _ = c.file.SyscallConn() // which fails for nil files only
 	err = errors.Join(err, os.NewSyscallError("netlink: bind", unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})))
@@ -68,7 +68,7 @@ func (c *rtnl) close() { _ = c.file.Close() }
 
 // dump asks for every object of a kind and returns all of them or an error: a dump that was
 // interrupted by a change (NLM_F_DUMP_INTR), or by a want of memory, is asked for again, from the start.
-func (c *rtnl) dump(typ uint16, body []byte) ([]message, error) {
+func (c *rtnl) dump(typ uint16, body []byte) ([]nlMessage, error) {
 	for range maxInterrupted {
 		objects, whole, err := c.dumpOnce(typ, body)
 		if err != nil {
@@ -84,11 +84,11 @@ func (c *rtnl) dump(typ uint16, body []byte) ([]message, error) {
 // dumpOnce is a dump that may not be whole: NLM_F_DUMP_INTR of netlink(7) says that objects were
 // changed meanwhile, and some may have been left out. It is read to its end all the same: until then
 // the socket takes no other (EBUSY, __netlink_dump_start of net/netlink/af_netlink.c).
-func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []message, whole bool, err error) {
+func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []nlMessage, whole bool, err error) {
 	c.seq++
-	request := message{typ: typ, flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, seq: c.seq, body: body}
+	request := nlMessage{typ: typ, flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, seq: c.seq, body: body}
 	if err := c.write(appendMessage(nil, request)); err != nil {
-		return nil, false, unless(err, unix.ENOBUFS)
+		return nil, false, ignoreError(err, unix.ENOBUFS)
 	}
 	whole = true
 	for lost := 0; ; {
@@ -109,7 +109,7 @@ func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []message, whole bool,
 			whole = whole && m.flags&unix.NLM_F_DUMP_INTR == 0
 			switch m.typ {
 			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
-				return objects, whole, parseVerdict(m)
+				return objects, whole, parseAck(m)
 			}
 			objects = append(objects, m)
 		}
@@ -120,8 +120,8 @@ func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []message, whole bool,
 // becomes of us: netlink_rcv_skb of net/netlink/af_netlink.c goes on after an error, and sees no
 // signals. It returns the kernel's verdict on each; err is the socket's own failure, after
 // which the verdicts are worth nothing.
-func (c *rtnl) send(requests []message) (verdicts []error, err error) {
-	first := c.seq + 1
+func (c *rtnl) send(requests []nlMessage) (verdicts []error, err error) {
+	firstSeq := c.seq + 1
 	var datagram []byte
 	for _, r := range requests {
 		c.seq++
@@ -132,26 +132,26 @@ func (c *rtnl) send(requests []message) (verdicts []error, err error) {
 		return nil, err
 	}
 	verdicts = make([]error, len(requests))
-	for missing := len(requests); missing > 0; {
+	for left := len(requests); left > 0; {
 		batch, err := c.receive()
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range batch {
-			i := m.seq - first
+			i := m.seq - firstSeq
 			if m.typ != unix.NLMSG_ERROR || i >= uint32(len(requests)) {
 				continue // reply to another request
 			}
-			verdicts[i] = parseVerdict(m)
-			missing--
+			verdicts[i] = parseAck(m)
+			left--
 		}
 	}
 	return verdicts, nil
 }
 
-// carryOut sends requests as one datagram and returns the first refusal, which is the one that
+// execute sends requests as one datagram and returns the first refusal, which is the one that
 // counts: what follows it in a plan can only be refused because of it.
-func (c *rtnl) carryOut(requests []message) error {
+func (c *rtnl) execute(requests []nlMessage) error {
 	if len(requests) == 0 {
 		return nil
 	}
@@ -183,7 +183,7 @@ func (c *rtnl) write(datagram []byte) error {
 
 // receive reads one datagram of the kernel's and cuts it into messages. What other processes send
 // is passed over; what does not fit the buffer is an error, never half an answer.
-func (c *rtnl) receive() ([]message, error) {
+func (c *rtnl) receive() ([]nlMessage, error) {
 	var (
 		n    int
 		from unix.Sockaddr
@@ -294,8 +294,8 @@ func (c *rtnl) nextHop(id uint32) ([]hop, error) {
 
 // rules lists the policy rules of all families that there are: fib_nl_dumprule of net/core/fib_rules.c
 // takes AF_UNSPEC for that.
-func (c *rtnl) rules() ([]rule, error) {
-	objects, err := c.dump(unix.RTM_GETRULE, family(unix.SizeofRtMsg, unix.AF_UNSPEC)) // struct fib_rule_hdr is as long
+func (c *rtnl) rules() ([]policyRule, error) {
+	objects, err := c.dump(unix.RTM_GETRULE, familyRequest(unix.SizeofRtMsg, unix.AF_UNSPEC)) // struct fib_rule_hdr is as long
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return nil, nil // policy rules compiled out
 	}

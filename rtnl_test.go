@@ -99,7 +99,7 @@ func TestSetLinkBytes(t *testing.T) {
 	littleEndian(t)
 	for _, c := range []struct {
 		command string
-		request message
+		request nlMessage
 		want    string
 	}{
 		{"ip link set eth1 name eth7", setLink(3, "eth7", 0, 0), `
@@ -121,7 +121,7 @@ func TestSetLinkBytes(t *testing.T) {
 			00 00 00 00 04 03 02 01 00 00 00 00 00 00 00 00 # ifinfomsg
 			14 00 03 00 66 69 66 74 65 65 6e 2d 62 79 74 65 73 2d 78 00 # IFLA_IFNAME, no pad`},
 	} {
-		got := sent(t, func(nl *rtnl) error { return nl.carryOut([]message{c.request}) })
+		got := sent(t, func(nl *rtnl) error { return nl.execute([]nlMessage{c.request}) })
 		if want := golden(t, c.want); !bytes.Equal(got, want) {
 			t.Errorf("%s: sent\n% x, want\n% x", c.command, got, want)
 		}
@@ -134,7 +134,7 @@ var swapSteps = []step{{index: 5, from: "eth0", to: "eni0-eth1"}, {index: 6, fro
 // ip link set eth0 name eni0-eth1; ip link set eth1 name eth0; ip link set eni0-eth1 name eth1: as above.
 func TestRenamesBytes(t *testing.T) {
 	littleEndian(t)
-	got := sent(t, func(nl *rtnl) error { return nl.carryOut(renames(swapSteps)) })
+	got := sent(t, func(nl *rtnl) error { return nl.execute(renameRequests(swapSteps)) })
 	want := golden(t, `
 		30 00 00 00 13 00 05 00 00 10 00 00 00 00 00 00 # nlmsghdr: 48, RTM_SETLINK, REQUEST|ACK, seq, port
 		00 00 00 00 05 00 00 00 00 00 00 00 00 00 00 00 # ifinfomsg: index 5
@@ -153,7 +153,7 @@ func TestRenamesBytes(t *testing.T) {
 // ip link set eth0 down; ip link set eth1 down; ... name eni0-eth1; ... name eth0 up; ... name eth1 up
 func TestBouncesBytes(t *testing.T) {
 	littleEndian(t)
-	got := sent(t, func(nl *rtnl) error { return nl.carryOut(bounces(swapSteps, map[int32]bool{5: true, 6: true})) })
+	got := sent(t, func(nl *rtnl) error { return nl.execute(downUpRequests(swapSteps, map[int32]bool{5: true, 6: true})) })
 	want := golden(t, `
 		20 00 00 00 13 00 05 00 00 10 00 00 00 00 00 00 # nlmsghdr: 32, RTM_SETLINK, REQUEST|ACK, seq, port
 		00 00 00 00 05 00 00 00 00 00 00 00 01 00 00 00 # ifinfomsg: index 5, flags 0, change IFF_UP
@@ -177,18 +177,18 @@ func TestBouncesOfSomeLinksUp(t *testing.T) {
 	for _, c := range []struct {
 		world string
 		up    map[int32]bool
-		want  []message
+		want  []nlMessage
 	}{
-		{"both down", nil, renames(swapSteps)},
-		{"eth1 up, eth0 down", map[int32]bool{6: true}, []message{
+		{"both down", nil, renameRequests(swapSteps)},
+		{"eth1 up, eth0 down", map[int32]bool{6: true}, []nlMessage{
 			setLink(6, "", 0, unix.IFF_UP),
 			setLink(5, "eni0-eth1", 0, 0), setLink(6, "eth0", unix.IFF_UP, unix.IFF_UP), setLink(5, "eth1", 0, 0)}},
-		{"eth0 up, eth1 down", map[int32]bool{5: true}, []message{
+		{"eth0 up, eth1 down", map[int32]bool{5: true}, []nlMessage{
 			setLink(5, "", 0, unix.IFF_UP),
 			setLink(5, "eni0-eth1", 0, 0), setLink(6, "eth0", 0, 0), setLink(5, "eth1", unix.IFF_UP, unix.IFF_UP)}},
-		{"another link up", map[int32]bool{7: true}, renames(swapSteps)},
+		{"another link up", map[int32]bool{7: true}, renameRequests(swapSteps)},
 	} {
-		if got := bounces(swapSteps, c.up); !reflect.DeepEqual(got, c.want) {
+		if got := downUpRequests(swapSteps, c.up); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: bounces() = %v, want %v", c.world, got, c.want)
 		}
 	}
@@ -216,10 +216,10 @@ func TestDumpRequestBytes(t *testing.T) {
 		{"ip addr show", func(nl *rtnl) error { _, err := nl.addresses(); return err }, `
 			18 00 00 00 16 00 01 03 00 10 00 00 00 00 00 00 # nlmsghdr: 24, RTM_GETADDR
 			00 00 00 00 00 00 00 00                         # ifaddrmsg: AF_UNSPEC`},
-		{"ip -4 addr show", func(nl *rtnl) error { _, err := nl.belongings(nil, nil); return err }, `
+		{"ip -4 addr show", func(nl *rtnl) error { _, err := snapshotOf(nl, nil, nil); return err }, `
 			18 00 00 00 16 00 01 03 00 10 00 00 00 00 00 00 # nlmsghdr: 24, RTM_GETADDR
 			02 00 00 00 00 00 00 00                         # ifaddrmsg: AF_INET`},
-		{"ip neigh show proxy", func(nl *rtnl) error { _, err := nl.dump(unix.RTM_GETNEIGH, proxies()); return err }, `
+		{"ip neigh show proxy", func(nl *rtnl) error { _, err := nl.dump(unix.RTM_GETNEIGH, proxyRequest()); return err }, `
 			1c 00 00 00 1e 00 01 03 00 10 00 00 00 00 00 00 # nlmsghdr: 28, RTM_GETNEIGH
 			00 00 00 00 00 00 00 00 00 00 08 00             # ndmsg: NTF_PROXY`},
 		{"ip rule show", func(nl *rtnl) error { _, err := nl.rules(); return err }, `
@@ -243,7 +243,7 @@ func TestParseMessages(t *testing.T) {
 	littleEndian(t)
 	b := golden(t, twoMessages)
 	got, err := parseMessages(b)
-	want := []message{
+	want := []nlMessage{
 		{unix.NLMSG_DONE, unix.NLM_F_MULTI, 1, []byte{0, 0, 0, 0}},
 		{unix.NLMSG_ERROR, unix.NLM_F_CAPPED, 35, []byte{0, 0, 0, 0, 0xff}},
 	}
@@ -348,7 +348,7 @@ func TestParseVerdict(t *testing.T) {
 			t.Fatal(c.command, all, err)
 		}
 		got := ""
-		if err := parseVerdict(all[0]); err != nil {
+		if err := parseAck(all[0]); err != nil {
 			got = err.Error()
 		}
 		if got != c.want {
@@ -357,7 +357,7 @@ func TestParseVerdict(t *testing.T) {
 		for n := range all[0].body { // whatever is cut off, an errno that is there counts
 			m := all[0]
 			m.body = m.body[:n]
-			if err := parseVerdict(m); n >= 4 && (err == nil) != (c.want == "") {
+			if err := parseAck(m); n >= 4 && (err == nil) != (c.want == "") {
 				t.Errorf("%s: parseVerdict(%d bytes) = %v, want %s", c.command, n, err, c.want)
 			}
 		}
@@ -485,7 +485,7 @@ func TestParseRouteDead(t *testing.T) {
 	body := kernelSent(t)["route-single"]
 	body[8] = unix.RTNH_F_DEAD | unix.RTNH_F_LINKDOWN
 	got, err := parseRoute(body)
-	if err != nil || !got.hops[0].dead || got.live() != nil {
+	if err != nil || !got.hops[0].dead || got.liveLinks() != nil {
 		t.Errorf("parseRoute(dead) = %+v, %v, want no live hop", got, err)
 	}
 }
@@ -584,17 +584,17 @@ func TestNoInvalidIP(t *testing.T) {
 			return body
 		}
 		var said []string
-		for parse, body := range map[*func([]byte) (item, error)][]byte{
+		for parse, body := range map[*func([]byte) (netObject, error)][]byte{
 			ptr(addressItem):   attr([]byte{unix.AF_INET, 24, 0, 0, 2, 0, 0, 0}, unix.IFA_LOCAL, unix.IFA_ADDRESS),
 			ptr(neighbourItem): attr([]byte{unix.AF_INET, 0, 0, 0, 2, 0, 0, 0, unix.NUD_PERMANENT, 0, 0, 0}, unix.NDA_DST),
 			ptr(routeItem):     attr([]byte{unix.AF_INET, 24, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, 0, unix.RTN_UNICAST, 0, 0, 0, 0}, unix.RTA_DST, unix.RTA_GATEWAY),
 			ptr(nextHopItem):   attr([]byte{unix.AF_INET, 0, 0, 0, 0, 0, 0, 0}, unix.NHA_GATEWAY),
 		} {
 			i, err := (*parse)(body)
-			if err != nil || i.words == "" {
+			if err != nil || i.description == "" {
 				t.Errorf("%d bytes: %+v, %v, want an item with words", n, i, err)
 			}
-			said = append(said, i.words)
+			said = append(said, i.description)
 		}
 		r, err := parseRoute(attr(appendUint32([]byte{unix.AF_INET, 0, 0, 0, unix.RT_TABLE_MAIN, 0, 0, unix.RTN_UNICAST, 0, 0, 0, 0}, unix.RTA_OIF, 2), unix.RTA_GATEWAY))
 		if err != nil {
@@ -648,7 +648,7 @@ func TestRtnlNothingConfigured(t *testing.T) {
 	if addresses, err := nl.addresses(); err != nil || len(addresses) != 0 {
 		t.Errorf("addresses() = %v, %v, want none", addresses, err)
 	}
-	if items, err := nl.belongings(links, map[int32]bool{1: true}); err != nil || len(items) != 0 {
+	if items, err := snapshotOf(nl, links, map[int32]bool{1: true}); err != nil || len(items) != 0 {
 		t.Errorf("belongings() = %v, %v, want none", items, err)
 	}
 	if _, err := nl.rules(); err != nil {
@@ -659,7 +659,7 @@ func TestRtnlNothingConfigured(t *testing.T) {
 // The errno is inside NLMSG_DONE, and the kernel's words too.
 func TestRtnlDumpError(t *testing.T) {
 	nl := dial(t)
-	request := family(unix.SizeofRtMsg, unix.AF_INET)
+	request := familyRequest(unix.SizeofRtMsg, unix.AF_INET)
 	request[4] = 99
 	got, err := nl.dump(unix.RTM_GETROUTE, request)
 	if len(got) > 0 {
@@ -687,7 +687,7 @@ func TestRtnlDatagramTruncated(t *testing.T) {
 
 func TestRtnlRefused(t *testing.T) {
 	nl := dial(t)
-	verdicts, err := nl.send([]message{setLink(0x7ffffff0, "eth0", 0, 0), setLink(0x7ffffff1, "eth1", 0, 0)})
+	verdicts, err := nl.send([]nlMessage{setLink(0x7ffffff0, "eth0", 0, 0), setLink(0x7ffffff1, "eth1", 0, 0)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -819,7 +819,7 @@ func TestRtnlForged(t *testing.T) {
 		t.Fatal(err)
 	}
 	for seq := range uint32(4) {
-		forged := appendMessage(nil, message{typ: unix.NLMSG_ERROR, seq: seq, body: make([]byte, 20)})
+		forged := appendMessage(nil, nlMessage{typ: unix.NLMSG_ERROR, seq: seq, body: make([]byte, 20)})
 		var err error
 		if e := stranger.raw.Control(func(fd uintptr) { err = unix.Sendto(int(fd), forged, 0, to) }); errors.Join(e, err) != nil {
 			t.Fatal(e, err)
@@ -828,7 +828,7 @@ func TestRtnlForged(t *testing.T) {
 	if links, err := nl.links(); err != nil || len(links) != 1 {
 		t.Errorf("links() = %v, %v, want lo: a stranger's end of the dump counts for nothing", links, err)
 	}
-	verdicts, err := nl.send([]message{setLink(99, "eth9", 0, 0)})
+	verdicts, err := nl.send([]nlMessage{setLink(99, "eth9", 0, 0)})
 	if err != nil || !errors.Is(verdicts[0], unix.ENODEV) {
 		t.Errorf("send() = %v, %v, want %v", verdicts, err, unix.ENODEV)
 	}
@@ -849,7 +849,7 @@ func TestRtnlStaleReplies(t *testing.T) {
 		t.Errorf("links() = %v, %v, want some", links, err)
 	}
 	leave()
-	verdicts, err := nl.send([]message{{typ: unix.RTM_GETLINK, body: []byte("short")}})
+	verdicts, err := nl.send([]nlMessage{{typ: unix.RTM_GETLINK, body: []byte("short")}})
 	if err != nil || len(verdicts) != 1 || !errors.Is(verdicts[0], unix.EINVAL) {
 		t.Errorf("send(a short request) = %v, %v, want %v", verdicts, err, unix.EINVAL)
 	}
@@ -868,7 +868,7 @@ func FuzzParseMessages(f *testing.F) {
 		var again []byte
 		for _, m := range all {
 			again = appendMessage(again, m)
-			_ = parseVerdict(m)
+			_ = parseAck(m)
 		}
 		if got, err := parseMessages(again); err != nil || !reflect.DeepEqual(got, all) {
 			t.Errorf("parseMessages(appendMessage()) = %v, %v, want %v", got, err, all)

@@ -348,7 +348,7 @@ func (l *lab) delAddr(name string, p netip.Prefix) error {
 	}
 	for _, a := range addresses {
 		if a.index == int32(i.Index) && a.ip == p {
-			return nl.carryOut([]message{{typ: unix.RTM_DELADDR, body: a.body}})
+			return nl.execute([]nlMessage{{typ: unix.RTM_DELADDR, body: a.body}})
 		}
 	}
 	return unix.EADDRNOTAVAIL
@@ -363,12 +363,12 @@ func (l *lab) flush(m *ec2.Manager, own netip.Prefix) error {
 	if err != nil {
 		return err
 	}
-	items, err := nl.belongings(links, noteworthy(links, nil))
+	items, err := snapshotOf(nl, links, snapshotSet(links, nil))
 	if err != nil {
 		return err
 	}
 	for _, i := range slices.Backward(items) {
-		if dhcp := i.request.typ == unix.RTM_NEWADDR && strings.Contains(i.words, ".10/24"); dhcp || i.passing {
+		if dhcp := i.request.typ == unix.RTM_NEWADDR && strings.Contains(i.description, ".10/24"); dhcp || i.transient {
 			continue // the manager's own
 		}
 		if i.request.typ == unix.RTM_NEWNEXTHOP {
@@ -377,10 +377,10 @@ func (l *lab) flush(m *ec2.Manager, own netip.Prefix) error {
 		}
 		i.request.typ++ // RTM_DELx is RTM_NEWx + 1
 		i.request.flags = 0
-		err := nl.carryOut([]message{i.request})
+		err := nl.execute([]nlMessage{i.request})
 		gone := errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) // with its next hop
 		if err != nil && !gone {
-			return fmt.Errorf("%s: %w", i.words, err)
+			return fmt.Errorf("%s: %w", i.description, err)
 		}
 	}
 	return errors.Join(m.Apply(), ec2.AddAddr("eth1", own))

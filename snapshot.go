@@ -9,23 +9,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An item is one thing that a link may lose.
-type item struct {
-	request message  // that makes it again
-	key     string   // equal for the same thing, whatever its counters
-	same    string   // equal for the same thing on any link, with any metric
-	links   []int32  // where it is
-	words   string   // for people
-	proto   byte     // of a route: who made it (RTPROT_DHCP, ...)
-	after   *message // to be sent when request has worked
+// An netObject is one thing that a link may lose.
+type netObject struct {
+	request     nlMessage  // that makes it again
+	key         string     // equal for the same thing, whatever its counters
+	keyAnyLink  string     // equal for the same thing on any link, with any metric
+	links       []int32    // where it is
+	description string     // for people
+	proto       byte       // of a route: who made it (RTPROT_DHCP, ...)
+	followUp    *nlMessage // to be sent when request has worked
 	// It comes and goes with a lease, a router advertisement or the link itself, or is a default
 	// route of the main table, which is the manager's to decide.
-	passing bool
+	transient bool
 }
 
-// managed reports whether i is a route that a network manager makes: one that follows from
+// isManaged reports whether i is a route that a network manager makes: one that follows from
 // its configuration, which it will apply again when it is restarted.
-func (i item) managed() bool {
+func (i netObject) isManaged() bool {
 	if i.request.typ != unix.RTM_NEWROUTE {
 		return false
 	}
@@ -36,43 +36,43 @@ func (i item) managed() bool {
 // rules belong to no link.
 const anyLink = -1
 
-// missing lists the items of before that are not there now, in their order.
-func missing(before, now []item) []item {
+// missingObjects lists the items of before that are not there now, in their order.
+func missingObjects(before, now []netObject) []netObject {
 	there := map[string]bool{}
 	for _, i := range now {
 		there[i.key] = true
 	}
-	return slices.DeleteFunc(slices.Clone(before), func(i item) bool { return there[i.key] })
+	return slices.DeleteFunc(slices.Clone(before), func(i netObject) bool { return there[i.key] })
 }
 
-// missingForGood lists the items of before that are nowhere any more: not where they were, and not
+// lostObjects lists the items of before that are nowhere any more: not where they were, and not
 // on another link either, because a manager's own address or route follows the name. What has come
 // since accounts for one item each. What comes and goes by itself is left to whoever makes it.
-func missingForGood(before, now []item) []item {
+func lostObjects(before, now []netObject) []netObject {
 	followed := map[string]int{}
-	for _, i := range missing(now, before) {
-		followed[i.same]++
+	for _, i := range missingObjects(now, before) {
+		followed[i.keyAnyLink]++
 	}
-	return slices.DeleteFunc(missing(before, now), func(i item) bool {
-		if !i.passing && followed[i.same] > 0 {
-			followed[i.same]--
+	return slices.DeleteFunc(missingObjects(before, now), func(i netObject) bool {
+		if !i.transient && followed[i.keyAnyLink] > 0 {
+			followed[i.keyAnyLink]--
 			return true
 		}
-		return i.passing
+		return i.transient
 	})
 }
 
 // addressItem reads an RTM_NEWADDR.
-func addressItem(body []byte) (item, error) {
+func addressItem(body []byte) (netObject, error) {
 	a, err := parseAddress(body)
 	if err != nil {
-		return item{}, err
+		return netObject{}, err
 	}
 	// struct ifaddrmsg, linux/if_addr.h: family, prefixlen, flags, scope, index.
 	made := slices.Clone(body[:unix.SizeofIfAddrmsg])
 	made[2] = 0
 	key := slices.Clone(made)
-	i := item{links: []int32{a.index}, words: fmt.Sprintf("address %v (index %d)", a.ip, a.index)}
+	i := netObject{links: []int32{a.index}, description: fmt.Sprintf("address %v (index %d)", a.ip, a.index)}
 	err = eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
 		switch typ {
 		case unix.IFA_ADDRESS, unix.IFA_LOCAL:
@@ -84,44 +84,44 @@ func addressItem(body []byte) (item, error) {
 		return nil
 	})
 	if a.flags&unix.IFA_F_DADFAILED != 0 {
-		return item{}, err // somebody else has it
+		return netObject{}, err // somebody else has it
 	}
-	i.key, i.same = "address "+string(key), "address "+string(anywhere(key, 4))
+	i.key, i.keyAnyLink = "address "+string(key), "address "+string(clearIndex(key, 4))
 	// A lifetime is of a lease or a router advertisement (IFA_F_PERMANENT is its absence).
-	i.passing = a.flags&unix.IFA_F_PERMANENT == 0 || a.automatic()
+	i.transient = a.flags&unix.IFA_F_PERMANENT == 0 || a.isAutomatic()
 	flags := a.flags & (unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN)
 	if !a.ipv6 {
-		i.request = create(unix.RTM_NEWADDR, unix.NLM_F_EXCL, appendUint32(made, unix.IFA_FLAGS, flags))
+		i.request = createRequest(unix.RTM_NEWADDR, unix.NLM_F_EXCL, appendUint32(made, unix.IFA_FLAGS, flags))
 		return i, err
 	}
 	// It was ours a moment ago: without DAD routes and sockets can use it at once. The flag is
 	// taken off again after.
-	i.request = create(unix.RTM_NEWADDR, unix.NLM_F_EXCL, appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags|unix.IFA_F_NODAD))
+	i.request = createRequest(unix.RTM_NEWADDR, unix.NLM_F_EXCL, appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags|unix.IFA_F_NODAD))
 	if flags&unix.IFA_F_NODAD == 0 {
-		m := create(unix.RTM_NEWADDR, unix.NLM_F_REPLACE, appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags))
-		i.after = &m
+		m := createRequest(unix.RTM_NEWADDR, unix.NLM_F_REPLACE, appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags))
+		i.followUp = &m
 	}
 	return i, err
 }
 
 // neighbourItem reads an RTM_NEWNEIGH: permanent entries and proxies are kept.
-func neighbourItem(body []byte) (item, error) {
+func neighbourItem(body []byte) (netObject, error) {
 	if len(body) < unix.SizeofNdMsg {
-		return item{}, errShort
+		return netObject{}, errShort
 	}
 	// struct ndmsg, linux/neighbour.h: family, 3 bytes, index, state (16 bits), flags, type.
 	permanent := binary.NativeEndian.Uint16(body[8:])&unix.NUD_PERMANENT != 0
 	if proxy := body[10]&unix.NTF_PROXY != 0; !permanent && !proxy || body[0] == unix.AF_BRIDGE {
-		return item{}, nil // learned, and will be again
+		return netObject{}, nil // learned, and will be again
 	}
 	index := int32(binary.NativeEndian.Uint32(body[4:]))
 	made := slices.Clone(body[:unix.SizeofNdMsg])
-	i := item{links: []int32{index}, words: fmt.Sprintf("neighbour (index %d)", index)}
+	i := netObject{links: []int32{index}, description: fmt.Sprintf("neighbour (index %d)", index)}
 	err := eachAttr(body[unix.SizeofNdMsg:], func(typ uint16, value []byte) error {
 		switch typ {
 		case unix.NDA_DST:
 			if ip, ok := netip.AddrFromSlice(value); ok {
-				i.words = fmt.Sprintf("neighbour %v (index %d)", ip, index)
+				i.description = fmt.Sprintf("neighbour %v (index %d)", ip, index)
 			}
 			made = appendAttr(made, typ, value)
 		case unix.NDA_LLADDR, ndaProtocol:
@@ -129,8 +129,8 @@ func neighbourItem(body []byte) (item, error) {
 		}
 		return nil
 	})
-	i.key, i.same = "neighbour "+string(made), "neighbour "+string(anywhere(made, 4))
-	i.request = create(unix.RTM_NEWNEIGH, unix.NLM_F_REPLACE, made)
+	i.key, i.keyAnyLink = "neighbour "+string(made), "neighbour "+string(clearIndex(made, 4))
+	i.request = createRequest(unix.RTM_NEWNEIGH, unix.NLM_F_REPLACE, made)
 	return i, err
 }
 
@@ -139,21 +139,21 @@ const routeFlags = unix.RTNH_F_ONLINK | unix.RTNH_F_PERVASIVE
 
 // routeItem reads an RTM_NEWROUTE. All are kept but those of the local table, which follow from
 // addresses.
-func routeItem(body []byte) (item, error) {
+func routeItem(body []byte) (netObject, error) {
 	r, err := parseRoute(body)
 	if err != nil {
-		return item{}, err
+		return netObject{}, err
 	}
 	flags := binary.NativeEndian.Uint32(body[8:])
 	if r.table == unix.RT_TABLE_LOCAL || body[7] > unix.RTN_THROW || flags&unix.RTM_F_CLONED != 0 {
-		return item{}, nil
+		return netObject{}, nil
 	}
-	made, expires, err := remake(body, r.nextHop != 0)
+	made, expires, err := routeBody(body, r.nextHop != 0)
 	if err != nil || expires < 0 {
-		return item{}, err // it is over, and will be collected
+		return netObject{}, err // it is over, and will be collected
 	}
-	i := item{key: "route " + string(made), same: sameRoute(made), proto: body[5], words: routeWords(body, r)}
-	i.passing = r.isDefault || expires > 0 || slices.Contains([]byte{unix.RTPROT_KERNEL, unix.RTPROT_DHCP, unix.RTPROT_RA}, i.proto)
+	i := netObject{key: "route " + string(made), keyAnyLink: routeKeyAnyLink(made), proto: body[5], description: describeRoute(body, r)}
+	i.transient = r.isDefault || expires > 0 || slices.Contains([]byte{unix.RTPROT_KERNEL, unix.RTPROT_DHCP, unix.RTPROT_RA}, i.proto)
 	for _, h := range r.hops {
 		i.links = append(i.links, h.index)
 	}
@@ -163,14 +163,14 @@ func routeItem(body []byte) (item, error) {
 	if expires > 0 {
 		made = appendUint32(made, unix.RTA_EXPIRES, uint32(max(1, expires/100))) // seconds
 	}
-	i.request = create(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made) // in the order they had
+	i.request = createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made) // in the order they had
 	return i, nil
 }
 
-// remake is a route's body without the kernel's verdicts and counters; expires is in 1/100 s from now,
+// routeBody is a route's body without the kernel's verdicts and counters; expires is in 1/100 s from now,
 // 0 for never. A route by a next-hop object is told by its id alone: rtm_to_fib_config of
 // net/ipv4/fib_frontend.c.
-func remake(body []byte, byID bool) (made []byte, expires int32, err error) {
+func routeBody(body []byte, byID bool) (made []byte, expires int32, err error) {
 	made = slices.Clone(body[:unix.SizeofRtMsg])
 	binary.NativeEndian.PutUint32(made[8:], binary.NativeEndian.Uint32(body[8:])&routeFlags)
 	err = eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
@@ -197,14 +197,14 @@ func remake(body []byte, byID bool) (made []byte, expires int32, err error) {
 // clearHops clears the kernel's verdicts in an RTA_MULTIPATH that parseRoute has checked.
 func clearHops(value []byte) []byte {
 	out := slices.Clone(value)
-	for b := out; len(b) >= unix.SizeofRtNexthop; b = skip(b, int(binary.NativeEndian.Uint16(b))) {
+	for b := out; len(b) >= unix.SizeofRtNexthop; b = skipAligned(b, int(binary.NativeEndian.Uint16(b))) {
 		b[2] &= routeFlags
 	}
 	return out
 }
 
-// routeWords names a route: "route 10.9.0.0/16 table 100 (index 3)".
-func routeWords(body []byte, r routeEntry) string {
+// describeRoute names a route: "route 10.9.0.0/16 table 100 (index 3)".
+func describeRoute(body []byte, r routeEntry) string {
 	to := "default"
 	_ = eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
 		if ip, ok := netip.AddrFromSlice(value); ok && typ == unix.RTA_DST {
@@ -219,18 +219,18 @@ func routeWords(body []byte, r routeEntry) string {
 	return fmt.Sprintf("route %s table %d%s", to, r.table, where)
 }
 
-// sameRoute is what a route is known by on any link: where it leads, by which gateways, in which
+// routeKeyAnyLink is what a route is known by on any link: where it leads, by which gateways, in which
 // table. A manager that makes its routes again may give them other metrics: NetworkManager's
 // follow from the order in which links are activated.
-func sameRoute(made []byte) string {
+func routeKeyAnyLink(made []byte) string {
 	same := slices.Clone(made[:unix.SizeofRtMsg])
 	_ = eachAttr(made[unix.SizeofRtMsg:], func(typ uint16, value []byte) error { // parsed once already
 		switch typ {
 		case unix.RTA_DST, unix.RTA_SRC, unix.RTA_TABLE, unix.RTA_GATEWAY, unix.RTA_VIA, rtaNHID:
 			same = appendAttr(same, typ, value)
 		case unix.RTA_MULTIPATH:
-			for b := slices.Clone(value); len(b) >= unix.SizeofRtNexthop; b = skip(b, int(binary.NativeEndian.Uint16(b))) {
-				same = append(same, anywhere(b[:binary.NativeEndian.Uint16(b)], 4)...)
+			for b := slices.Clone(value); len(b) >= unix.SizeofRtNexthop; b = skipAligned(b, int(binary.NativeEndian.Uint16(b))) {
+				same = append(same, clearIndex(b[:binary.NativeEndian.Uint16(b)], 4)...)
 			}
 		}
 		return nil
@@ -239,10 +239,10 @@ func sameRoute(made []byte) string {
 }
 
 // nextHopItem reads an RTM_NEWNEXTHOP.
-func nextHopItem(body []byte) (item, error) {
+func nextHopItem(body []byte) (netObject, error) {
 	n, err := parseNextHop(body)
 	if err != nil {
-		return item{}, err
+		return netObject{}, err
 	}
 	// struct nhmsg, linux/nexthop.h: the scope must be 0 in requests, and of the flags only ONLINK.
 	made := slices.Clone(body[:unix.SizeofNhmsg])
@@ -262,12 +262,12 @@ func nextHopItem(body []byte) (item, error) {
 	if n.group != nil {
 		links = []int32{anyLink}
 	}
-	return item{
-		request: create(unix.RTM_NEWNEXTHOP, unix.NLM_F_REPLACE, made),
-		key:     "next hop " + string(made),
-		same:    fmt.Sprintf("next hop %d", n.id), // an id is one next hop's
-		links:   links,
-		words:   fmt.Sprintf("next hop %d", n.id),
+	return netObject{
+		request:     createRequest(unix.RTM_NEWNEXTHOP, unix.NLM_F_REPLACE, made),
+		key:         "next hop " + string(made),
+		keyAnyLink:  fmt.Sprintf("next hop %d", n.id), // an id is one next hop's
+		links:       links,
+		description: fmt.Sprintf("next hop %d", n.id),
 	}, err
 }
 
@@ -276,26 +276,26 @@ const ruleFlags = unix.FIB_RULE_PERMANENT | unix.FIB_RULE_INVERT
 
 // ruleItem reads an RTM_NEWRULE. The kernel loses none, but a network manager removes those that it
 // did not make, the kernel's own excepted. Names of links in it stay as they are.
-func ruleItem(body []byte) (item, error) {
+func ruleItem(body []byte) (netObject, error) {
 	r, err := parseRule(body)
 	if err != nil || r.proto == unix.RTPROT_KERNEL {
-		return item{}, err
+		return netObject{}, err
 	}
 	// struct fib_rule_hdr, linux/fib_rules.h: family, dst_len, src_len, tos, table, 2 bytes, action, flags.
 	made := slices.Clone(body)
 	binary.NativeEndian.PutUint32(made[8:], binary.NativeEndian.Uint32(body[8:])&ruleFlags)
 	key := "rule " + string(made)
-	return item{
-		request: create(unix.RTM_NEWRULE, unix.NLM_F_EXCL, made),
-		key:     key,
-		same:    key,
-		links:   []int32{anyLink},
-		words:   r.String(),
+	return netObject{
+		request:     createRequest(unix.RTM_NEWRULE, unix.NLM_F_EXCL, made),
+		key:         key,
+		keyAnyLink:  key,
+		links:       []int32{anyLink},
+		description: r.String(),
 	}, nil
 }
 
-// anywhere is b with the index of a link at that offset cleared.
-func anywhere(b []byte, at int) []byte {
+// clearIndex is b with the index of a link at that offset cleared.
+func clearIndex(b []byte, at int) []byte {
 	out := slices.Clone(b)
 	clear(out[at : at+4])
 	return out

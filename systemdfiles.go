@@ -69,10 +69,10 @@ type netFile struct {
 	namedAt                    filePlace // where it stands
 }
 
-// netFiles reads the files that no other hides, in the order of their names. A file that systemd
+// systemdFiles reads the files that no other hides, in the order of their names. A file that systemd
 // does not load is left out: an empty one, one with a broken section header, one without any
 // condition.
-func netFiles(files, dropIns []configFile) []netFile {
+func systemdFiles(files, dropIns []configFile, kind fileKind) []netFile {
 	var out []netFile
 	for _, f := range unhidden(files) {
 		assignments, ok := parseUnit(f)
@@ -84,7 +84,6 @@ func netFiles(files, dropIns []configFile) []netFile {
 			assignments, ok = append(assignments, more...), ok && whole
 		}
 		n := netFile{file: f.path}
-		kind := kindOf(f.path)
 		for i := range assignments {
 			n.add(&assignments[i], kind)
 		}
@@ -207,7 +206,7 @@ func (n *netFile) rest(l *link) matchAnswer {
 // link_get_network of src/network/networkd-link.c.
 func networkProfiles(files, dropIns []configFile) []linkProfile {
 	var out []linkProfile
-	for _, n := range netFiles(files, dropIns) {
+	for _, n := range systemdFiles(files, dropIns, kindNetwork) {
 		p := linkProfile{filePlace: n.names.filePlace, rest: n.rest, blocks: n.unmanaged}
 		p.addressed = n.addressed()
 		if n.addressed() || len(n.paths.words) > 0 {
@@ -223,7 +222,7 @@ func networkProfiles(files, dropIns []configFile) []linkProfile {
 
 // linkFiles are the .link files in the order in which udev takes the first that fits:
 // link_get_config of src/udev/net/link-config.c.
-func linkFiles(files, dropIns []configFile) []netFile { return netFiles(files, dropIns) }
+func linkFiles(files, dropIns []configFile) []netFile { return systemdFiles(files, dropIns, kindLink) }
 
 // linkNamings are the names that .link files may give to l: those of files that may fit, to the
 // first that does. The last has no name where that file gives none, or no file fits. NamePolicy=

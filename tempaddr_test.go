@@ -27,28 +27,28 @@ import (
 // 6.1.0, in another order; IFA_PROTO is newer than that.
 func TestLoanBytes(t *testing.T) {
 	littleEndian(t)
-	l := lease{addr: parseIP("10.0.1.10"), router: parseIP("10.0.1.1"), life: loanLife}
-	near := lease{addr: parseIP("10.0.1.10"), life: loanLife}
+	l := lease{addr: parseIP("10.0.1.10"), router: parseIP("10.0.1.1"), life: tempLifetime}
+	near := lease{addr: parseIP("10.0.1.10"), life: tempLifetime}
 	imds := parseIP("169.254.169.254")
 	for _, c := range []struct {
 		command   string
 		got       []byte
 		wantBytes string
 	}{
-		{"ip addr add 10.0.1.10/32 dev eth0 valid_lft 120 preferred_lft 120", loanAddress(7, l, loanProtoDown), `
+		{"ip addr add 10.0.1.10/32 dev eth0 valid_lft 120 preferred_lft 120", tempAddressRequest(7, l, tempProtoDown), `
 			02 20 00 00 07 00 00 00                                     # ifaddrmsg: AF_INET, 32, flags, RT_SCOPE_UNIVERSE, index
 			08 00 02 00 0a 00 01 0a                                     # IFA_LOCAL 10.0.1.10
 			08 00 01 00 0a 00 01 0a                                     # IFA_ADDRESS 10.0.1.10
 			14 00 06 00 78 00 00 00 78 00 00 00 00 00 00 00 00 00 00 00 # IFA_CACHEINFO 120, 120, cstamp, tstamp
 			05 00 0b 00 e1 00 00 00                                     # IFA_PROTO 0xe1, pad`},
-		{"ip route add 169.254.169.254/32 via 10.0.1.1 dev eth0 onlink src 10.0.1.10 proto 224 metric 7", loanRoute(7, l, imds), `
+		{"ip route add 169.254.169.254/32 via 10.0.1.1 dev eth0 onlink src 10.0.1.10 proto 224 metric 7", tempRouteRequest(7, l, imds), `
 			02 20 00 00 fe e0 00 01 04 00 00 00 # rtmsg: AF_INET, 32, 0, tos, main, proto, RT_SCOPE_UNIVERSE, RTN_UNICAST, RTNH_F_ONLINK
 			08 00 05 00 0a 00 01 01             # RTA_GATEWAY 10.0.1.1
 			08 00 01 00 a9 fe a9 fe             # RTA_DST 169.254.169.254
 			08 00 07 00 0a 00 01 0a             # RTA_PREFSRC 10.0.1.10
 			08 00 06 00 07 00 00 00             # RTA_PRIORITY 7
 			08 00 04 00 07 00 00 00             # RTA_OIF 7`},
-		{"ip route add 169.254.169.254/32 dev eth0 src 10.0.1.10 proto 224 metric 7", loanRoute(7, near, imds), `
+		{"ip route add 169.254.169.254/32 dev eth0 src 10.0.1.10 proto 224 metric 7", tempRouteRequest(7, near, imds), `
 			02 20 00 00 fe e0 fd 01 00 00 00 00 # rtmsg: RT_SCOPE_LINK
 			08 00 01 00 a9 fe a9 fe             # RTA_DST
 			08 00 07 00 0a 00 01 0a             # RTA_PREFSRC
@@ -74,7 +74,7 @@ func TestLoanGone(t *testing.T) {
 		{"a socket's own", os.NewSyscallError("sendto", unix.ENODEV), false},
 		{"a socket that fails", os.NewSyscallError("recvfrom", unix.ENOBUFS), false},
 	} {
-		if got := gone(c.err); got != c.want {
+		if got := isAlreadyGone(c.err); got != c.want {
 			t.Errorf("%s: gone(%v) = %v, want %v", c.world, c.err, got, c.want)
 		}
 	}
@@ -89,7 +89,7 @@ func borrowing(t *testing.T, order ...int) *lab {
 	if l != nil {
 		nl := l.dial()
 		defer nl.close()
-		enis, err := nl.devices()
+		enis, err := imdsDevices(nl)
 		if l.must(err); len(enis) > 0 {
 			l.Fatalf("there are addresses: %v", enis)
 		}
@@ -317,7 +317,7 @@ func (l *lab) borrowed() []address {
 	defer nl.close()
 	all, err := nl.addresses()
 	l.must(err)
-	return slices.DeleteFunc(all, func(a address) bool { return a.proto != loanProto && a.proto != loanProtoDown })
+	return slices.DeleteFunc(all, func(a address) bool { return a.proto != tempProto && a.proto != tempProtoDown })
 }
 
 // validFor is how many seconds the kernel gives an address to live.
@@ -361,13 +361,13 @@ func (l *lab) foreignAddresses() (all []string) {
 	defer nl.close()
 	for n, change := range []func(body []byte){
 		func(b []byte) { b[len(b)-4] = 0 },                 // made by nobody in particular
-		func(b []byte) { b[len(b)-4] = loanProtoDown + 1 }, // by another program
+		func(b []byte) { b[len(b)-4] = tempProtoDown + 1 }, // by another program
 		func(b []byte) { b[1] = 24 },                       // for a subnet
 	} {
 		ip := netip.AddrFrom4([4]byte{10, 9, byte(n), 1})
-		body := loanAddress(1, lease{addr: ip, life: time.Hour}, loanProto)
+		body := tempAddressRequest(1, lease{addr: ip, life: time.Hour}, tempProto)
 		change(body)
-		l.must(nl.carryOut([]message{create(unix.RTM_NEWADDR, unix.NLM_F_EXCL, body)}))
+		l.must(nl.execute([]nlMessage{createRequest(unix.RTM_NEWADDR, unix.NLM_F_EXCL, body)}))
 		all = append(all, ip.String())
 	}
 	return all
@@ -654,7 +654,7 @@ func (l *lab) enslave(port, bridge string) error {
 	l.must(err)
 	m := setLink(int32(p.Index), "", 0, 0)
 	m.body = appendUint32(m.body, unix.IFLA_MASTER, uint32(b.Index))
-	return nl.carryOut([]message{m})
+	return nl.execute([]nlMessage{m})
 }
 
 func TestKernelBorrowTwoAtOnce(t *testing.T) {
@@ -720,7 +720,7 @@ func (l *lab) anAddress(name string, p netip.Prefix, scope byte) []byte {
 	l.Helper()
 	i, err := net.InterfaceByName(name)
 	l.must(err)
-	body := loanAddress(int32(i.Index), lease{addr: p.Addr(), life: time.Hour}, 0)
+	body := tempAddressRequest(int32(i.Index), lease{addr: p.Addr(), life: time.Hour}, 0)
 	body[1], body[3] = byte(p.Bits()), scope
 	return body
 }
@@ -730,7 +730,7 @@ func (l *lab) addLinkLocal(name string, p netip.Prefix) {
 	l.Helper()
 	nl := l.dial()
 	defer nl.close()
-	l.must(nl.carryOut([]message{create(unix.RTM_NEWADDR, unix.NLM_F_EXCL, l.anAddress(name, p, unix.RT_SCOPE_LINK))}))
+	l.must(nl.execute([]nlMessage{createRequest(unix.RTM_NEWADDR, unix.NLM_F_EXCL, l.anAddress(name, p, unix.RT_SCOPE_LINK))}))
 }
 
 // deleteAddr takes an address from a link.
@@ -738,7 +738,7 @@ func (l *lab) deleteAddr(name string, p netip.Prefix) {
 	l.Helper()
 	nl := l.dial()
 	defer nl.close()
-	l.must(nl.carryOut([]message{{typ: unix.RTM_DELADDR, body: l.anAddress(name, p, 0)}}))
+	l.must(nl.execute([]nlMessage{{typ: unix.RTM_DELADDR, body: l.anAddress(name, p, 0)}}))
 }
 
 // liar is a lease that would make an ENI IMDS for all of us.
@@ -768,7 +768,7 @@ func TestKernelBorrowRenamed(t *testing.T) {
 	l.DHCP(1).Serve(false)
 	eth0, err := net.InterfaceByName("eth0")
 	l.must(err)
-	r := l.meanwhile(func(*os.Process) { l.must(l.dial().carryOut([]message{setLink(int32(eth0.Index), "ens5", 0, 0)})) })
+	r := l.meanwhile(func(*os.Process) { l.must(l.dial().execute([]nlMessage{setLink(int32(eth0.Index), "ens5", 0, 0)})) })
 	if r.code != codeRight {
 		t.Errorf("code %d, want %d: %s", r.code, codeRight, r.stderr)
 	}
@@ -852,10 +852,10 @@ func TestKernelBorrowLeavesNobody(t *testing.T) {
 	} {
 		c.arrange()
 		l.unchanged(func() {
-			ctx, cancel := within(400 * time.Millisecond)
+			ctx, cancel := detachedTimeout(400 * time.Millisecond)
 			defer cancel()
-			b := borrower{imds, macQuestion(), logger{to: io.Discard}}
-			_, _ = imds.ask(ctx, macQuestion(), noDevices, func(r *race) error { return b.join(r, nl) })
+			b := tempAsker{imds, macQuery(), logger{to: io.Discard}}
+			_, _ = imds.fetch(ctx, macQuery(), noDevices, func(r *race) error { return b.joinRace(r, nl) })
 		})
 		if who := atWork(); who != "" {
 			t.Errorf("%s: still at work:\n%s", c.world, who)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -71,8 +72,8 @@ type route struct {
 	hops   []hop
 }
 
-// live lists the indexes of the links that r's traffic leaves by, each once. Nil: all hops are dead.
-func (r route) live() []int32 {
+// liveLinks lists the indexes of the links that r's traffic leaves by, each once. Nil: all hops are dead.
+func (r route) liveLinks() []int32 {
 	var out []int32
 	for _, h := range r.hops {
 		if !h.dead && !slices.Contains(out, h.index) {
@@ -89,28 +90,28 @@ type world struct {
 	primary hwaddr  // what IMDS says
 }
 
-// carriers lists the links that default traffic leaves by: those of the IPv4 default route
+// egressLinks lists the links that default traffic leaves by: those of the IPv4 default route
 // with the lowest metric, the first in the kernel's order among equals; only where there is
 // none, those of the IPv6 one. Nil: there is no default route.
-func (w world) carriers() []int32 {
+func (w world) egressLinks() []int32 {
 	r, _ := w.defaultRoute()
-	return r.live()
+	return r.liveLinks()
 }
 
 // defaultRoute is the default route that decides, and whether there is one.
 func (w world) defaultRoute() (route, bool) {
 	for _, ipv6 := range []bool{false, true} {
-		if r, ok := w.bestOf(ipv6); ok {
+		if r, ok := w.bestRoute(ipv6); ok {
 			return r, true
 		}
 	}
 	return route{}, false
 }
 
-// bestOf is the default route of one family that traffic takes, and whether there is one.
-func (w world) bestOf(ipv6 bool) (best route, found bool) {
+// bestRoute is the default route of one family that traffic takes, and whether there is one.
+func (w world) bestRoute(ipv6 bool) (best route, found bool) {
 	for _, r := range w.routes {
-		if r.ipv6 != ipv6 || r.live() == nil {
+		if r.ipv6 != ipv6 || r.liveLinks() == nil {
 			continue // the other family, or all its hops are dead
 		}
 		if !found || r.metric < best.metric {
@@ -121,7 +122,7 @@ func (w world) bestOf(ipv6 bool) (best route, found bool) {
 }
 
 // errLate means that the ENI which IMDS names has not been probed yet.
-var errLate = errors.New("no link has the primary ENI's address (yet)")
+var errNotProbed = errors.New("no link has the primary ENI's address (yet)")
 
 // primaryLink finds the primary ENI among the links. Only ENIs count: a VLAN, bridge or macvlan on
 // the primary has the same address.
@@ -134,7 +135,7 @@ func (w world) primaryLink() (link, error) {
 	}
 	switch len(found) {
 	case 0:
-		return link{}, fmt.Errorf("%s: %w", w.primary, errLate)
+		return link{}, fmt.Errorf("%s: %w", w.primary, errNotProbed)
 	case 1:
 		return found[0], nil
 	}
@@ -161,17 +162,17 @@ type network struct {
 // scopeLink is RT_SCOPE_LINK of linux/rtnetlink.h: valid on the link only.
 const scopeLink = 253
 
-// addressOn reports whether l, or a link that is stacked on it, has an address of a family by which
+// hasAddress reports whether l, or a link that is stacked on it, has an address of a family by which
 // others can be reached.
-func (n network) addressOn(l link, ipv6 bool) bool {
-	on := stackedOn(n.links, map[int32]bool{l.index: true})
+func (n network) hasAddress(l link, ipv6 bool) bool {
+	on := stackedOn(n.links, map[int32]bool{l.index: true}, true)
 	return slices.ContainsFunc(n.addresses, func(a address) bool {
 		return a.ipv6 == ipv6 && a.scope < scopeLink && on[a.index]
 	})
 }
 
-// byName returns the link called name, and whether there is one. Altnames do not count.
-func byName(links []link, name string) (link, bool) {
+// linkByName returns the link called name, and whether there is one. Altnames do not count.
+func linkByName(links []link, name string) (link, bool) {
 	i := slices.IndexFunc(links, func(l link) bool { return l.name == name })
 	if i < 0 {
 		return link{}, false
@@ -179,8 +180,8 @@ func byName(links []link, name string) (link, bool) {
 	return links[i], true
 }
 
-// byIndex returns the link with that index, and whether there is one.
-func byIndex(links []link, index int32) (link, bool) {
+// linkByIndex returns the link with that index, and whether there is one.
+func linkByIndex(links []link, index int32) (link, bool) {
 	i := slices.IndexFunc(links, func(l link) bool { return l.index == index })
 	if i < 0 {
 		return link{}, false
@@ -197,34 +198,20 @@ func allENIs(links []link) []link {
 	})
 }
 
-// stackedOn adds to a set of links those that are stacked on them: bridges and bonds that they are
-// ports of, VLANs, macvlans. What IFLA_LINK says of a veth end is its peer, often by an index of
-// another namespace.
-func stackedOn(links []link, set map[int32]bool) map[int32]bool {
-	for before := 0; before < len(set); {
-		before = len(set)
+// stackedOn is the set with the links that are stacked on those of it: VLANs, macvlans and ipvlans, and
+// with masters the bridges and bonds that they are ports of too. What IFLA_LINK says of a veth end is its
+// peer, often by an index of another namespace.
+func stackedOn(links []link, set map[int32]bool, masters bool) map[int32]bool {
+	out := maps.Clone(set)
+	for before := 0; before < len(out); {
+		before = len(out)
 		for _, l := range links {
-			if l.kind != "veth" && set[l.lower] {
-				set[l.index] = true
+			if l.kind != "veth" && out[l.lower] {
+				out[l.index] = true
 			}
-			if l.master != 0 && set[l.index] {
-				set[l.master] = true
+			if masters && l.master != 0 && out[l.index] {
+				out[l.master] = true
 			}
-		}
-	}
-	return set
-}
-
-// withUppers adds the links that are stacked on those of the set.
-func withUppers(links []link, set map[int32]bool) map[int32]bool {
-	out := map[int32]bool{anyLink: true}
-	for index := range set {
-		out[index] = true
-	}
-	for range links { // stacks are no deeper than there are links
-		for _, l := range links {
-			// IFLA_LINK of a veth end is its peer's, in another namespace.
-			out[l.index] = out[l.index] || l.lower != 0 && l.kind != "veth" && out[l.lower]
 		}
 	}
 	return out
@@ -242,8 +229,8 @@ func (s step) String() string {
 	return fmt.Sprintf("%s (index %d): %s -> %s", s.addr, s.index, visible(s.from), visible(s.to))
 }
 
-// kernelName reports whether name is one that the kernel gives: eth0, eth1, ...
-func kernelName(name string) bool {
+// isKernelName reports whether name is one that the kernel gives: eth0, eth1, ...
+func isKernelName(name string) bool {
 	n, ok := strings.CutPrefix(name, "eth")
 	return ok && n != "" && strings.Trim(n, "0123456789") == "" && (n == "0" || n[0] != '0')
 }
