@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file carries out a plan, and puts names back where the kernel refuses a part of it. There is one
-// order: plan, one datagram, look again. Whatever fails in between, the names are then as before, or the
-// error says where each link stands.
+// This file carries out a plan, and puts names back where the kernel refuses a part of it. There is
+// one order: plan, one datagram, look again. Whatever fails in between, the names are then as
+// before, or the error says where each link stands.
 
 // A renaming is the one change this program makes, and what it cost.
 type renaming struct {
@@ -26,7 +26,8 @@ type renaming struct {
 }
 
 // attempts is how often a rename is planned anew where a name was taken in between: the kernel lets
-// others in between the messages of a datagram, and a driver that registers takes the first free ethN.
+// others in between the messages of a datagram, and a driver that registers takes the first free
+// ethN.
 const maxAttempts = 5
 
 // rename grants the wishes, all of them or none. On Linux 6.2 and newer nothing is lost by it;
@@ -66,7 +67,8 @@ func (r *renaming) tryRename(now []link, wishes map[int32]string) error {
 	return r.verifyRenamed(wishes) // the kernel's word is good, a look is better
 }
 
-// renameLinks carries out the steps that lead to the wishes, or bounces the links, and has up what was up.
+// renameLinks carries out the steps that lead to the wishes, or bounces the links, and has up what
+// was up.
 func (r *renaming) renameLinks(steps []step, wishes map[int32]string) error {
 	err := r.nl.execute(renameRequests(steps))
 	if errors.Is(err, unix.EBUSY) { // Linux before 6.2 will not rename a link that is up
@@ -103,8 +105,8 @@ func renameError(err error) error {
 	return fmt.Errorf("rename: %w", err)
 }
 
-// renameWhileDown renames links that are up by taking them down meanwhile. Some steps of the plan may
-// have been carried out (of links that are down), so it plans again.
+// renameWhileDown renames links that are up by taking them down meanwhile. Some steps of the plan
+// may have been carried out (of links that are down), so it plans again.
 func (r *renaming) renameWhileDown(wishes map[int32]string) error {
 	links, err := r.nl.links()
 	if err != nil {
@@ -135,8 +137,8 @@ func (r *renaming) renameWhileDown(wishes map[int32]string) error {
 	return r.nl.execute(downUpRequests(steps, up))
 }
 
-// takeSnapshot remembers what those links have, but for links that were noted before: on the way back they
-// may have lost some of it already.
+// takeSnapshot remembers what those links have, but for links that were noted before: on the way
+// back they may have lost some of it already.
 func (r *renaming) takeSnapshot(links []link, which map[int32]bool) error {
 	fresh := map[int32]bool{}
 	for index := range which {
@@ -206,8 +208,8 @@ func (r *renaming) restoreOn(links []link, pick func(before, now []netObject) []
 	return recreateAll(r.nl, lost)
 }
 
-// verifyRenamed looks again: the plan made from a fresh dump must be empty, and what was up be up. Then each
-// link's change is logged, and what it means for policy rules.
+// verifyRenamed looks again: the plan made from a fresh dump must be empty, and what was up be up.
+// Then each link's change is logged, and what it means for policy rules.
 func (r *renaming) verifyRenamed(wishes map[int32]string) error {
 	now, err := r.nl.links()
 	if err != nil {
@@ -246,8 +248,8 @@ func (r *renaming) putNamesBack(why error) error {
 	return codedError{codeBroken, fmt.Errorf("%w; and that could not be undone: %s", why, r.linkStates())}
 }
 
-// tryPutNamesBack is one attempt: undo what a fresh look shows, in one datagram as in rename, then take
-// up what was up. Its error is only a reason to try again.
+// tryPutNamesBack is one attempt: undo what a fresh look shows, in one datagram as in rename, then
+// take up what was up. Its error is only a reason to try again.
 func (r *renaming) tryPutNamesBack() error {
 	now, err := r.nl.links()
 	if err != nil {
@@ -267,8 +269,8 @@ func (r *renaming) tryPutNamesBack() error {
 	return nil
 }
 
-// linkStates says where each link stands that is not where it was, or is down because of us; "" is none.
-// It is the message of codeBroken, so that a person can take it from there.
+// linkStates says where each link stands that is not where it was, or is down because of us; "" is
+// none. It is the message of codeBroken, so that a person can take it from there.
 func (r *renaming) linkStates() string {
 	now, err := r.nl.links()
 	if err != nil {

@@ -13,14 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is a DHCPv4 client (RFC 2131) for a link that has no address: frames in and out of a packet
-// socket, because the kernel's UDP neither sends nor takes without one. It obtains a lease, by
-// DISCOVER, OFFER, REQUEST and ACK, and keeps nothing: no renewal, and no RELEASE, because the network
-// manager will ask for an address seconds later, and EC2 has one for each ENI. Frames are made and read
-// by pure functions; what comes is a stranger's, and whatever is wrong with it, it is passed over.
+// This file is a DHCPv4 client (RFC 2131) for a link that has no address: frames in and out of a
+// packet socket, because the kernel's UDP neither sends nor takes without one. It obtains a lease,
+// by DISCOVER, OFFER, REQUEST and ACK, and keeps nothing: no renewal, and no RELEASE, because the
+// network manager will ask for an address seconds later, and EC2 has one for each ENI. Frames are
+// made and read by pure functions; what comes is a stranger's, and whatever is wrong with it, it is
+// passed over.
 
 const (
-	// RFC 2131, 4.1, has 4 s doubling to 64 s. EC2 answers within milliseconds, and a boot is waiting.
+	// RFC 2131, 4.1, has 4 s doubling to 64 s. EC2 answers within milliseconds, and a boot is
+	// waiting.
 	firstWait    = 250 * time.Millisecond
 	maxWait      = 4 * time.Second
 	requestTries = 4 // then the server that made the offer has gone: start over
@@ -38,8 +40,8 @@ type packetSocket struct{ *os.File }
 // close frees the socket.
 func (s packetSocket) close() { _ = s.Close() }
 
-// dialPacket opens a packet socket on a link. It has no filter: nothing else is on a link that is up for
-// milliseconds.
+// dialPacket opens a packet socket on a link. It has no filter: nothing else is on a link that is
+// up for milliseconds.
 func dialPacket(index int32) (packetSocket, error) {
 	// No protocol before bind, or frames of every link come in between: packet(7).
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -54,7 +56,8 @@ func dialPacket(index int32) (packetSocket, error) {
 	return packetSocket{os.NewFile(uintptr(fd), "dhcp")}, nil
 }
 
-// Write sends a frame. One that meets a link which goes down, or a full queue, is lost, as any may be.
+// Write sends a frame. One that meets a link which goes down, or a full queue, is lost, as any may
+// be.
 func (s packetSocket) Write(b []byte) (int, error) {
 	n, err := s.File.Write(b)
 	if errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENOBUFS) {
@@ -66,9 +69,10 @@ func (s packetSocket) Write(b []byte) (int, error) {
 // errNoAnswer means that a message was sent as often as it was worth.
 var errNoAnswer = errors.New("no answer")
 
-// obtainLease gets a lease: the four messages, again and again until ctx ends. A NAK, or a server that
-// falls silent after its offer, starts over. RFC 2131, 4.4.1, would have it ask by ARP whether the address
-// is free: for a /32 of two minutes, on links where EC2 answers for all addresses, that is not worth the wait.
+// obtainLease gets a lease: the four messages, again and again until ctx ends. A NAK, or a server
+// that falls silent after its offer, starts over. RFC 2131, 4.4.1, would have it ask by ARP whether
+// the address is free: for a /32 of two minutes, on links where EC2 answers for all addresses, that
+// is not worth the wait.
 func obtainLease(ctx context.Context, conn wire, client hwaddr) (lease, error) {
 	began := time.Now()
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
@@ -92,7 +96,8 @@ func obtainLease(ctx context.Context, conn wire, client hwaddr) (lease, error) {
 	}
 }
 
-// sendUntilAnswered sends q until a good answer comes: at most so many times, unless that is 0, and until ctx ends.
+// sendUntilAnswered sends q until a good answer comes: at most so many times, unless that is 0, and
+// until ctx ends.
 func (q *dhcpQuery) sendUntilAnswered(ctx context.Context, conn wire, tries int) (lease, error) {
 	for n, wait := 1, firstWait; ; n, wait = n+1, min(2*wait, maxWait) {
 		if q.kind == dhcpDiscover { // RFC 2131, 4.4.1: a request has the xid and the seconds of its discover

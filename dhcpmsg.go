@@ -57,7 +57,8 @@ type dhcpRoute struct {
 	via netip.Addr   // 10.0.1.1; zero: on the link
 }
 
-// gateway says by which router an address is reached with the lease; the zero Addr: it is on the link.
+// gateway says by which router an address is reached with the lease; the zero Addr: it is on the
+// link.
 func (l lease) gateway(to netip.Addr) netip.Addr {
 	routes := l.routes
 	if routes == nil { // RFC 3442: "the DHCP client MUST ignore the Router option" where there is the other
@@ -85,8 +86,8 @@ func hostAddress(b []byte) netip.Addr {
 	return a
 }
 
-// canBeHost reports whether a can be the address of a host: not 0.0.0.0/8, 127.0.0.0/8, multicast or
-// above (RFC 1122, 3.2.1.3).
+// canBeHost reports whether a can be the address of a host: not 0.0.0.0/8, 127.0.0.0/8, multicast
+// or above (RFC 1122, 3.2.1.3).
 func canBeHost(a netip.Addr) bool {
 	return a.Is4() && a.As4()[0] != 0 && a.As4()[0] != 127 && a.As4()[0] < 224
 }
@@ -108,7 +109,8 @@ func (q dhcpQuery) frame() []byte {
 	udp = binary.BigEndian.AppendUint16(udp, 67)
 	udp = binary.BigEndian.AppendUint16(udp, uint16(8+len(payload)))
 	udp = append(append(udp, 0, 0), payload...)
-	// RFC 791, 3.1: version and header length, TOS, length, id, fragment, TTL, protocol, sum, from, to.
+	// RFC 791, 3.1: version and header length, TOS, length, id, fragment, TTL, protocol, sum, from,
+	// to.
 	ip := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 64, unix.IPPROTO_UDP, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255}
 	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)+len(udp)))
 	binary.BigEndian.PutUint16(ip[10:], checksum(ip))
@@ -125,8 +127,8 @@ func (q dhcpQuery) frame() []byte {
 	return append(append(frame, ip...), udp...)
 }
 
-// message lays out q: RFC 2131, 2. The broadcast flag stays off: a packet socket takes an answer to an
-// address that the link does not have yet.
+// message lays out q: RFC 2131, 2. The broadcast flag stays off: a packet socket takes an answer to
+// an address that the link does not have yet.
 func (q dhcpQuery) message() []byte {
 	b := make([]byte, bootpFixed, bootpMin)
 	b[0], b[1], b[2] = 1, 1, 6 // BOOTREQUEST, Ethernet, 6 bytes
@@ -193,8 +195,9 @@ func (q dhcpQuery) parseFrame(b []byte) (lease, error) {
 	return q.parse(udp[8:length])
 }
 
-// isChecksumRight reports whether the checksum of UDP is right, or none. A frame that a virtual link brings from the
-// same host has only that of its pseudo header yet (packet(7), TP_STATUS_CSUMNOTREADY).
+// isChecksumRight reports whether the checksum of UDP is right, or none. A frame that a virtual
+// link brings from the same host has only that of its pseudo header yet (packet(7),
+// TP_STATUS_CSUMNOTREADY).
 func isChecksumRight(ip, udp []byte) bool {
 	sum, pseudo := binary.BigEndian.Uint16(udp[6:]), pseudoHeader(ip, udp)
 	return sum == 0 || sum == ^checksum(pseudo) || checksum(append(pseudo, udp...)) == 0
@@ -223,8 +226,8 @@ func (q dhcpQuery) parse(b []byte) (lease, error) {
 // dhcpOptions has the values by their codes; nil: there is none.
 type dhcpOptions [256][]byte
 
-// parseOptions collects the options of a message. Overload (RFC 2132, 9.3) says whether the fields for
-// the names of a file and of a server hold some too.
+// parseOptions collects the options of a message. Overload (RFC 2132, 9.3) says whether the fields
+// for the names of a file and of a server hold some too.
 func parseOptions(field, file, sname []byte) (*dhcpOptions, error) {
 	options := new(dhcpOptions)
 	if err := options.collect(field); err != nil {
@@ -247,8 +250,8 @@ func parseOptions(field, file, sname []byte) (*dhcpOptions, error) {
 	return options, err
 }
 
-// collect reads code, length and value until the end option, or the end of the field. An option that
-// comes in pieces is put together: RFC 3396, 7.
+// collect reads code, length and value until the end option, or the end of the field. An option
+// that comes in pieces is put together: RFC 3396, 7.
 func (o *dhcpOptions) collect(b []byte) error {
 	for len(b) > 0 && b[0] != optEnd {
 		if b[0] == optPad {
@@ -268,7 +271,8 @@ func (o *dhcpOptions) collect(b []byte) error {
 	return nil
 }
 
-// leaseOf reads the options that matter. The server's name for itself must be among them: RFC 2131, table 3.
+// leaseOf reads the options that matter. The server's name for itself must be among them: RFC 2131,
+// table 3.
 func leaseOf(options *dhcpOptions) (l lease, err error) {
 	kind, server := options[optMessageType], options[optServer]
 	mask, routers := options[optMask], options[optRouter]
@@ -296,7 +300,8 @@ func leaseOf(options *dhcpOptions) (l lease, err error) {
 	return l, err
 }
 
-// parseRoutes reads option 121: the length of a prefix in bits, as many of its bytes as count, the router.
+// parseRoutes reads option 121: the length of a prefix in bits, as many of its bytes as count, the
+// router.
 func parseRoutes(b []byte) ([]dhcpRoute, error) {
 	if len(b) == 0 {
 		return nil, errBadFrame
@@ -316,7 +321,8 @@ func parseRoutes(b []byte) ([]dhcpRoute, error) {
 	return out, nil
 }
 
-// isAnswer reports whether l answers q: an offer that can be taken, or the word of the server whose offer was.
+// isAnswer reports whether l answers q: an offer that can be taken, or the word of the server whose
+// offer was.
 func (q dhcpQuery) isAnswer(l lease) bool {
 	switch {
 	case q.kind == dhcpDiscover:

@@ -49,8 +49,8 @@ func (c *call) concludeUnseen(err error) (int, error) {
 	return codeDoubt, err
 }
 
-// conclude completes a report and prints it. Where that fails, a check has told nothing; but what fix
-// has done stays done, and the code says what that was.
+// conclude completes a report and prints it. Where that fails, a check has told nothing; but what
+// fix has done stays done, and the code says what that was.
 func (c *call) conclude(r report, v verdict, err error) (int, error) {
 	r.verb, r.code, r.note = c.verb, v.code, v.note
 	if err != nil {
@@ -118,8 +118,8 @@ func (c *call) findPrimary(ctx context.Context, nl *rtnl) (hwaddr, error) {
 	return c.imds.fetchMAC(ctx, c.imdsDevices(nl), c.borrow(ctx, nl))
 }
 
-// assess asks IMDS for the primary ENI, observes the world, waits for that ENI if it has not been probed
-// yet, and judges. On an error the world is as much as was seen.
+// assess asks IMDS for the primary ENI, observes the world, waits for that ENI if it has not been
+// probed yet, and judges. On an error the world is as much as was seen.
 func (c *call) assess(ctx context.Context, nl *rtnl) (world, verdict, error) {
 	primary, unanswered := c.findPrimary(ctx, nl)
 	if unanswered != nil {
@@ -153,8 +153,8 @@ func (c *call) judgeNow(nl *rtnl, primary hwaddr) (world, verdict, error) {
 	return w, v, err
 }
 
-// applyFix is fix where there is something to rename, or a manager to restart: it does so, sees to it that
-// default traffic follows, and reports what has become of it.
+// applyFix is fix where there is something to rename, or a manager to restart: it does so, sees to
+// it that default traffic follows, and reports what has become of it.
 func (c *call) applyFix(ctx context.Context, nl *rtnl, w world, names []string) (int, error) {
 	c.notifySignals()
 	m := findManagers(ctx, c.units, names, c.log)
@@ -186,10 +186,10 @@ func (c *call) applyFix(ctx context.Context, nl *rtnl, w world, names []string) 
 	return c.conclude(report{world: now, renamed: nameChanges(was.links, now.links)}, v, err)
 }
 
-// addAdvice adds to a verdict what the files say that give names to devices, and what a person can do. They
-// are read only where a rename is due or renaming can't help. Where one of them ties an ENI to another
-// name, a network manager that wants both, the device and the name, would leave that ENI without any
-// network after a rename.
+// addAdvice adds to a verdict what the files say that give names to devices, and what a person can
+// do. They are read only where a rename is due or renaming can't help. Where one of them ties an
+// ENI to another name, a network manager that wants both, the device and the name, would leave that
+// ENI without any network after a rename.
 func (c *call) addAdvice(ctx context.Context, w world, v verdict, err error) (world, verdict, error) {
 	if err == nil {
 		err = c.checkPins(w, v)
@@ -221,7 +221,8 @@ func (c *call) checkPins(w world, v verdict) error {
 	return errors.Join(errs...)
 }
 
-// configFiles are the files that may give names to devices, read once. What can't be read is told once.
+// configFiles are the files that may give names to devices, read once. What can't be read is told
+// once.
 func (c *call) configFiles() []configFile {
 	if !c.filesRead {
 		files, warnings := readConfigFiles("")
@@ -233,8 +234,8 @@ func (c *call) configFiles() []configFile {
 	return c.files
 }
 
-// suggestRestart adds to the verdict that a rename can't cure it what may, by the manager that runs. Where the
-// command line says that none is to be restarted, none is asked for.
+// suggestRestart adds to the verdict that a rename can't cure it what may, by the manager that
+// runs. Where the command line says that none is to be restarted, none is asked for.
 func (c *call) suggestRestart(ctx context.Context, v verdict) verdict {
 	units := c.units
 	if !c.restartGiven {

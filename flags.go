@@ -32,9 +32,10 @@ func selectVerb(args []string) (verb, []string, error) {
 	return verb{}, nil, fmt.Errorf("%q: no such verb", name)
 }
 
-// splitCommandLine takes a command line apart: what is eni0's, and the commands of which the first that can be is
-// executed afterwards. On the kernel's command line a COMMAND begins with / and has no -- before it: the
-// kernel cuts that line at a second one (kernel/params.c, parse_args: "Stop at --").
+// splitCommandLine takes a command line apart: what is eni0's, and the commands of which the first
+// that can be is executed afterwards. On the kernel's command line a COMMAND begins with / and has
+// no -- before it: the kernel cuts that line at a second one (kernel/params.c, parse_args: "Stop at
+// --").
 func splitCommandLine(args []string, isInit bool) (own []string, next [][]string) {
 	if _, _, err := selectVerb(args); isInit && err != nil {
 		// What the kernel does not know it puts before: init/main.c, unknown_bootoption.
@@ -91,8 +92,8 @@ func verbs() []verb {
 	}
 }
 
-// acceptNames takes two names that the kernel would, but not the loopback's: to go down costs it more
-// than this program puts back.
+// acceptNames takes two names that the kernel would, but not the loopback's: to go down costs it
+// more than this program puts back.
 func acceptNames(args []string) error {
 	if args[0] == args[1] {
 		return fmt.Errorf("%q twice: a link can't be swapped with itself", args[0])
@@ -181,8 +182,8 @@ type verbOptions struct {
 	args         []string // what follows the flags
 }
 
-// A verbFlag is one flag that verbs can have. It is declared below and nowhere else: the command line
-// and the help are made from that, and a test compares the README and the man page with it.
+// A verbFlag is one flag that verbs can have. It is declared below and nowhere else: the command
+// line and the help are made from that, and a test compares the README and the man page with it.
 type verbFlag struct {
 	name   string
 	value  string // what the help calls its value: D, URL; "" for a switch, which is on or off
@@ -233,8 +234,8 @@ func parseSwitch(s string) (bool, error) {
 	return on, nil
 }
 
-// parseArgs reads the flags and arguments of v, and refuses what can be refused without looking at the
-// world. Its error is flag.ErrHelp where -h or -help was given.
+// parseArgs reads the flags and arguments of v, and refuses what can be refused without looking at
+// the world. Its error is flag.ErrHelp where -h or -help was given.
 func parseArgs(v verb, args []string) (o verbOptions, err error) {
 	set := flag.NewFlagSet(v.name, flag.ContinueOnError)
 	set.SetOutput(io.Discard) // what is wrong is in the error, and the usage is of our own form

@@ -148,8 +148,8 @@ func (f framing) read(r *bufio.Reader, limit int) ([]byte, error) {
 	return body, err
 }
 
-// readChunks reads a chunked body: RFC 9112, 7.1. Trailers go with the connection. What is not data may
-// come to no more than a head, but for the size of each chunk.
+// readChunks reads a chunked body: RFC 9112, 7.1. Trailers go with the connection. What is not data
+// may come to no more than a head, but for the size of each chunk.
 func readChunks(r *bufio.Reader, limit int) ([]byte, error) {
 	var body []byte
 	for budget := headLimit; ; budget += len("\r\n7fffffff\r\n") {

@@ -18,10 +18,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file asks the instance metadata service: IMDSv2 (a token by PUT, then GET with the token) over
-// the little of HTTP/1.1 that it takes. At boot IMDS is often not ready, so it asks again until there is
-// an answer, an error that asking again would not cure, or the end of the budget. What comes is a
-// stranger's: bounded, checked before use, and quoted where it is shown.
+// This file asks the instance metadata service: IMDSv2 (a token by PUT, then GET with the token)
+// over the little of HTTP/1.1 that it takes. At boot IMDS is often not ready, so it asks again
+// until there is an answer, an error that asking again would not cure, or the end of the budget.
+// What comes is a stranger's: bounded, checked before use, and quoted where it is shown.
 
 // imdsENIs lists the ENIs that IMDS can be asked by: all but the ports of a bridge or bond.
 func imdsENIs(links []link) []link {
@@ -89,7 +89,8 @@ const (
 	maxPause   = 2 * time.Second
 	widenAfter = time.Second // with no answer by then, every ENI is asked by
 
-	// imdsMark is what systemd 261 and newer demand of IMDS clients: FWMARK_DEFAULT of src/imds/imdsd.c.
+	// imdsMark is what systemd 261 and newer demand of IMDS clients: FWMARK_DEFAULT of
+	// src/imds/imdsd.c.
 	imdsMark = 0x7FFF0815
 )
 
@@ -181,8 +182,8 @@ func (e endpoint) fetchMAC(ctx context.Context, devices func() ([]string, error)
 
 // fetch asks the way the routing table says, from the start to the end. Where that has no route, or
 // has not answered after a second, others join it, and none is dropped for another: see widen. It
-// goes on until a good answer by any way, an error that is final (see race.take), or the end of ctx.
-// None of the goroutines it starts is left when it returns.
+// goes on until a good answer by any way, an error that is final (see race.take), or the end of
+// ctx. None of the goroutines it starts is left when it returns.
 func (e endpoint) fetch(ctx context.Context, q metadataQuery, devices func() ([]string, error),
 	borrow func(*race) error) ([]byte, error) {
 	r := newRace(ctx)
@@ -197,8 +198,8 @@ func (e endpoint) fetch(ctx context.Context, q metadataQuery, devices func() ([]
 	return r.result(err)
 }
 
-// addDevices has the ways by each of the devices join r or, where there are no devices, what borrow has
-// to add, unless that is nil. Its error is about ways that could not join.
+// addDevices has the ways by each of the devices join r or, where there are no devices, what borrow
+// has to add, unless that is nil. Its error is about ways that could not join.
 func (e endpoint) addDevices(r *race, q metadataQuery, devices func() ([]string, error),
 	borrow func(*race) error) error {
 	names, err := devices()
@@ -258,7 +259,8 @@ func (r *race) expectTemporary() {
 	r.temporary = true
 }
 
-// addResult notes what a way came to. An answer ends them all, and so does a final error that is believed.
+// addResult notes what a way came to. An answer ends them all, and so does a final error that is
+// believed.
 func (r *race) addResult(a pathResult) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -303,10 +305,10 @@ func (r *race) result(others error) ([]byte, error) {
 	return nil, errors.Join(r.tableErr, others)
 }
 
-// fetchBy tries one way until there is an answer, the error is final or ctx ends. The pauses are a sixteenth
-// of the time so far, from 20 ms to 2 s, so that an IMDS which is late is not kept waiting for longer than
-// that; less up to half of each at random, so that ways don't march in step. It calls noWay when the
-// routing table has none.
+// fetchBy tries one way until there is an answer, the error is final or ctx ends. The pauses are a
+// sixteenth of the time so far, from 20 ms to 2 s, so that an IMDS which is late is not kept
+// waiting for longer than that; less up to half of each at random, so that ways don't march in
+// step. It calls noWay when the routing table has none.
 func (e endpoint) fetchBy(ctx context.Context, device string, q metadataQuery, noWay func()) ([]byte, error) {
 	start := time.Now()
 	var last error

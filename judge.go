@@ -67,8 +67,8 @@ func judge(w world, names bool) (verdict, error) {
 	return verdict{code: codeNames, targets: wishes, note: wrongNames(p, leaves)}, nil
 }
 
-// undisturbed is the verdict where default traffic leaves by the primary: that and the holder of eth0
-// keep their names. What else has a temporary name gets its own.
+// undisturbed is the verdict where default traffic leaves by the primary: that and the holder of
+// eth0 keep their names. What else has a temporary name gets its own.
 func (w world) undisturbed(p link) verdict {
 	wishes := interruptedTargets(w.links, p)
 	resolveConflicts(w.links, wishes, p)
@@ -118,8 +118,8 @@ func wrongNames(p link, t egressKind) string {
 	return who + ", and default traffic leaves by another link"
 }
 
-// isUnfinished reports whether a rename of the primary's broke off: it has a temporary name, or another
-// ENI was on its way to eth0 or to the primary's own name.
+// isUnfinished reports whether a rename of the primary's broke off: it has a temporary name, or
+// another ENI was on its way to eth0 or to the primary's own name.
 func isUnfinished(links []link, primary link) bool {
 	return slices.ContainsFunc(links, func(l link) bool {
 		final, _ := finalName(l.name)
@@ -178,8 +178,8 @@ func interruptedTargets(links []link, primary link) map[int32]string {
 	return wishes
 }
 
-// resolveConflicts replaces wishes for a name that can't be had, because somebody else has it by now, by the
-// lowest free ethN. eth0 is the primary's.
+// resolveConflicts replaces wishes for a name that can't be had, because somebody else has it by
+// now, by the lowest free ethN. eth0 is the primary's.
 func resolveConflicts(links []link, wishes map[int32]string, primary link) {
 	taken := takenNames(links, wishes)
 	taken[primaryName] = true
@@ -193,10 +193,10 @@ func resolveConflicts(links []link, wishes map[int32]string, primary link) {
 	}
 }
 
-// networkLost says what a machine has lost that had the network was and has now: the default route of
-// the family that decided, or the primary's address of that family. It has lost that too if it never
-// was there, but a link that has been renamed carried default traffic: that was to follow. Nil is
-// nothing that counts; a primary that was pulled out is not lost by a rename.
+// networkLost says what a machine has lost that had the network was and has now: the default route
+// of the family that decided, or the primary's address of that family. It has lost that too if it
+// never was there, but a link that has been renamed carried default traffic: that was to follow.
+// Nil is nothing that counts; a primary that was pulled out is not lost by a rename.
 func networkLost(was, now network) error {
 	p, err := now.primaryLink()
 	if err != nil {
@@ -219,8 +219,9 @@ func networkLost(was, now network) error {
 	return nil
 }
 
-// verdictAfterRename is the verdict after a rename that worked. The names were right then: where they can't be
-// looked at again, or somebody else has changed them since, that is not "nothing was changed".
+// verdictAfterRename is the verdict after a rename that worked. The names were right then: where
+// they can't be looked at again, or somebody else has changed them since, that is not "nothing was
+// changed".
 func verdictAfterRename(was, now world, v verdict, err error) (verdict, error) {
 	switch {
 	case err != nil:

@@ -44,8 +44,8 @@ func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]netObject, error) 
 			return nil, err
 		}
 		if kind.typ == unix.RTM_GETADDR && kind.request[0] == unix.AF_INET6 {
-			// The kernel puts the newest first (ipv6_link_dev_addr of net/ipv6/addrconf.c), and prefers
-			// it as a source: they have to come back from the last to the first.
+			// The kernel puts the newest first (ipv6_link_dev_addr of net/ipv6/addrconf.c), and
+			// prefers it as a source: they have to come back from the last to the first.
 			slices.Reverse(objects)
 		}
 		items, err := parseAll(objects, kind.parse)
@@ -59,9 +59,9 @@ func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]netObject, error) 
 	}), nil
 }
 
-// recreateAll makes items again, and returns those it made. One may need another (a route its gateway's
-// route, a group its next hops), so what was refused is tried again as long as something else worked.
-// Its error has the kernel's reasons for those that could not be made at all.
+// recreateAll makes items again, and returns those it made. One may need another (a route its
+// gateway's route, a group its next hops), so what was refused is tried again as long as something
+// else worked. Its error has the kernel's reasons for those that could not be made at all.
 func recreateAll(nl *rtnl, items []netObject) (made []netObject, err error) {
 	for {
 		var refused []netObject

@@ -15,8 +15,8 @@ import (
 const lockName = "@eni0"
 
 // acquireLock waits until no other eni0 works on this network namespace, and keeps others waiting
-// until unlock is called or the process ends. Abstract sockets know no permissions: a holder that is an
-// ordinary user's can't be an eni0 at work, and root does not wait for it.
+// until unlock is called or the process ends. Abstract sockets know no permissions: a holder that
+// is an ordinary user's can't be an eni0 at work, and root does not wait for it.
 func acquireLock(ctx context.Context, log logger) (unlock func(), err error) {
 	for {
 		if err := context.Cause(ctx); err != nil {
@@ -51,8 +51,8 @@ func acquireLock(ctx context.Context, log logger) (unlock func(), err error) {
 // errStranger means that the lock is held by somebody who can't need it.
 var errForeignHolder = errors.New("an ordinary user's")
 
-// ordinaryUsers begin here: below are root and the system's (useradd(8), SYS_UID_MAX; systemd has the
-// same), of which one has the capabilities in systemd/eni0.service.
+// ordinaryUsers begin here: below are root and the system's (useradd(8), SYS_UID_MAX; systemd has
+// the same), of which one has the capabilities in systemd/eni0.service.
 const minUserUID = 1000
 
 // waitForHolder returns nil when the holder of the lock has gone. It connects to the holder's

@@ -38,9 +38,9 @@ func newLogger() logger {
 	return logger{to: &lineQueue{fd: 2}, priority: stderrIsJournal(os.Getenv("JOURNAL_STREAM"))}
 }
 
-// kmsgWriter is the kernel's log. It is opened for each line: it takes ten from one opening and drops
-// the rest, until systemd has it otherwise (kernel/printk/printk.c, devkmsg_write: a ratelimit
-// for each open file).
+// kmsgWriter is the kernel's log. It is opened for each line: it takes ten from one opening and
+// drops the rest, until systemd has it otherwise (kernel/printk/printk.c, devkmsg_write: a
+// ratelimit for each open file).
 type kmsgWriter struct{}
 
 // Write writes one record; nothing only proves that it could.
@@ -56,8 +56,8 @@ func (kmsgWriter) Write(line []byte) (int, error) {
 	return f.Write(line)
 }
 
-// stderrIsJournal reports whether stderr is the journal's: systemd.exec(5) has $JOURNAL_STREAM be its
-// device and inode, "so that services may detect" a redirection.
+// stderrIsJournal reports whether stderr is the journal's: systemd.exec(5) has $JOURNAL_STREAM be
+// its device and inode, "so that services may detect" a redirection.
 func stderrIsJournal(stream string) bool {
 	var is unix.Stat_t
 	return stream != "" && unix.Fstat(2, &is) == nil && stream == fmt.Sprintf("%d:%d", is.Dev, is.Ino)

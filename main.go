@@ -1,12 +1,12 @@
-// Eni0 makes sure that, on an EC2 instance with several network interfaces (ENIs), the link
-// named eth0 is the primary ENI, and that default traffic leaves by it. `eni0 help` is its
-// manual in short, README.md and man/eni0.8 are the long ones.
+// Eni0 makes sure that, on an EC2 instance with several network interfaces (ENIs), the link named
+// eth0 is the primary ENI, and that default traffic leaves by it. `eni0 help` is its manual in
+// short, README.md and man/eni0.8 are the long ones.
 //
 // To read it: this file, then rename.go (what is decided), fix.go (the order of things), rtnl.go
-// and imds.go (the two who are asked), pins.go with netfiles.go, udevrules.go and profiles.go (which
-// files tie an ENI to a name; process.go reads them), apply.go and keep.go (what is done, and
-// undone), follow.go and manager.go (the network manager, and what a restart of it costs), loan.go
-// and dhcp.go (how IMDS is asked before there is a network), log.go, chain.go (process 1).
+// and imds.go (the two who are asked), pins.go with netfiles.go, udevrules.go and profiles.go
+// (which files tie an ENI to a name; process.go reads them), apply.go and keep.go (what is done,
+// and undone), follow.go and manager.go (the network manager, and what a restart of it costs),
+// loan.go and dhcp.go (how IMDS is asked before there is a network), log.go, chain.go (process 1).
 package main
 
 import (
@@ -50,8 +50,8 @@ func main() {
 	os.Exit(code)
 }
 
-// runVerb carries out a command line and returns the exit code. What is chained to it is executed whatever
-// came out, by a signal too.
+// runVerb carries out a command line and returns the exit code. What is chained to it is executed
+// whatever came out, by a signal too.
 func runVerb(args []string, chained bool, stdout io.Writer, log logger) int {
 	v, args, err := selectVerb(args)
 	if err != nil {
@@ -213,7 +213,8 @@ func runRoute(ctx context.Context, c *call) (int, error) {
 	})
 }
 
-// runVersion prints one line: the module's version, the commit where the build knows it, the toolchain.
+// runVersion prints one line: the module's version, the commit where the build knows it, the
+// toolchain.
 func runVersion(_ context.Context, c *call) (int, error) {
 	name := "(unknown)"
 	if info, ok := debug.ReadBuildInfo(); ok {

@@ -81,8 +81,8 @@ func findManagers(ctx context.Context, units, names []string, log logger) manage
 	return m
 }
 
-// restartVerb is how the managers are restarted once more: by "restart", as one may have failed to come
-// up, unless that could start what did not run before.
+// restartVerb is how the managers are restarted once more: by "restart", as one may have failed to
+// come up, unless that could start what did not run before.
 func (m managers) restartVerb() string {
 	if m.unitsUnknown {
 		return "try-restart"
@@ -220,8 +220,8 @@ func (m managers) runJob(ctx context.Context, doing, command string, units []str
 	return err == nil || errors.Is(err, errKilled) || errors.Is(err, errExitCode)
 }
 
-// activateProfile has NetworkManager activate a profile on the link that has its name now, and reports
-// whether it did. After a restart it may not know the link yet.
+// activateProfile has NetworkManager activate a profile on the link that has its name now, and
+// reports whether it did. After a restart it may not know the link yet.
 func (m managers) activateProfile(ctx context.Context, p profile) bool {
 	ctx, cancel := withTimeout(ctx, activationTimeout)
 	defer cancel()

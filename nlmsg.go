@@ -23,7 +23,8 @@ const (
 
 var errShort = errors.New("netlink: message cut short")
 
-// A nlMessage is a netlink message less its length: nlmsghdr of linux/netlink.h, and what follows it.
+// A nlMessage is a netlink message less its length: nlmsghdr of linux/netlink.h, and what follows
+// it.
 type nlMessage struct {
 	typ, flags uint16
 	seq        uint32
@@ -50,7 +51,8 @@ func (e kernelError) Unwrap() error { return e.errno }
 
 // appendMessage lays out m in the kernel's form, padded to 4 bytes.
 func appendMessage(b []byte, m nlMessage) []byte {
-	// struct nlmsghdr, linux/netlink.h: length, type, flags, sequence number, port (0: the kernel's).
+	// struct nlmsghdr, linux/netlink.h: length, type, flags, sequence number, port (0: the
+	// kernel's).
 	b = binary.NativeEndian.AppendUint32(b, uint32(unix.SizeofNlMsghdr+len(m.body)))
 	b = binary.NativeEndian.AppendUint16(b, m.typ)
 	b = binary.NativeEndian.AppendUint16(b, m.flags)
@@ -59,8 +61,8 @@ func appendMessage(b []byte, m nlMessage) []byte {
 	return padAligned(append(b, m.body...))
 }
 
-// appendAttr lays out an attribute: struct rtattr of linux/rtnetlink.h, padded to 4 bytes. It is not
-// inlined, as it is called in many places.
+// appendAttr lays out an attribute: struct rtattr of linux/rtnetlink.h, padded to 4 bytes. It is
+// not inlined, as it is called in many places.
 //
 //go:noinline
 func appendAttr(b []byte, typ uint16, value []byte) []byte {
@@ -212,8 +214,8 @@ func setLink(index int32, name string, flags, change uint32) nlMessage {
 	return nlMessage{typ: unix.RTM_SETLINK, body: b}
 }
 
-// renameRequests are the requests of a plan for links that are down, or for Linux 6.2 and newer, which
-// renames links that are up as well (commit bd039b5ea2a9).
+// renameRequests are the requests of a plan for links that are down, or for Linux 6.2 and newer,
+// which renames links that are up as well (commit bd039b5ea2a9).
 func renameRequests(steps []step) []nlMessage {
 	var out []nlMessage
 	for _, s := range steps {
@@ -222,8 +224,8 @@ func renameRequests(steps []step) []nlMessage {
 	return out
 }
 
-// downUpRequests are the requests of a plan for Linux before 6.2: links that are up go down first and
-// come up again in the message of their last rename.
+// downUpRequests are the requests of a plan for Linux before 6.2: links that are up go down first
+// and come up again in the message of their last rename.
 func downUpRequests(steps []step, up map[int32]bool) []nlMessage {
 	var out []nlMessage
 	last := map[int32]int{}
@@ -256,7 +258,8 @@ func familyRequest(size int, family byte) []byte {
 	return b
 }
 
-// proxyRequest asks for proxy entries: struct ndmsg of linux/neighbour.h, whose byte 10 is the flags.
+// proxyRequest asks for proxy entries: struct ndmsg of linux/neighbour.h, whose byte 10 is the
+// flags.
 func proxyRequest() []byte {
 	b := make([]byte, unix.SizeofNdMsg)
 	b[10] = unix.NTF_PROXY
@@ -309,8 +312,8 @@ func parseLink(body []byte) (link, error) {
 }
 
 // idPath is udev's ID_PATH of a link whose parent is that device: builtin_path_id of systemd's
-// src/udev/udev-builtin-path_id.c. A virtio device is known there by the PCI device above it, of which
-// rtnetlink has nothing.
+// src/udev/udev-builtin-path_id.c. A virtio device is known there by the PCI device above it, of
+// which rtnetlink has nothing.
 func idPath(bus, device string) string {
 	if (bus == "pci" || bus == "xen") && device != "" {
 		return bus + "-" + device
@@ -347,8 +350,8 @@ func parseAddress(body []byte) (address, error) {
 	return a, err
 }
 
-// isAutomatic reports whether a comes and goes by itself with its link: IPv6's of scope link, or by router
-// advertisements (RFC 4862, 8981).
+// isAutomatic reports whether a comes and goes by itself with its link: IPv6's of scope link, or by
+// router advertisements (RFC 4862, 8981).
 func (a address) isAutomatic() bool {
 	return a.ipv6 && (a.scope == unix.RT_SCOPE_LINK || a.flags&(unix.IFA_F_MANAGETEMPADDR|unix.IFA_F_TEMPORARY) != 0)
 }
@@ -366,7 +369,8 @@ func parseRoute(body []byte) (routeEntry, error) {
 	if len(body) < unix.SizeofRtMsg {
 		return routeEntry{}, errShort
 	}
-	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table, protocol, scope, type, flags.
+	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table, protocol, scope, type,
+	// flags.
 	flags := binary.NativeEndian.Uint32(body[8:])
 	single := hop{dead: flags&unix.RTNH_F_DEAD != 0}
 	r := routeEntry{table: uint32(body[4])}
@@ -424,8 +428,8 @@ func parseHops(b []byte) ([]hop, error) {
 	return hops, nil
 }
 
-// gateway reads an RTA_GATEWAY, or an RTA_VIA (struct rtvia: the family, then the address). It is the zero
-// Addr where that is no IP address.
+// gateway reads an RTA_GATEWAY, or an RTA_VIA (struct rtvia: the family, then the address). It is
+// the zero Addr where that is no IP address.
 func gateway(typ uint16, value []byte) netip.Addr {
 	if typ == unix.RTA_VIA {
 		value = value[min(2, len(value)):]
@@ -475,7 +479,8 @@ type policyRule struct {
 	proto    byte // who made it: RTPROT_KERNEL, ... (Linux 4.17)
 }
 
-// parseRule reads an RTM_NEWRULE: struct fib_rule_hdr of linux/fib_rules.h, laid out as struct rtmsg.
+// parseRule reads an RTM_NEWRULE: struct fib_rule_hdr of linux/fib_rules.h, laid out as struct
+// rtmsg.
 func parseRule(body []byte) (policyRule, error) {
 	if len(body) < unix.SizeofRtMsg {
 		return policyRule{}, errShort

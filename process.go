@@ -21,9 +21,10 @@ import (
 // lastInit is what the kernel looks for first where nothing is said: init/main.c, kernel_init.
 const defaultInit = "/sbin/init"
 
-// isKernelInit reports whether we are the kernel's first process: process 1, beside which process 2 is kthreadd, in
-// process group 0 (init/main.c, rest_init). In another PID namespace that is nobody, a thread of
-// ours, or a process of a group inside: to start an init there would be to start it on the host's files.
+// isKernelInit reports whether we are the kernel's first process: process 1, beside which process 2
+// is kthreadd, in process group 0 (init/main.c, rest_init). In another PID namespace that is
+// nobody, a thread of ours, or a process of a group inside: to start an init there would be to
+// start it on the host's files.
 func isKernelInit() bool {
 	group, err := unix.Getpgid(2)
 	return os.Getpid() == 1 && err == nil && group == 0 && unix.Tgkill(1, 2, 0) == unix.ESRCH
@@ -143,10 +144,11 @@ func ignoreError(err, expected error) error {
 // errInterrupted is the cause of a context that a signal has canceled.
 var errInterrupted = errors.New("interrupted")
 
-// runContext returns the context of a whole run, which ends after d; 0 is no deadline. notifySignals
-// makes SIGTERM, SIGINT, SIGHUP and SIGQUIT cancel it instead of ending the process; a second call
-// does nothing. It is to be called when the first change is near: until then a signal may end the
-// process, as there is nothing to put back. Notification is never stopped, so no signal is lost.
+// runContext returns the context of a whole run, which ends after d; 0 is no deadline.
+// notifySignals makes SIGTERM, SIGINT, SIGHUP and SIGQUIT cancel it instead of ending the process;
+// a second call does nothing. It is to be called when the first change is near: until then a signal
+// may end the process, as there is nothing to put back. Notification is never stopped, so no signal
+// is lost.
 func runContext(d time.Duration) (ctx context.Context, cancel, notifySignals func()) {
 	ctx, cancelCause := context.WithCancelCause(context.Background())
 	notifySignals = sync.OnceFunc(func() { cancelOnSignal(cancelCause) })
@@ -158,8 +160,8 @@ func runContext(d time.Duration) (ctx context.Context, cancel, notifySignals fun
 	return ctx, func() { timer.Stop(); stop() }, notifySignals
 }
 
-// withTimeout is ctx, but it ends after d at the latest. context.WithTimeout has a String method that
-// prints a date, and with it come the calendar and the time zones.
+// withTimeout is ctx, but it ends after d at the latest. context.WithTimeout has a String method
+// that prints a date, and with it come the calendar and the time zones.
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(d, func() { cancel(fmt.Errorf("not within %v", d)) })
@@ -178,12 +180,14 @@ func cancelOnSignal(cancel context.CancelCauseFunc) {
 	go func() { cancel(fmt.Errorf("%w: %v", errInterrupted, <-received)) }()
 }
 
-// ignoreSignals ignores those signals for the rest of the run, where nothing waits that they could end.
+// ignoreSignals ignores those signals for the rest of the run, where nothing waits that they could
+// end.
 func ignoreSignals() {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
 }
 
-// detachedTimeout is a context that ends after d, whatever the deadline of the run is and whatever signals come.
+// detachedTimeout is a context that ends after d, whatever the deadline of the run is and whatever
+// signals come.
 func detachedTimeout(d time.Duration) (context.Context, context.CancelFunc) {
 	return withTimeout(context.Background(), d)
 }
@@ -199,8 +203,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// interruptAtEnd makes f's reads and writes fail with os.ErrDeadlineExceeded from the end of ctx on,
-// unless stop is called before. f may be closed by then: SetDeadline of a closed file does nothing.
+// interruptAtEnd makes f's reads and writes fail with os.ErrDeadlineExceeded from the end of ctx
+// on, unless stop is called before. f may be closed by then: SetDeadline of a closed file does
+// nothing.
 func interruptAtEnd(ctx context.Context, f *os.File) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { _ = f.SetDeadline(time.Unix(1, 0)) }) // in the past
 }

@@ -97,9 +97,10 @@ func takenNames(links []link, wishes map[int32]string) map[string]bool {
 	return taken
 }
 
-// pickTemporary picks the link of a cycle that takes a temporary name, and that name: the first link
-// whose temporary name can say where it goes; where no final name is short enough (10 bytes),
-// the first link as "eni0-#7" (its index, in hex), which nobody takes for a final name. -1: none is free.
+// pickTemporary picks the link of a cycle that takes a temporary name, and that name: the first
+// link whose temporary name can say where it goes; where no final name is short enough (10 bytes),
+// the first link as "eni0-#7" (its index, in hex), which nobody takes for a final name. -1: none is
+// free.
 func pickTemporary(pending []link, wishes map[int32]string, held map[string]bool) (int, string) {
 	for i, l := range pending {
 		if temp := tempPrefix + wishes[l.index]; validName(temp) == nil && !held[temp] {
@@ -137,8 +138,8 @@ func freeName(want string, taken map[string]bool) string {
 	return want
 }
 
-// displaceNewcomers adds to wishes that a newcomer, an ENI that was not there before and took a wished name,
-// gets the lowest free ethN: it has no right to a certain one.
+// displaceNewcomers adds to wishes that a newcomer, an ENI that was not there before and took a
+// wished name, gets the lowest free ethN: it has no right to a certain one.
 func displaceNewcomers(before, now []link, wishes map[int32]string) map[int32]string {
 	wanted := map[string]bool{}
 	for _, name := range wishes {
@@ -215,8 +216,8 @@ func linksDown(links []link, set map[int32]bool) []link {
 	return slices.DeleteFunc(slices.Clone(links), func(l link) bool { return l.up || !set[l.index] })
 }
 
-// involvedNames lists the names that links have or are to have by the wishes, each once; of all ENIs where there
-// are no wishes.
+// involvedNames lists the names that links have or are to have by the wishes, each once; of all
+// ENIs where there are no wishes.
 func involvedNames(links []link, wishes map[int32]string) []string {
 	var names []string
 	if len(wishes) == 0 {

@@ -78,7 +78,8 @@ func (w world) role(l link) string {
 	return "secondary ENI"
 }
 
-// routesBy lists the default routes by a link, with a mark where default traffic takes one; "-" is none.
+// routesBy lists the default routes by a link, with a mark where default traffic takes one; "-" is
+// none.
 func (w world) routesBy(l link) string {
 	var out []string
 	for _, r := range w.routes {
@@ -206,8 +207,8 @@ func jsonString(s string) string {
 	return string(append(b, '"'))
 }
 
-// ipLines is a plan as the ip(8) commands that would do the same, on Linux 6.2 and newer, and in comments
-// what comes with it.
+// ipLines is a plan as the ip(8) commands that would do the same, on Linux 6.2 and newer, and in
+// comments what comes with it.
 func ipLines(links []link, steps []step, units []string) string {
 	var b strings.Builder
 	var up []string

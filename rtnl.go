@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file speaks rtnetlink(7): one socket, dumps that are complete or an error, and the datagram of
-// a plan. What it sends is laid out, and what it receives is parsed, by pure functions from bytes to
-// values; every length from the kernel is checked there, once. Objects are addressed by index, never
-// by name.
+// This file speaks rtnetlink(7): one socket, dumps that are complete or an error, and the datagram
+// of a plan. What it sends is laid out, and what it receives is parsed, by pure functions from
+// bytes to values; every length from the kernel is checked there, once. Objects are addressed by
+// index, never by name.
 
 const (
 	bufferSize     = 1 << 15          // bytes; the kernel's datagrams have at most as many (netlink_dump)
@@ -49,7 +49,8 @@ func dialRtnl(groups ...int) (*rtnl, error) {
 	c := &rtnl{file: os.NewFile(uintptr(fd), "rtnetlink"), events: len(groups) > 0, buf: make([]byte, bufferSize)}
 	c.raw, _ = c.file.SyscallConn() // which fails for nil files only
 	err = errors.Join(err, os.NewSyscallError("netlink: bind", unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})))
-	// These only make answers shorter (4.3, 4.20) and errors talk (4.12): an older kernel does without.
+	// These only make answers shorter (4.3, 4.20) and errors talk (4.12): an older kernel does
+	// without.
 	for _, opt := range []int{unix.NETLINK_CAP_ACK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK} {
 		_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, opt, 1)
 	}
@@ -67,7 +68,8 @@ func dialRtnl(groups ...int) (*rtnl, error) {
 func (c *rtnl) close() { _ = c.file.Close() }
 
 // dump asks for every object of a kind and returns all of them or an error: a dump that was
-// interrupted by a change (NLM_F_DUMP_INTR), or by a want of memory, is asked for again, from the start.
+// interrupted by a change (NLM_F_DUMP_INTR), or by a want of memory, is asked for again, from the
+// start.
 func (c *rtnl) dump(typ uint16, body []byte) ([]nlMessage, error) {
 	for range maxInterrupted {
 		objects, whole, err := c.dumpOnce(typ, body)
@@ -82,8 +84,8 @@ func (c *rtnl) dump(typ uint16, body []byte) ([]nlMessage, error) {
 }
 
 // dumpOnce is a dump that may not be whole: NLM_F_DUMP_INTR of netlink(7) says that objects were
-// changed meanwhile, and some may have been left out. It is read to its end all the same: until then
-// the socket takes no other (EBUSY, __netlink_dump_start of net/netlink/af_netlink.c).
+// changed meanwhile, and some may have been left out. It is read to its end all the same: until
+// then the socket takes no other (EBUSY, __netlink_dump_start of net/netlink/af_netlink.c).
 func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []nlMessage, whole bool, err error) {
 	c.seq++
 	request := nlMessage{typ: typ, flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, seq: c.seq, body: body}
@@ -292,8 +294,8 @@ func (c *rtnl) nextHop(id uint32) ([]hop, error) {
 	return hops, nil
 }
 
-// rules lists the policy rules of all families that there are: fib_nl_dumprule of net/core/fib_rules.c
-// takes AF_UNSPEC for that.
+// rules lists the policy rules of all families that there are: fib_nl_dumprule of
+// net/core/fib_rules.c takes AF_UNSPEC for that.
 func (c *rtnl) rules() ([]policyRule, error) {
 	objects, err := c.dump(unix.RTM_GETRULE, familyRequest(unix.SizeofRtMsg, unix.AF_UNSPEC)) // struct fib_rule_hdr is as long
 	if errors.Is(err, unix.EOPNOTSUPP) {
@@ -336,8 +338,8 @@ func dialEvents() (*rtnl, error) {
 		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
 }
 
-// await calls done now and after each change of links, addresses or routes, until it says so, fails,
-// or ctx ends; then it returns why.
+// await calls done now and after each change of links, addresses or routes, until it says so,
+// fails, or ctx ends; then it returns why.
 func await(ctx context.Context, done func() (bool, error)) error {
 	events, err := dialEvents()
 	if err != nil {
@@ -360,8 +362,8 @@ func await(ctx context.Context, done func() (bool, error)) error {
 	}
 }
 
-// awaitQuiet returns when no link, address or route has changed for d, or when ctx ends; then it returns
-// why.
+// awaitQuiet returns when no link, address or route has changed for d, or when ctx ends; then it
+// returns why.
 func awaitQuiet(ctx context.Context, d time.Duration) error {
 	events, err := dialEvents()
 	if err != nil {

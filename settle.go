@@ -20,8 +20,8 @@ const (
 	pollInterval  = 50 * time.Millisecond // between two looks, so that the manager has the processor
 )
 
-// snapshotAndRename is rename, with a note before of what the links have: a manager that is to be told of
-// the new names may remove it.
+// snapshotAndRename is rename, with a note before of what the links have: a manager that is to be
+// told of the new names may remove it.
 func (r *renaming) snapshotAndRename(m managers, wishes map[int32]string) error {
 	if len(m.units) > 0 {
 		if err := r.takeSnapshot(r.before, snapshotSet(r.before, wishes)); err != nil {
@@ -47,8 +47,8 @@ func (r *renaming) reconfigure(was network, m managers) error {
 	return nil
 }
 
-// restartManagers has the managers apply their configuration, and reports whether anybody was told. What links
-// have lost by going down they get back before, or where nobody makes it again, at once.
+// restartManagers has the managers apply their configuration, and reports whether anybody was told.
+// What links have lost by going down they get back before, or where nobody makes it again, at once.
 func (r *renaming) restartManagers(m managers) bool {
 	r.restoreAfterDown(len(m.units) > 0)
 	now, err := r.nl.links()
@@ -62,15 +62,15 @@ func (r *renaming) restartManagers(m managers) bool {
 	return told
 }
 
-// settleContext begins when the managers are done. It is none of the run's context, so that no signal
-// and no deadline of the run cuts it short.
+// settleContext begins when the managers are done. It is none of the run's context, so that no
+// signal and no deadline of the run cuts it short.
 func settleContext() (context.Context, context.CancelFunc) {
 	return detachedTimeout(settleTimeout)
 }
 
-// waitSettled waits until done says so of the network, and still does after quietTime: a manager that
-// has been restarted may only be about to change something. It returns what the machine has lost
-// at the last look that worked.
+// waitSettled waits until done says so of the network, and still does after quietTime: a manager
+// that has been restarted may only be about to change something. It returns what the machine has
+// lost at the last look that worked.
 func (r *renaming) waitSettled(ctx context.Context, was network, done func(was, now network) bool) (lost error) {
 	good := false
 	look := func() (bool, error) {
@@ -174,8 +174,8 @@ func (n network) hasLease(l link, ipv6 bool) bool {
 	})
 }
 
-// snapshotSet is the set of the links of which it is noted what they have before a manager is restarted:
-// all ENIs, as it may remove things from any of them, and what is to be renamed.
+// snapshotSet is the set of the links of which it is noted what they have before a manager is
+// restarted: all ENIs, as it may remove things from any of them, and what is to be renamed.
 func snapshotSet(links []link, wishes map[int32]string) map[int32]bool {
 	set := map[int32]bool{}
 	for _, e := range allENIs(links) {

@@ -134,7 +134,8 @@ func neighbourItem(body []byte) (netObject, error) {
 	return i, err
 }
 
-// routeFlags are those of a route or hop that are said by its maker; the rest are the kernel's verdicts.
+// routeFlags are those of a route or hop that are said by its maker; the rest are the kernel's
+// verdicts.
 const routeFlags = unix.RTNH_F_ONLINK | unix.RTNH_F_PERVASIVE
 
 // routeItem reads an RTM_NEWROUTE. All are kept but those of the local table, which follow from
@@ -167,8 +168,8 @@ func routeItem(body []byte) (netObject, error) {
 	return i, nil
 }
 
-// routeBody is a route's body without the kernel's verdicts and counters; expires is in 1/100 s from now,
-// 0 for never. A route by a next-hop object is told by its id alone: rtm_to_fib_config of
+// routeBody is a route's body without the kernel's verdicts and counters; expires is in 1/100 s
+// from now, 0 for never. A route by a next-hop object is told by its id alone: rtm_to_fib_config of
 // net/ipv4/fib_frontend.c.
 func routeBody(body []byte, byID bool) (made []byte, expires int32, err error) {
 	made = slices.Clone(body[:unix.SizeofRtMsg])
@@ -219,8 +220,8 @@ func describeRoute(body []byte, r routeEntry) string {
 	return fmt.Sprintf("route %s table %d%s", to, r.table, where)
 }
 
-// routeKeyAnyLink is what a route is known by on any link: where it leads, by which gateways, in which
-// table. A manager that makes its routes again may give them other metrics: NetworkManager's
+// routeKeyAnyLink is what a route is known by on any link: where it leads, by which gateways, in
+// which table. A manager that makes its routes again may give them other metrics: NetworkManager's
 // follow from the order in which links are activated.
 func routeKeyAnyLink(made []byte) string {
 	same := slices.Clone(made[:unix.SizeofRtMsg])
@@ -281,7 +282,8 @@ func ruleItem(body []byte) (netObject, error) {
 	if err != nil || r.proto == unix.RTPROT_KERNEL {
 		return netObject{}, err
 	}
-	// struct fib_rule_hdr, linux/fib_rules.h: family, dst_len, src_len, tos, table, 2 bytes, action, flags.
+	// struct fib_rule_hdr, linux/fib_rules.h: family, dst_len, src_len, tos, table, 2 bytes,
+	// action, flags.
 	made := slices.Clone(body)
 	binary.NativeEndian.PutUint32(made[8:], binary.NativeEndian.Uint32(body[8:])&ruleFlags)
 	key := "rule " + string(made)

@@ -69,9 +69,9 @@ type netFile struct {
 	namedAt                    filePlace // where it stands
 }
 
-// systemdFiles reads the files that no other hides, in the order of their names. A file that systemd
-// does not load is left out: an empty one, one with a broken section header, one without any
-// condition.
+// systemdFiles reads the files that no other hides, in the order of their names. A file that
+// systemd does not load is left out: an empty one, one with a broken section header, one without
+// any condition.
 func systemdFiles(files, dropIns []configFile, kind fileKind) []netFile {
 	var out []netFile
 	for _, f := range unhidden(files) {

@@ -13,19 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is how IMDS is asked before the network is configured: each ENI borrows a network. The link
-// goes up, DHCP says what address it has, one route leads to IMDS; and when that has answered, or never
-// will, everything is given back, last change first. Where SIGKILL keeps it from that, the kernel takes the
-// address and its route back after two minutes; the next fix does so at once, and has the link down again.
-// Only a link that has no address then, yet or any more, stays up.
+// This file is how IMDS is asked before the network is configured: each ENI borrows a network. The
+// link goes up, DHCP says what address it has, one route leads to IMDS; and when that has answered,
+// or never will, everything is given back, last change first. Where SIGKILL keeps it from that, the
+// kernel takes the address and its route back after two minutes; the next fix does so at once, and
+// has the link down again. Only a link that has no address then, yet or any more, stays up.
 
 const (
 	tempLifetime   = 2 * time.Minute        // of a borrowed address; the kernel takes it back then, with its route
 	secondaryDelay = 250 * time.Millisecond // eth0 is asked by first, and the others after that
 	retryDelay     = time.Second            // a loan that came to nothing
 
-	// What marks addresses (IFA_PROTO, Linux 5.18) and routes as borrowed: a /32 with it is taken for
-	// ours. The second says that the link was down.
+	// What marks addresses (IFA_PROTO, Linux 5.18) and routes as borrowed: a /32 with it is taken
+	// for ours. The second says that the link was down.
 	tempProto     = 0xe0
 	tempProtoDown = 0xe1
 )
@@ -37,8 +37,8 @@ type tempAsker struct {
 	log  logger
 }
 
-// joinRace has every ENI join r over a network of its own, those too that are probed meanwhile, until r
-// is over. What is borrowed is given back by then: r waits for that.
+// joinRace has every ENI join r over a network of its own, those too that are probed meanwhile,
+// until r is over. What is borrowed is given back by then: r waits for that.
 func (b tempAsker) joinRace(r *race, nl *rtnl) error {
 	r.expectTemporary()
 	start := time.Now()
@@ -69,8 +69,8 @@ func (b tempAsker) joinRace(r *race, nl *rtnl) error {
 // errGone means that a link is not there any more.
 var errLinkGone = errors.New("link is gone")
 
-// fetchFrom asks by one ENI, after a delay, until there is an answer, an error that is final, or no such ENI;
-// and until ctx ends.
+// fetchFrom asks by one ENI, after a delay, until there is an answer, an error that is final, or no
+// such ENI; and until ctx ends.
 func (b tempAsker) fetchFrom(ctx context.Context, index int32, delay time.Duration) ([]byte, error) {
 	if ctx.Err() != nil || delay > 0 && !sleep(ctx, delay) {
 		return nil, errors.New("imds: no answer yet")
@@ -131,8 +131,8 @@ type tempNetwork struct {
 	closing sync.WaitGroup
 }
 
-// change does something, and notes the undo unless the kernel's verdict is that it was not done: where the
-// socket fails, who knows. What is there already is not ours.
+// change does something, and notes the undo unless the kernel's verdict is that it was not done:
+// where the socket fails, who knows. What is there already is not ours.
 func (n *tempNetwork) change(do, undo nlMessage) error {
 	err := n.nl.execute([]nlMessage{do})
 	if _, refused := errors.AsType[kernelError](err); !refused {
@@ -218,25 +218,27 @@ func (n *tempNetwork) addAddressAndRoute(e link, got lease, imds netip.Addr) err
 	return nil
 }
 
-// tempAddressRequest is the body of an RTM_NEWADDR: the address as /32, which brings no other route along, with
-// a lifetime.
+// tempAddressRequest is the body of an RTM_NEWADDR: the address as /32, which brings no other route
+// along, with a lifetime.
 func tempAddressRequest(index int32, got lease, proto byte) []byte {
 	seconds := uint32(got.life / time.Second)
 	// struct ifaddrmsg, linux/if_addr.h: family, prefixlen, flags, scope, index.
 	b := binary.NativeEndian.AppendUint32([]byte{unix.AF_INET, 32, 0, unix.RT_SCOPE_UNIVERSE}, uint32(index))
 	b = appendAttr(b, unix.IFA_LOCAL, got.addr.AsSlice())
 	b = appendAttr(b, unix.IFA_ADDRESS, got.addr.AsSlice())
-	// struct ifa_cacheinfo, linux/if_addr.h: preferred and valid seconds, and two times of the kernel's.
+	// struct ifa_cacheinfo, linux/if_addr.h: preferred and valid seconds, and two times of the
+	// kernel's.
 	life := binary.NativeEndian.AppendUint32(nil, seconds)
 	life = append(binary.NativeEndian.AppendUint32(life, seconds), make([]byte, 8)...)
 	b = appendAttr(b, unix.IFA_CACHEINFO, life)
 	return appendAttr(b, ifaProto, []byte{proto})
 }
 
-// tempRouteRequest is the body of an RTM_NEWROUTE: to IMDS alone, from the borrowed address, with which it goes.
-// The metric tells the ENIs' routes apart.
+// tempRouteRequest is the body of an RTM_NEWROUTE: to IMDS alone, from the borrowed address, with
+// which it goes. The metric tells the ENIs' routes apart.
 func tempRouteRequest(index int32, got lease, to netip.Addr) []byte {
-	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table, protocol, scope, type, flags.
+	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table, protocol, scope, type,
+	// flags.
 	b := []byte{unix.AF_INET, 32, 0, 0, unix.RT_TABLE_MAIN, tempProto, unix.RT_SCOPE_LINK, unix.RTN_UNICAST}
 	via := got.gateway(to)
 	if via.IsValid() {
@@ -290,15 +292,16 @@ func (n *tempNetwork) undoChange(undo nlMessage) error {
 	return err
 }
 
-// isAlreadyGone reports whether err is the kernel's word that there is nothing to undo: the link was pulled out, the
-// address taken back, and the route with it.
+// isAlreadyGone reports whether err is the kernel's word that there is nothing to undo: the link
+// was pulled out, the address taken back, and the route with it.
 func isAlreadyGone(err error) bool {
 	_, refused := errors.AsType[kernelError](err)
 	return refused && (errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ESRCH))
 }
 
-// checkUnused is errInUse where somebody else has come to use the link: it is a port of another, or has an address
-// that it had not when it was found, and that is neither ours nor one of those which IPv6 gives by itself.
+// checkUnused is errInUse where somebody else has come to use the link: it is a port of another, or
+// has an address that it had not when it was found, and that is neither ours nor one of those which
+// IPv6 gives by itself.
 func (n *tempNetwork) checkUnused(index int32) error {
 	e, err := n.currentLink(index)
 	if err != nil {

@@ -72,7 +72,8 @@ type route struct {
 	hops   []hop
 }
 
-// liveLinks lists the indexes of the links that r's traffic leaves by, each once. Nil: all hops are dead.
+// liveLinks lists the indexes of the links that r's traffic leaves by, each once. Nil: all hops are
+// dead.
 func (r route) liveLinks() []int32 {
 	var out []int32
 	for _, h := range r.hops {
@@ -162,8 +163,8 @@ type network struct {
 // scopeLink is RT_SCOPE_LINK of linux/rtnetlink.h: valid on the link only.
 const scopeLink = 253
 
-// hasAddress reports whether l, or a link that is stacked on it, has an address of a family by which
-// others can be reached.
+// hasAddress reports whether l, or a link that is stacked on it, has an address of a family by
+// which others can be reached.
 func (n network) hasAddress(l link, ipv6 bool) bool {
 	on := stackedOn(n.links, map[int32]bool{l.index: true}, true)
 	return slices.ContainsFunc(n.addresses, func(a address) bool {
@@ -198,9 +199,9 @@ func allENIs(links []link) []link {
 	})
 }
 
-// stackedOn is the set with the links that are stacked on those of it: VLANs, macvlans and ipvlans, and
-// with masters the bridges and bonds that they are ports of too. What IFLA_LINK says of a veth end is its
-// peer, often by an index of another namespace.
+// stackedOn is the set with the links that are stacked on those of it: VLANs, macvlans and ipvlans,
+// and with masters the bridges and bonds that they are ports of too. What IFLA_LINK says of a veth
+// end is its peer, often by an index of another namespace.
 func stackedOn(links []link, set map[int32]bool, masters bool) map[int32]bool {
 	out := maps.Clone(set)
 	for before := 0; before < len(out); {
@@ -256,7 +257,8 @@ func validName(name string) error {
 	return nil
 }
 
-// visible is a name as it can be shown on a terminal: the kernel lets a name have control characters.
+// visible is a name as it can be shown on a terminal: the kernel lets a name have control
+// characters.
 func visible(name string) string {
 	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
 		return fmt.Sprintf("%q", name)
