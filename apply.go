@@ -30,17 +30,17 @@ type renaming struct {
 // ethN.
 const maxAttempts = 5
 
-// rename grants the wishes, all of them or none. On Linux 6.2 and newer nothing is lost by it;
+// rename grants the targets, all of them or none. On Linux 6.2 and newer nothing is lost by it;
 // before that links go down and up, and what that costs them is to be restored. If it fails the
 // names are as before, or the error's code is codeBroken.
-func (r *renaming) rename(wishes map[int32]string) error {
-	r.toRename = slices.DeleteFunc(slices.Clone(r.before), func(l link) bool { return wishes[l.index] == "" })
+func (r *renaming) rename(targets map[int32]string) error {
+	r.toRename = slices.DeleteFunc(slices.Clone(r.before), func(l link) bool { return targets[l.index] == "" })
 	// From here on a failure puts names back before it returns.
-	err := r.tryRename(r.before, wishes)
+	err := r.tryRename(r.before, targets)
 	for tries := 1; errors.Is(err, unix.EEXIST) && tries < maxAttempts; tries++ {
 		var now []link
 		if now, err = r.nl.links(); err == nil {
-			err = r.tryRename(now, wishes)
+			err = r.tryRename(now, targets)
 		}
 	}
 	if err != nil {
@@ -50,29 +50,29 @@ func (r *renaming) rename(wishes map[int32]string) error {
 }
 
 // tryRename is one attempt: plan by how the links stand now, one datagram, look again.
-func (r *renaming) tryRename(now []link, wishes map[int32]string) error {
-	way := displaceNewcomers(r.before, now, wishes)
+func (r *renaming) tryRename(now []link, targets map[int32]string) error {
+	way := displaceNewcomers(r.before, now, targets)
 	steps, err := plan(now, way)
 	if err != nil {
 		return err
 	}
 	for _, l := range now {
-		if way[l.index] != wishes[l.index] {
+		if way[l.index] != targets[l.index] {
 			r.log.warn("%s came in between: it is to be %s", l, way[l.index])
 		}
 	}
-	if err := r.renameLinks(steps, wishes); err != nil {
+	if err := r.renameLinks(steps, targets); err != nil {
 		return err
 	}
-	return r.verifyRenamed(wishes) // the kernel's word is good, a look is better
+	return r.verifyRenamed(targets) // the kernel's word is good, a look is better
 }
 
-// renameLinks carries out the steps that lead to the wishes, or bounces the links, and has up what
+// renameLinks carries out the steps that lead to the targets, or bounces the links, and has up what
 // was up.
-func (r *renaming) renameLinks(steps []step, wishes map[int32]string) error {
+func (r *renaming) renameLinks(steps []step, targets map[int32]string) error {
 	err := r.nl.execute(renameRequests(steps))
 	if errors.Is(err, unix.EBUSY) { // Linux before 6.2 will not rename a link that is up
-		err = r.renameWhileDown(wishes)
+		err = r.renameWhileDown(targets)
 	}
 	if err != nil {
 		return err
@@ -107,12 +107,12 @@ func renameError(err error) error {
 
 // renameWhileDown renames links that are up by taking them down meanwhile. Some steps of the plan
 // may have been carried out (of links that are down), so it plans again.
-func (r *renaming) renameWhileDown(wishes map[int32]string) error {
+func (r *renaming) renameWhileDown(targets map[int32]string) error {
 	links, err := r.nl.links()
 	if err != nil {
 		return err
 	}
-	steps, err := plan(links, displaceNewcomers(r.before, links, wishes))
+	steps, err := plan(links, displaceNewcomers(r.before, links, targets))
 	if err != nil {
 		return err
 	}
@@ -210,12 +210,12 @@ func (r *renaming) restoreOn(links []link, pick func(before, now []netObject) []
 
 // verifyRenamed looks again: the plan made from a fresh dump must be empty, and what was up be up.
 // Then each link's change is logged, and what it means for policy rules.
-func (r *renaming) verifyRenamed(wishes map[int32]string) error {
+func (r *renaming) verifyRenamed(targets map[int32]string) error {
 	now, err := r.nl.links()
 	if err != nil {
 		return err
 	}
-	steps, err := plan(now, displaceNewcomers(r.before, now, wishes))
+	steps, err := plan(now, displaceNewcomers(r.before, now, targets))
 	if err != nil {
 		return err
 	}
@@ -255,12 +255,12 @@ func (r *renaming) tryPutNamesBack() error {
 	if err != nil {
 		return err
 	}
-	wishes := undoTargets(r.toRename, now)
-	steps, err := plan(now, displaceNewcomers(r.before, now, wishes))
+	targets := undoTargets(r.toRename, now)
+	steps, err := plan(now, displaceNewcomers(r.before, now, targets))
 	if err != nil {
 		return err
 	}
-	if err := r.renameLinks(steps, wishes); err != nil {
+	if err := r.renameLinks(steps, targets); err != nil {
 		return err
 	}
 	if where := r.linkStates(); where != "" {

@@ -100,10 +100,10 @@ func TestKernelBounce(t *testing.T) {
 		l.unchanged(func() {
 			before, err := nl.links()
 			l.must(err)
-			wishes, err := swapTargets(before, "eth0", "eth1")
+			targets, err := swapTargets(before, "eth0", "eth1")
 			l.must(err)
 			r := &renaming{nl: nl, log: logger{to: &log}, before: before}
-			l.must(r.renameWhileDown(wishes), r.verifyRenamed(wishes))
+			l.must(r.renameWhileDown(targets), r.verifyRenamed(targets))
 			now, err := snapshotOf(nl, before, r.snapshotLinks)
 			if lost := missingObjects(r.snapshot, now); len(lost) < 10 || err != nil {
 				t.Fatalf("lost %d things (%v): the links have not been down", len(lost), err)
@@ -133,10 +133,10 @@ func TestKernelBounceLeavesTheManagersRoutes(t *testing.T) {
 	before, err := nl.links()
 	l.must(err)
 	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: before}
-	wishes, err := swapTargets(before, "eth0", "eth1")
+	targets, err := swapTargets(before, "eth0", "eth1")
 	l.must(err)
 	l.unchanged(func() {
-		l.must(r.renameWhileDown(wishes))
+		l.must(r.renameWhileDown(targets))
 		r.restoreAfterDown(true)
 	}, m.Owns)
 	if w, err := nl.observe(); len(w.routes) != 0 || err != nil {

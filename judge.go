@@ -1,5 +1,8 @@
 package main
 
+// This file decides what is right: judge compares links and routes with what IMDS says. It imports
+// nothing that can touch the machine.
+
 import (
 	"errors"
 	"fmt"
@@ -10,14 +13,14 @@ import (
 // Exit codes, the same for every verb. flags.go has their table.
 const (
 	codeRight  = 0  // eth0 is the primary ENI, and no default route leaves by another ENI
-	codeDoubt  = 1  // could not tell or could not do it; the world is as it was
+	codeDoubt  = 1  // could not tell or could not do it; nothing is changed
 	codeUsage  = 2  // the command line is wrong
 	codeNames  = 10 // the names are wrong; fix would rename
 	codeRoute  = 11 // the names are right, but default traffic leaves by another link
 	codeBroken = 12 // a rename broke off and could not be put back
 )
 
-// A codedError carries the exit code that goes with it, where that is not codeDoubt.
+// A codedError is an error with an exit code other than codeDoubt.
 type codedError struct {
 	code int
 	error
@@ -26,7 +29,7 @@ type codedError struct {
 // Unwrap is for errors.Is and errors.AsType.
 func (e codedError) Unwrap() error { return e.error }
 
-// codeOf is the exit code that goes with an error.
+// codeOf returns the exit code of an error.
 func codeOf(err error) int {
 	if coded, ok := errors.AsType[codedError](err); ok {
 		return coded.code
@@ -34,17 +37,17 @@ func codeOf(err error) int {
 	return codeDoubt
 }
 
-// A verdict is what judge found.
+// A verdict is the result of judge.
 type verdict struct {
 	code    int
-	targets map[int32]string // index -> name; empty where nothing is to be renamed
-	note    string           // the verdict in words, for people
+	targets map[int32]string // index -> the name to be had; empty where nothing is to be renamed
+	note    string           // the verdict in words
 	pinned  bool             // with codeRoute: a file ties an ENI to another name than it has
 }
 
-// judge is the whole decision: the table of the README. With names, a default route that
-// already leaves by the primary does not excuse a wrong name. Its errors are errLate, and doubts
-// that only a person can settle: two ENIs with one address, eth0 in foreign hands.
+// judge decides by the table of the README. With names, a wrong name counts even if default traffic
+// leaves by the primary. It returns errNotProbed, or an error where only a person can decide: two ENIs
+// have the primary's address, or eth0 is the name of a link that is no ENI.
 func judge(w world, names bool) (verdict, error) {
 	p, err := w.primaryLink()
 	if err != nil {
@@ -57,28 +60,31 @@ func judge(w world, names bool) (verdict, error) {
 	if leaves == egressPrimary && !names && !isUnfinished(w.links, p) {
 		return w.undisturbed(p), nil
 	}
-	wishes, err := targetNames(w.links, p)
+	targets, err := targetNames(w.links, p)
 	if err != nil {
 		return verdict{}, err
 	}
-	if len(wishes) == 0 {
+	if len(targets) == 0 {
 		return w.routeOnly(p), nil
 	}
-	return verdict{code: codeNames, targets: wishes, note: wrongNames(p, leaves)}, nil
+	return verdict{code: codeNames, targets: targets, note: wrongNames(p, leaves)}, nil
 }
 
-// undisturbed is the verdict where default traffic leaves by the primary: that and the holder of
-// eth0 keep their names. What else has a temporary name gets its own.
+// undisturbed is the verdict where default traffic leaves by the primary: the primary and the link that
+// has the name eth0 keep their names. Other ENIs with a temporary name get the name they were to have.
 func (w world) undisturbed(p link) verdict {
-	wishes := interruptedTargets(w.links, p)
-	resolveConflicts(w.links, wishes, p)
+	targets := interruptedTargets(w.links, p)
+	resolveConflicts(w.links, targets, p)
 	switch {
-	case len(wishes) > 0:
-		return verdict{code: codeNames, targets: wishes, note: "default traffic leaves by the primary ENI, but an earlier rename of another was not finished"}
+	case len(targets) > 0:
+		const note = "default traffic leaves by the primary ENI, " +
+			"but an earlier rename of another was not finished"
+		return verdict{code: codeNames, targets: targets, note: note}
 	case p.name == primaryName:
 		return w.routeOnly(p)
 	}
-	note := fmt.Sprintf("default traffic leaves by the primary ENI, though that is called %s; a rename would disturb it", p.name)
+	note := fmt.Sprintf("default traffic leaves by the primary ENI, though that is called %s; "+
+		"a rename would disturb it", p.name)
 	return verdict{code: codeRight, note: note}
 }
 
@@ -86,7 +92,8 @@ func (w world) undisturbed(p link) verdict {
 func (w world) routeOnly(p link) verdict {
 	who := primaryName + " is the primary ENI"
 	if p.name != primaryName {
-		who = fmt.Sprintf("the primary ENI is called %s, which is not a kernel name: names are left alone", p.name)
+		who = fmt.Sprintf("the primary ENI is called %s, which is not a kernel name: "+
+			"names are left alone", p.name)
 	}
 	switch w.egress(p) {
 	case egressNone:
@@ -99,7 +106,8 @@ func (w world) routeOnly(p link) verdict {
 		l, _ := linkByIndex(w.links, index)
 		names = append(names, visible(l.name))
 	}
-	note := fmt.Sprintf("%s, but default traffic leaves by another link, %s; a rename can't cure that", who, strings.Join(names, " and "))
+	note := fmt.Sprintf("%s, but default traffic leaves by another link, %s; a rename can't cure that",
+		who, strings.Join(names, " and "))
 	return verdict{code: codeRoute, note: note}
 }
 
@@ -118,16 +126,17 @@ func wrongNames(p link, t egressKind) string {
 	return who + ", and default traffic leaves by another link"
 }
 
-// isUnfinished reports whether a rename of the primary's broke off: it has a temporary name, or
-// another ENI was on its way to eth0 or to the primary's own name.
+// isUnfinished reports whether a rename of the primary broke off: the primary has a temporary name, or
+// the temporary name of another ENI stands for eth0 or for the primary's present name.
 func isUnfinished(links []link, primary link) bool {
 	return slices.ContainsFunc(links, func(l link) bool {
 		final, _ := finalName(l.name)
-		return l.index == primary.index && isTemporary(l.name) || l.eni() && (final == primaryName || final == primary.name)
+		return l.index == primary.index && isTemporary(l.name) ||
+			l.eni() && (final == primaryName || final == primary.name)
 	})
 }
 
-// A egressKind is what default traffic leaves by, as judge sees it.
+// An egressKind is what default traffic leaves by.
 type egressKind int
 
 const (
@@ -136,67 +145,67 @@ const (
 	egressOther                     // at least one is not
 )
 
-// egress tells what default traffic leaves by.
+// egress returns what default traffic leaves by.
 func (w world) egress(primary link) egressKind {
-	carriers := w.egressLinks()
+	links := w.egressLinks()
 	switch {
-	case carriers == nil:
+	case links == nil:
 		return egressNone
-	case slices.Equal(carriers, []int32{primary.index}):
+	case slices.Equal(links, []int32{primary.index}):
 		return egressPrimary
 	}
 	return egressOther
 }
 
-// targetNames says which ENIs are to be called what: the primary eth0; what a temporary name
-// stands for, finished; whoever holds eth0 now, the name that the primary leaves. All others keep
-// theirs: nobody but the primary has a right to a certain name.
+// targetNames returns the names that ENIs are to have (index -> name): the primary eth0; an ENI with a
+// temporary name the one that this stands for; the ENI that has the name eth0 now the present name of
+// the primary. All others keep their names: only the primary must have a certain one.
 func targetNames(links []link, primary link) (map[int32]string, error) {
 	holder, held := linkByName(links, primaryName)
 	if held && !holder.eni() {
 		return nil, fmt.Errorf("%s is no ENI (kind %q): left alone", holder, holder.kind)
 	}
-	wishes := interruptedTargets(links, primary)
+	targets := interruptedTargets(links, primary)
 	if primary.name != primaryName {
-		wishes[primary.index] = primaryName
+		targets[primary.index] = primaryName
 	}
 	if held && holder.index != primary.index {
-		wishes[holder.index] = primary.name
+		targets[holder.index] = primary.name
 	}
-	resolveConflicts(links, wishes, primary)
-	return wishes, nil
+	resolveConflicts(links, targets, primary)
+	return targets, nil
 }
 
-// interruptedTargets are the names that temporary ones stand for, of all ENIs but the primary.
+// interruptedTargets returns the names that temporary names stand for, of all ENIs but the primary.
 func interruptedTargets(links []link, primary link) map[int32]string {
-	wishes := map[int32]string{}
+	targets := map[int32]string{}
 	for _, l := range links {
 		if final, ok := finalName(l.name); ok && l.eni() && l.index != primary.index {
-			wishes[l.index] = final
+			targets[l.index] = final
 		}
 	}
-	return wishes
+	return targets
 }
 
-// resolveConflicts replaces wishes for a name that can't be had, because somebody else has it by
-// now, by the lowest free ethN. eth0 is the primary's.
-func resolveConflicts(links []link, wishes map[int32]string, primary link) {
-	taken := takenNames(links, wishes)
+// resolveConflicts replaces each target that another link has as its name by the lowest free ethN.
+// eth0 is for the primary alone.
+func resolveConflicts(links []link, targets map[int32]string, primary link) {
+	taken := takenNames(links, targets)
 	taken[primaryName] = true
-	for _, holder := range []bool{false, true} { // a temporary name is the older claim
+	for _, holder := range []bool{false, true} { // links with temporary names first: they wait for longer
 		for _, l := range links {
-			if wishes[l.index] == "" || l.index == primary.index || (l.name == primaryName) != holder {
-				continue // no wish, or the primary's, or not its turn
+			if targets[l.index] == "" || l.index == primary.index || (l.name == primaryName) != holder {
+				continue // no target, or the primary, or for the other pass
 			}
-			wishes[l.index] = freeName(wishes[l.index], taken)
+			targets[l.index] = freeName(targets[l.index], taken)
 		}
 	}
 }
 
-// networkLost says what a machine has lost that had the network was and has now: the default route
-// of the family that decided, or the primary's address of that family. It has lost that too if it
-// never was there, but a link that has been renamed carried default traffic: that was to follow.
-// Nil is nothing that counts; a primary that was pulled out is not lost by a rename.
+// networkLost returns as an error what the machine has lost from was to now: the default route of the
+// family that decided, or the primary's address of that family. That address counts as lost, too,
+// where there was none but a renamed link carried default traffic, which was to move to the primary.
+// A primary that is not there any more was detached, and is not lost by the rename.
 func networkLost(was, now network) error {
 	p, err := now.primaryLink()
 	if err != nil {
@@ -212,22 +221,26 @@ func networkLost(was, now network) error {
 	}
 	old, err := was.primaryLink()
 	addressed := err == nil && was.hasAddress(old, r.ipv6)
-	follows := slices.ContainsFunc(nameChanges(was.links, now.links), func(s step) bool { return slices.Contains(r.liveLinks(), s.index) })
+	follows := slices.ContainsFunc(nameChanges(was.links, now.links), func(s step) bool {
+		return slices.Contains(r.liveLinks(), s.index)
+	})
 	if (addressed || follows) && !now.hasAddress(p, r.ipv6) {
 		return fmt.Errorf("%s has no %s address", p, family)
 	}
 	return nil
 }
 
-// verdictAfterRename is the verdict after a rename that worked. The names were right then: where
-// they can't be looked at again, or somebody else has changed them since, that is not "nothing was
-// changed".
+// verdictAfterRename is the verdict after a rename that worked: v and err are what judge says of now.
+// Where that is an error, or another program has renamed since, the code must not say that nothing was
+// changed.
 func verdictAfterRename(was, now world, v verdict, err error) (verdict, error) {
 	switch {
 	case err != nil:
-		return v, codedError{codeRoute, fmt.Errorf("renamed, but what has become of it can't be told: %w", err)}
+		err = fmt.Errorf("renamed, but what has become of it can't be told: %w", err)
+		return v, codedError{codeRoute, err}
 	case v.code == codeNames:
-		return v, codedError{codeBroken, fmt.Errorf("renamed, but somebody else has renamed since: %s", v.note)}
+		err = fmt.Errorf("renamed, but somebody else has renamed since: %s", v.note)
+		return v, codedError{codeBroken, err}
 	case was.egressLinks() != nil && now.egressLinks() == nil:
 		return verdict{code: codeRoute, note: v.note + ", and there was one before"}, nil
 	}

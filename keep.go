@@ -1,5 +1,11 @@
 package main
 
+// This file takes a snapshot of what links have, before they lose it, and creates again what is missing
+// after. Two things cost a link what it has. When it goes down, the kernel keeps no IPv6 addresses, no
+// routes other than connected IPv4 ones, no neighbours even if permanent, and no next-hop objects
+// (fib_disable_ip of net/ipv4/fib_frontend.c, addrconf_ifdown of net/ipv6/addrconf.c, neigh_ifdown,
+// nh_netdev_event). And a network manager that is restarted removes what it did not make.
+
 import (
 	"errors"
 	"fmt"
@@ -8,16 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Two things cost a link what it has. Going down does: the kernel keeps no IPv6 addresses, no
-// routes other than connected IPv4 ones, no neighbours even if permanent, and no next-hop objects
-// (fib_disable_ip of net/ipv4/fib_frontend.c, addrconf_ifdown of net/ipv6/addrconf.c, neigh_ifdown,
-// nh_netdev_event). And a network manager that is restarted removes what it did not make.
-// This file lists all of it before, and puts back on the same link what is missing after. What the
-// kernel dumps is, with its counters and verdicts cleared, what it takes: that is also how
-// `ip route save` and `ip route restore` work.
-
-// snapshotOf lists what those links have, and the links stacked on them (VLANs go down and up with
-// their parent), and the policy rules, in an order in which it can be put back.
+// snapshotOf lists the policy rules and the objects of those links and of the links stacked on them, as
+// VLANs go down and up with their parent, in an order in which they can be created again.
 func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]netObject, error) {
 	of = stackedOn(links, of, false)
 	of[anyLink] = true
@@ -27,65 +25,65 @@ func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]netObject, error) 
 		request []byte
 		parse   func([]byte) (netObject, error)
 	}{
-		{unix.RTM_GETADDR, familyRequest(unix.SizeofIfAddrmsg, unix.AF_INET), addressItem},
-		{unix.RTM_GETADDR, familyRequest(unix.SizeofIfAddrmsg, unix.AF_INET6), addressItem},
-		{unix.RTM_GETNEIGH, make([]byte, unix.SizeofNdMsg), neighbourItem},
-		{unix.RTM_GETNEIGH, proxyRequest(), neighbourItem},
-		{unix.RTM_GETROUTE, familyRequest(unix.SizeofRtMsg, unix.AF_INET), routeItem},
-		{unix.RTM_GETROUTE, familyRequest(unix.SizeofRtMsg, unix.AF_INET6), routeItem},
-		{unix.RTM_GETNEXTHOP, make([]byte, unix.SizeofNhmsg), nextHopItem},
-		{unix.RTM_GETRULE, familyRequest(unix.SizeofRtMsg, unix.AF_UNSPEC), ruleItem},
+		{unix.RTM_GETADDR, familyRequest(unix.SizeofIfAddrmsg, unix.AF_INET), addressObject},
+		{unix.RTM_GETADDR, familyRequest(unix.SizeofIfAddrmsg, unix.AF_INET6), addressObject},
+		{unix.RTM_GETNEIGH, make([]byte, unix.SizeofNdMsg), neighbourObject},
+		{unix.RTM_GETNEIGH, proxyRequest(), neighbourObject},
+		{unix.RTM_GETROUTE, familyRequest(unix.SizeofRtMsg, unix.AF_INET), routeObject},
+		{unix.RTM_GETROUTE, familyRequest(unix.SizeofRtMsg, unix.AF_INET6), routeObject},
+		{unix.RTM_GETNEXTHOP, make([]byte, unix.SizeofNhmsg), nextHopObject},
+		{unix.RTM_GETRULE, familyRequest(unix.SizeofRtMsg, unix.AF_UNSPEC), ruleObject},
 	} {
 		objects, err := nl.dump(kind.typ, kind.request)
 		if errors.Is(err, unix.EOPNOTSUPP) {
-			continue // next-hop objects before Linux 5.3; IPv6 or policy rules compiled out
+			continue // no next-hop objects before Linux 5.3; a kernel without IPv6 or policy rules
 		}
 		if err != nil {
 			return nil, err
 		}
 		if kind.typ == unix.RTM_GETADDR && kind.request[0] == unix.AF_INET6 {
-			// The kernel puts the newest first (ipv6_link_dev_addr of net/ipv6/addrconf.c), and
-			// prefers it as a source: they have to come back from the last to the first.
+			// The kernel lists the newest first (ipv6_link_dev_addr of net/ipv6/addrconf.c), and
+			// prefers it as a source. So the last has to be created first.
 			slices.Reverse(objects)
 		}
-		items, err := parseAll(objects, kind.parse)
+		found, err := parseAll(objects, kind.parse)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, items...)
+		all = append(all, found...)
 	}
-	return slices.DeleteFunc(all, func(i netObject) bool {
-		return i.key == "" || !slices.ContainsFunc(i.links, func(index int32) bool { return of[index] })
+	return slices.DeleteFunc(all, func(o netObject) bool {
+		return o.key == "" || !slices.ContainsFunc(o.links, func(index int32) bool { return of[index] })
 	}), nil
 }
 
-// recreateAll makes items again, and returns those it made. One may need another (a route its
-// gateway's route, a group its next hops), so what was refused is tried again as long as something
-// else worked. Its error has the kernel's reasons for those that could not be made at all.
-func recreateAll(nl *rtnl, items []netObject) (made []netObject, err error) {
+// recreateAll creates objects again, and returns those it created. One may need another (a route that of
+// its gateway, a group its next hops), so a refused one is tried again as long as another has worked.
+// The error has the kernel's reason for each that could not be created.
+func recreateAll(nl *rtnl, objects []netObject) (made []netObject, err error) {
 	for {
 		var refused []netObject
 		var reasons []error
-		for _, i := range items {
-			if err := recreate(nl, i); err != nil {
-				refused = append(refused, i)
-				reasons = append(reasons, fmt.Errorf("%s: not put back: %w", i.description, err))
+		for _, o := range objects {
+			if err := recreate(nl, o); err != nil {
+				refused = append(refused, o)
+				reasons = append(reasons, fmt.Errorf("%s: not put back: %w", o.description, err))
 				continue
 			}
-			made = append(made, i)
+			made = append(made, o)
 		}
-		if len(refused) == 0 || len(refused) == len(items) {
+		if len(refused) == 0 || len(refused) == len(objects) {
 			return made, errors.Join(reasons...)
 		}
-		items = refused
+		objects = refused
 	}
 }
 
-// recreate makes one item again. EEXIST is success: somebody else was faster, or the kernel.
-func recreate(nl *rtnl, i netObject) error {
-	err := nl.execute([]nlMessage{i.request})
-	if err == nil && i.followUp != nil {
-		err = nl.execute([]nlMessage{*i.followUp})
+// recreate creates one object again. EEXIST is success: the kernel or another program was faster.
+func recreate(nl *rtnl, o netObject) error {
+	err := nl.execute([]nlMessage{o.request})
+	if err == nil && o.followUp != nil {
+		err = nl.execute([]nlMessage{*o.followUp})
 	}
 	return ignoreError(err, unix.EEXIST)
 }

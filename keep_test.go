@@ -14,8 +14,8 @@ import (
 
 // itemParsers are those of keep.go, by the first word of the names in testdata/kernel.txt.
 var itemParsers = map[string]func([]byte) (netObject, error){
-	"route": routeItem, "route6": routeItem, "nexthop": nextHopItem,
-	"address6": addressItem, "neighbour": neighbourItem, "neighbour6": neighbourItem,
+	"route": routeObject, "route6": routeObject, "nexthop": nextHopObject,
+	"address6": addressObject, "neighbour": neighbourObject, "neighbour6": neighbourObject,
 }
 
 // itemOf is the item that a message of testdata/kernel.txt makes, with bytes of it changed.

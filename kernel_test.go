@@ -458,7 +458,7 @@ func TestKernelNoCapability(t *testing.T) {
 	if l == nil {
 		return
 	}
-	l.powerless("eni0: rename: operation not permitted: run as root or with CAP_NET_ADMIN\n")
+	l.powerless("eni0: rename: RTM_SETLINK: operation not permitted: run as root or with CAP_NET_ADMIN\n")
 	l.wantNames("eth1", "eth0")
 }
 
@@ -547,7 +547,7 @@ func TestKernelNewcomer(t *testing.T) {
 	for n := range 20 {
 		before, err := nl.links()
 		l.must(err)
-		wishes, err := swapTargets(before, "eth0", "eth1")
+		targets, err := swapTargets(before, "eth0", "eth1")
 		l.must(err)
 		events, err := dialRtnl(unix.RTNLGRP_LINK)
 		l.must(err)
@@ -558,7 +558,7 @@ func TestKernelNewcomer(t *testing.T) {
 			came <- errors.Join(err, ignoreError(made, unix.ENODEV)) // it has another name when AddVeth comes back to it
 		}()
 		r := &renaming{nl: nl, log: logger{to: io.Discard}, before: before}
-		err = r.rename(wishes)
+		err = r.rename(targets)
 		l.must(<-came, err)
 		events.close()
 		l.wantNames([]string{"eth0", "eth1"}[n%2], []string{"eth1", "eth0"}[n%2])

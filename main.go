@@ -131,11 +131,11 @@ func runSwap(ctx context.Context, c *call) (int, error) {
 			return codeDoubt, err
 		}
 		links := was.links
-		wishes, err := swapTargets(links, c.args[0], c.args[1])
+		targets, err := swapTargets(links, c.args[0], c.args[1])
 		if err != nil {
 			return codeDoubt, err
 		}
-		steps, err := plan(links, wishes)
+		steps, err := plan(links, targets)
 		if err != nil {
 			return codeDoubt, err
 		}
@@ -147,15 +147,15 @@ func runSwap(ctx context.Context, c *call) (int, error) {
 			return codeDoubt, err
 		}
 		ignoreSignals() // nothing waits any more that a signal may end
-		return c.applySwap(nl, m, was, wishes)
+		return c.applySwap(nl, m, was, targets)
 	})
 }
 
 // applySwap is swap where there is something to rename. What a restart of the managers costs is put
 // back; whether the names are the right ones nobody has asked.
-func (c *call) applySwap(nl *rtnl, m managers, was network, wishes map[int32]string) (int, error) {
+func (c *call) applySwap(nl *rtnl, m managers, was network, targets map[int32]string) (int, error) {
 	r := &renaming{nl: nl, log: c.log, before: was.links}
-	if err := r.snapshotAndRename(m, wishes); err != nil {
+	if err := r.snapshotAndRename(m, targets); err != nil {
 		return codeOf(err), err
 	}
 	if r.restartManagers(m) {

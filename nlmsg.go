@@ -1,5 +1,8 @@
 package main
 
+// This file converts between the messages of rtnetlink(7) and the nouns of world.go. Each length is
+// checked here, once. It opens no socket: that is in rtnl.go.
+
 import (
 	"encoding/binary"
 	"errors"
@@ -14,40 +17,59 @@ import (
 const (
 	rtextFilterSkipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS, linux/rtnetlink.h
 	rtaNHID              = 30     // RTA_NH_ID, linux/rtnetlink.h
-)
-
-const (
-	ifaProto    = 11 // IFA_PROTO, linux/if_addr.h: who made the address (Linux 5.18)
-	ndaProtocol = 12 // NDA_PROTOCOL, linux/neighbour.h
+	ifaProto             = 11     // IFA_PROTO, linux/if_addr.h: who made the address (Linux 5.18)
+	ndaProtocol          = 12     // NDA_PROTOCOL, linux/neighbour.h
 )
 
 var errShort = errors.New("netlink: message cut short")
 
-// A nlMessage is a netlink message less its length: nlmsghdr of linux/netlink.h, and what follows
-// it.
+// An nlMessage is a netlink message: struct nlmsghdr of linux/netlink.h without length and port, and
+// the bytes after it.
 type nlMessage struct {
 	typ, flags uint16
 	seq        uint32
 	body       []byte
 }
 
-// A kernelError is the kernel's verdict on a request: NLMSG_ERROR of netlink(7), with the
-// kernel's own words where it has some (extended ack).
+// A kernelError is the kernel's refusal of a request: NLMSG_ERROR of netlink(7). A failure of the
+// socket is an *os.SyscallError.
 type kernelError struct {
-	errno unix.Errno
-	words string // "Nexthop has invalid gateway."
+	op      string // RTM_SETLINK
+	errno   unix.Errno
+	message string // NLMSGERR_ATTR_MSG, as "Nexthop has invalid gateway."; "" where there is none
 }
 
-// Error is the errno in words, and the kernel's own words.
+// Error has all three.
 func (e kernelError) Error() string {
-	if e.words == "" {
-		return e.errno.Error()
+	if e.message == "" {
+		return fmt.Sprintf("%s: %v", e.op, e.errno)
 	}
-	return fmt.Sprintf("%v (%s)", e.errno, strings.TrimSuffix(e.words, "."))
+	return fmt.Sprintf("%s: %v (%s)", e.op, e.errno, strings.TrimSuffix(e.message, "."))
 }
 
 // Unwrap makes errors.Is(err, unix.EBUSY) work.
 func (e kernelError) Unwrap() error { return e.errno }
+
+// requestName returns the kernel's name of a request, for messages.
+func requestName(typ uint16) string {
+	for _, known := range []struct {
+		typ  uint16
+		name string
+	}{
+		{unix.RTM_SETLINK, "RTM_SETLINK"}, {unix.RTM_GETLINK, "RTM_GETLINK"},
+		{unix.RTM_NEWADDR, "RTM_NEWADDR"}, {unix.RTM_DELADDR, "RTM_DELADDR"},
+		{unix.RTM_GETADDR, "RTM_GETADDR"}, {unix.RTM_NEWROUTE, "RTM_NEWROUTE"},
+		{unix.RTM_DELROUTE, "RTM_DELROUTE"}, {unix.RTM_GETROUTE, "RTM_GETROUTE"},
+		{unix.RTM_NEWNEIGH, "RTM_NEWNEIGH"}, {unix.RTM_GETNEIGH, "RTM_GETNEIGH"},
+		{unix.RTM_NEWNEXTHOP, "RTM_NEWNEXTHOP"}, {unix.RTM_GETNEXTHOP, "RTM_GETNEXTHOP"},
+		{unix.RTM_NEWRULE, "RTM_NEWRULE"}, {unix.RTM_GETRULE, "RTM_GETRULE"},
+	} {
+		if known.typ == typ {
+			return known.name
+		}
+	}
+	return fmt.Sprintf("rtnetlink request %d", typ)
+}
 
 // appendMessage lays out m in the kernel's form, padded to 4 bytes.
 func appendMessage(b []byte, m nlMessage) []byte {
@@ -76,7 +98,7 @@ func appendUint32(b []byte, typ uint16, value uint32) []byte {
 	return appendAttr(b, typ, binary.NativeEndian.AppendUint32(nil, value))
 }
 
-// padAligned brings b to the alignment of messages and attributes, which is the same: 4.
+// padAligned pads b to a multiple of 4 bytes, which is the alignment of messages and attributes.
 func padAligned(b []byte) []byte {
 	for len(b)%unix.NLMSG_ALIGNTO != 0 {
 		b = append(b, 0)
@@ -84,12 +106,12 @@ func padAligned(b []byte) []byte {
 	return b
 }
 
-// skipAligned is b after n bytes and their padding, which the last item may lack.
+// skipAligned returns b without n bytes and their padding. After the last item there may be none.
 func skipAligned(b []byte, n int) []byte {
 	return b[min((n+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1), len(b)):]
 }
 
-// parseMessages cuts a datagram into messages, which go on sharing its memory.
+// parseMessages cuts a datagram into messages, which share its memory.
 func parseMessages(b []byte) ([]nlMessage, error) {
 	var out []nlMessage
 	for len(b) > 0 {
@@ -111,9 +133,9 @@ func parseMessages(b []byte) ([]nlMessage, error) {
 	return out, nil
 }
 
-// parseAck reads the errno of an NLMSG_ERROR, or the one that NLMSG_DONE may carry, with
-// the kernel's words where they are there. Nil is success.
-func parseAck(m nlMessage) error {
+// parseAck returns the kernelError of an NLMSG_ERROR that answers op, or of an NLMSG_DONE, which may
+// have an errno too. Nil is success.
+func parseAck(m nlMessage, op string) error {
 	if len(m.body) < 4 {
 		if m.typ == unix.NLMSG_DONE {
 			return nil // older kernels end a dump with no errno at all
@@ -124,20 +146,21 @@ func parseAck(m nlMessage) error {
 	if errno == 0 {
 		return nil
 	}
-	e := kernelError{errno: errno}
-	words := m.body[4:]
-	if m.typ == unix.NLMSG_ERROR { // struct nlmsgerr: the errno, then the request, or its header if capped
+	e := kernelError{op: op, errno: errno}
+	attrs := m.body[4:]
+	if m.typ == unix.NLMSG_ERROR {
+		// struct nlmsgerr: the errno, then the request, or its header if capped.
 		echo := unix.SizeofNlMsghdr
 		if m.flags&unix.NLM_F_CAPPED == 0 {
-			echo = int(uint32Of(words))
+			echo = int(uint32Of(attrs))
 		}
-		words = skipAligned(words, echo)
+		attrs = skipAligned(attrs, echo)
 	}
 	if m.flags&unix.NLM_F_ACK_TLVS != 0 {
-		// What can't be read of the words is left out: the errno is the verdict.
-		_ = eachAttr(words, func(typ uint16, value []byte) error {
+		// The errno counts, even where the message can't be read.
+		_ = eachAttr(attrs, func(typ uint16, value []byte) error {
 			if typ == unix.NLMSGERR_ATTR_MSG {
-				e.words = cString(value)
+				e.message = cString(value)
 			}
 			return nil
 		})
@@ -145,7 +168,7 @@ func parseAck(m nlMessage) error {
 	return e
 }
 
-// eachAttr calls fn for each attribute in b, less the flags in its type (NLA_F_NESTED, ...).
+// eachAttr calls fn for each attribute in b, with the type without its flags (NLA_F_NESTED, ...).
 func eachAttr(b []byte, fn func(typ uint16, value []byte) error) error {
 	for len(b) > 0 {
 		if len(b) < unix.SizeofRtAttr {
@@ -164,7 +187,7 @@ func eachAttr(b []byte, fn func(typ uint16, value []byte) error) error {
 	return nil
 }
 
-// eachName calls fn for each attribute of that type in b, which is a text.
+// eachName calls fn with the text of each attribute of type want in b.
 func eachName(b []byte, want uint16, fn func(name string)) error {
 	return eachAttr(b, func(typ uint16, value []byte) error {
 		if typ == want {
@@ -187,7 +210,7 @@ func parseAll[T any](objects []nlMessage, parse func([]byte) (T, error)) ([]T, e
 	return out, nil
 }
 
-// uint32Of is the number at the start of value; 0 if that is too short for one.
+// uint32Of returns the number at the start of value; 0 if value is shorter than that.
 func uint32Of(value []byte) uint32 {
 	if len(value) < 4 {
 		return 0
@@ -195,13 +218,13 @@ func uint32Of(value []byte) uint32 {
 	return binary.NativeEndian.Uint32(value)
 }
 
-// cString is value up to its NUL.
+// cString returns value up to its NUL.
 func cString(value []byte) string {
 	s, _, _ := strings.Cut(string(value), "\x00")
 	return s
 }
 
-// setLink is an RTM_SETLINK: a new name unless it is "", and the flags in change.
+// setLink is an RTM_SETLINK: a new name unless that is "", and of the flags those in change.
 func setLink(index int32, name string, flags, change uint32) nlMessage {
 	// struct ifinfomsg, linux/rtnetlink.h: family, pad, type, index, flags, change.
 	b := make([]byte, 4, unix.SizeofIfInfomsg+24)
@@ -214,8 +237,8 @@ func setLink(index int32, name string, flags, change uint32) nlMessage {
 	return nlMessage{typ: unix.RTM_SETLINK, body: b}
 }
 
-// renameRequests are the requests of a plan for links that are down, or for Linux 6.2 and newer,
-// which renames links that are up as well (commit bd039b5ea2a9).
+// renameRequests are the requests of a plan for links that are down, or for Linux 6.2 and newer, which
+// also renames links that are up (commit bd039b5ea2a9).
 func renameRequests(steps []step) []nlMessage {
 	var out []nlMessage
 	for _, s := range steps {
@@ -246,27 +269,27 @@ func downUpRequests(steps []step, up map[int32]bool) []nlMessage {
 	return out
 }
 
-// createRequest is the request that makes body again.
+// createRequest is the request that creates an object from the body of its dump.
 func createRequest(typ uint16, flags uint16, body []byte) nlMessage {
 	return nlMessage{typ: typ, flags: unix.NLM_F_CREATE | flags, body: body}
 }
 
-// familyRequest is the body of a dump request of that size that asks for one address family.
+// familyRequest is the body of a dump request for one address family; size is that of its header.
 func familyRequest(size int, family byte) []byte {
 	b := make([]byte, size)
 	b[0] = family
 	return b
 }
 
-// proxyRequest asks for proxy entries: struct ndmsg of linux/neighbour.h, whose byte 10 is the
-// flags.
+// proxyRequest is the body of a dump request for proxy entries: struct ndmsg of linux/neighbour.h,
+// where byte 10 has the flags.
 func proxyRequest() []byte {
 	b := make([]byte, unix.SizeofNdMsg)
 	b[10] = unix.NTF_PROXY
 	return b
 }
 
-// indexOf is the link that a request about a link or an address is about.
+// indexOf returns the index in a request about a link or an address.
 func indexOf(m nlMessage) int32 { return int32(binary.NativeEndian.Uint32(m.body[4:])) }
 
 // parseLink reads an RTM_NEWLINK.
@@ -311,9 +334,9 @@ func parseLink(body []byte) (link, error) {
 	return l, err
 }
 
-// idPath is udev's ID_PATH of a link whose parent is that device: builtin_path_id of systemd's
-// src/udev/udev-builtin-path_id.c. A virtio device is known there by the PCI device above it, of
-// which rtnetlink has nothing.
+// idPath returns udev's ID_PATH of a link with that parent device: builtin_path_id of systemd's
+// src/udev/udev-builtin-path_id.c. It is "" for a virtio device: udev takes the path of the PCI device
+// above that, and rtnetlink does not have it.
 func idPath(bus, device string) string {
 	if (bus == "pci" || bus == "xen") && device != "" {
 		return bus + "-" + device
@@ -335,7 +358,8 @@ func parseAddress(body []byte) (address, error) {
 	a.index = int32(binary.NativeEndian.Uint32(body[4:]))
 	err := eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
 		switch {
-		case typ == unix.IFA_LOCAL, typ == unix.IFA_ADDRESS && ip.IsUnspecified(): // the other end's, or the only one
+		case typ == unix.IFA_LOCAL, typ == unix.IFA_ADDRESS && ip.IsUnspecified():
+			// With both, IFA_ADDRESS is the other end of a point-to-point link.
 			if own, ok := netip.AddrFromSlice(value); ok {
 				ip = own
 			}
@@ -350,18 +374,19 @@ func parseAddress(body []byte) (address, error) {
 	return a, err
 }
 
-// isAutomatic reports whether a comes and goes by itself with its link: IPv6's of scope link, or by
-// router advertisements (RFC 4862, 8981).
+// isAutomatic reports whether the kernel makes a by itself when the link goes up: link-local and
+// temporary addresses of IPv6, and those of router advertisements (RFC 4862, 8981).
 func (a address) isAutomatic() bool {
-	return a.ipv6 && (a.scope == unix.RT_SCOPE_LINK || a.flags&(unix.IFA_F_MANAGETEMPADDR|unix.IFA_F_TEMPORARY) != 0)
+	const automatic = unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_TEMPORARY
+	return a.ipv6 && (a.scope == unix.RT_SCOPE_LINK || a.flags&automatic != 0)
 }
 
 // A routeEntry is any route of a dump.
 type routeEntry struct {
 	route
-	isDefault bool   // unicast, to everywhere, in the main table
+	isDefault bool   // a unicast default route of the main table
 	table     uint32 // RT_TABLE_MAIN, RT_TABLE_LOCAL, ...
-	nextHop   uint32 // id of a next-hop object; 0: none
+	nextHop   uint32 // the id of a next-hop object; 0 for none
 }
 
 // parseRoute reads an RTM_NEWROUTE.
@@ -396,7 +421,8 @@ func parseRoute(body []byte) (routeEntry, error) {
 		r.hops = []hop{single}
 	}
 	everywhere := body[1] == 0 && body[2] == 0 && body[3] == 0
-	r.isDefault = everywhere && body[7] == unix.RTN_UNICAST && r.table == unix.RT_TABLE_MAIN && flags&unix.RTM_F_CLONED == 0
+	r.isDefault = everywhere && body[7] == unix.RTN_UNICAST && r.table == unix.RT_TABLE_MAIN &&
+		flags&unix.RTM_F_CLONED == 0
 	return r, err
 }
 
@@ -428,8 +454,8 @@ func parseHops(b []byte) ([]hop, error) {
 	return hops, nil
 }
 
-// gateway reads an RTA_GATEWAY, or an RTA_VIA (struct rtvia: the family, then the address). It is
-// the zero Addr where that is no IP address.
+// gateway reads an RTA_GATEWAY or NHA_GATEWAY, or an RTA_VIA (struct rtvia: the family, then the
+// address). It returns the zero Addr where that is no IP address.
 func gateway(typ uint16, value []byte) netip.Addr {
 	if typ == unix.RTA_VIA {
 		value = value[min(2, len(value)):]
@@ -471,7 +497,7 @@ func parseNextHop(body []byte) (nextHop, error) {
 	return n, err
 }
 
-// A policyRule is a policy rule, as far as it goes by a link's name.
+// A policyRule is a routing policy rule, as far as it selects by the name of a link.
 type policyRule struct {
 	ipv6     bool
 	priority uint32
@@ -504,7 +530,7 @@ func parseRule(body []byte) (policyRule, error) {
 	return r, err
 }
 
-// String is the rule as ip(8) has it, as far as it matters here: "rule 1000 iif eth1".
+// String is the rule in the words of ip(8): "rule 1000 iif eth1".
 func (r policyRule) String() string {
 	s := fmt.Sprintf("rule %d", r.priority)
 	if r.ipv6 {

@@ -1,7 +1,8 @@
 package main
 
-// This file decides and touches nothing: what is right (judge), which renames make it so
-// (plan), and which names put it back (undo). layers_test.go holds its imports to these.
+// This file is about renames: in which order, by which temporary names, how a swap is asked for, and
+// which names undo it. It only computes; apply.go carries out what it returns.
+
 import (
 	"errors"
 	"fmt"
@@ -9,44 +10,44 @@ import (
 	"strings"
 )
 
-// plan turns wishes (index -> name) into renames that can be carried out one after the other,
-// as no two links may share a name: k for a chain of k links, k+1 for a cycle of k. It refuses
-// what the kernel would: invalid names, names in use by links or as altnames, unknown links.
-func plan(links []link, wishes map[int32]string) ([]step, error) {
-	if err := checkTargets(links, wishes); err != nil {
+// plan turns targets (index -> name) into renames in an order in which the kernel takes them, as no two
+// links may have one name: k renames for a chain of k links, k+1 for a cycle of k. It refuses what the
+// kernel would refuse: invalid names, names in use by links or as altnames, unknown links.
+func plan(links []link, targets map[int32]string) ([]step, error) {
+	if err := checkTargets(links, targets); err != nil {
 		return nil, err
 	}
 	held := takenNames(links, nil)
 	var pending []link
 	for _, l := range links {
-		if want, ok := wishes[l.index]; ok && want != l.name {
+		if want, ok := targets[l.index]; ok && want != l.name {
 			pending = append(pending, l)
 		}
 	}
 	var steps []step
 	for len(pending) > 0 {
-		i := slices.IndexFunc(pending, func(l link) bool { return !held[wishes[l.index]] })
+		i := slices.IndexFunc(pending, func(l link) bool { return !held[targets[l.index]] })
 		to := ""
 		if i >= 0 {
-			to = wishes[pending[i].index]
-		} else if i, to = pickTemporary(pending, wishes, held); i < 0 { // only cycles are left
+			to = targets[pending[i].index]
+		} else if i, to = pickTemporary(pending, targets, held); i < 0 { // only cycles are left
 			return nil, errors.New("no temporary name is free")
 		}
 		l := &pending[i]
 		steps = append(steps, step{l.index, l.id(), l.name, to})
 		delete(held, l.name)
 		held[to], l.name = true, to
-		pending = slices.DeleteFunc(pending, func(l link) bool { return l.name == wishes[l.index] })
+		pending = slices.DeleteFunc(pending, func(l link) bool { return l.name == targets[l.index] })
 	}
 	return steps, nil
 }
 
-// checkTargets refuses wishes that no order of renames can grant.
-func checkTargets(links []link, wishes map[int32]string) error {
+// checkTargets refuses targets that no order of renames can reach.
+func checkTargets(links []link, targets map[int32]string) error {
 	asked := map[string]bool{}
 	known := 0
 	for _, l := range links {
-		want, ok := wishes[l.index]
+		want, ok := targets[l.index]
 		if ok {
 			known++
 		}
@@ -61,33 +62,34 @@ func checkTargets(links []link, wishes map[int32]string) error {
 		}
 		asked[want] = true
 	}
-	if known < len(wishes) {
+	if known < len(targets) {
 		return errors.New("no such link any more")
 	}
-	return checkNamesFree(links, wishes, asked)
+	return checkNamesFree(links, targets, asked)
 }
 
 // checkNamesFree refuses names that a link keeps, as its name or as an altname.
-func checkNamesFree(links []link, wishes map[int32]string, asked map[string]bool) error {
+func checkNamesFree(links []link, targets map[int32]string, asked map[string]bool) error {
 	for _, l := range links {
-		want, ok := wishes[l.index]
+		want, ok := targets[l.index]
 		if asked[l.name] && (!ok || want == l.name) {
 			return fmt.Errorf("%s is in use: %s is to keep it", l.name, l)
 		}
 		for _, a := range l.altnames {
 			if asked[a] {
-				return fmt.Errorf("%s is an altname of %s: `ip link property del dev %s altname %s` clears it", a, l, l.name, a)
+				return fmt.Errorf("%s is an altname of %s: `ip link property del dev %s altname %s` "+
+					"clears it", a, l, l.name, a)
 			}
 		}
 	}
 	return nil
 }
 
-// takenNames are the names of links without a wish, and all altnames.
-func takenNames(links []link, wishes map[int32]string) map[string]bool {
+// takenNames returns the names of the links that have no target, and all altnames.
+func takenNames(links []link, targets map[int32]string) map[string]bool {
 	taken := map[string]bool{}
 	for _, l := range links {
-		if wishes[l.index] == "" {
+		if targets[l.index] == "" {
 			taken[l.name] = true
 		}
 		for _, a := range l.altnames {
@@ -97,13 +99,13 @@ func takenNames(links []link, wishes map[int32]string) map[string]bool {
 	return taken
 }
 
-// pickTemporary picks the link of a cycle that takes a temporary name, and that name: the first
-// link whose temporary name can say where it goes; where no final name is short enough (10 bytes),
-// the first link as "eni0-#7" (its index, in hex), which nobody takes for a final name. -1: none is
-// free.
-func pickTemporary(pending []link, wishes map[int32]string, held map[string]bool) (int, string) {
+// pickTemporary picks the link of a cycle that takes a temporary name, and that name: the first link
+// for which tempPrefix and the final name are a valid name. Where no final name is short enough (10
+// bytes) it is the first link, as "eni0-#7" (its index in hex), which finalName refuses. It returns -1
+// where no temporary name is free.
+func pickTemporary(pending []link, targets map[int32]string, held map[string]bool) (int, string) {
 	for i, l := range pending {
-		if temp := tempPrefix + wishes[l.index]; validName(temp) == nil && !held[temp] {
+		if temp := tempPrefix + targets[l.index]; validName(temp) == nil && !held[temp] {
 			return i, temp
 		}
 	}
@@ -115,12 +117,12 @@ func pickTemporary(pending []link, wishes map[int32]string, held map[string]bool
 	return -1, ""
 }
 
-// isTemporary reports whether name is one of our temporary ones.
+// isTemporary reports whether name is a temporary name of this program.
 func isTemporary(name string) bool {
 	return strings.HasPrefix(name, tempPrefix)
 }
 
-// finalName returns the name that a link with one of our temporary names was going to.
+// finalName returns the name that a temporary name stands for, and whether it is a temporary name.
 func finalName(name string) (string, bool) {
 	final, ok := strings.CutPrefix(name, tempPrefix)
 	if !ok || validName(final) != nil || final[0] == '#' || isTemporary(final) {
@@ -129,7 +131,7 @@ func finalName(name string) (string, bool) {
 	return final, true
 }
 
-// freeName takes want, or the lowest free ethN where want is taken or itself temporary.
+// freeName returns want, or the lowest free ethN where want is taken or temporary, and marks it taken.
 func freeName(want string, taken map[string]bool) string {
 	for n := 0; taken[want] || isTemporary(want); n++ {
 		want = fmt.Sprintf("eth%d", n)
@@ -138,15 +140,15 @@ func freeName(want string, taken map[string]bool) string {
 	return want
 }
 
-// displaceNewcomers adds to wishes that a newcomer, an ENI that was not there before and took a
-// wished name, gets the lowest free ethN: it has no right to a certain one.
-func displaceNewcomers(before, now []link, wishes map[int32]string) map[int32]string {
+// displaceNewcomers returns targets with those added for ENIs that were not there before and took one
+// of the names in targets: they get the lowest free ethN.
+func displaceNewcomers(before, now []link, targets map[int32]string) map[int32]string {
 	wanted := map[string]bool{}
-	for _, name := range wishes {
+	for _, name := range targets {
 		wanted[name] = true
 	}
 	out := map[int32]string{}
-	for index, name := range wishes {
+	for index, name := range targets {
 		out[index] = name
 	}
 	taken := takenNames(now, nil)
@@ -154,26 +156,27 @@ func displaceNewcomers(before, now []link, wishes map[int32]string) map[int32]st
 		taken[name] = true
 	}
 	for _, l := range now {
-		if _, old := linkByIndex(before, l.index); !old && l.eni() && isKernelName(l.name) && wanted[l.name] && wishes[l.index] == "" {
+		_, old := linkByIndex(before, l.index)
+		if !old && l.eni() && isKernelName(l.name) && wanted[l.name] && targets[l.index] == "" {
 			out[l.index] = freeName(l.name, taken)
 		}
 	}
 	return out
 }
 
-// undoTargets lists the wishes that give every link still there the name it had before.
+// undoTargets returns the targets that give each link which is still there the name it had before.
 func undoTargets(before, now []link) map[int32]string {
-	wishes := map[int32]string{}
+	targets := map[int32]string{}
 	for _, l := range now {
 		if old, ok := linkByIndex(before, l.index); ok && old.name != l.name {
-			wishes[l.index] = old.name
+			targets[l.index] = old.name
 		}
 	}
-	return wishes
+	return targets
 }
 
-// swapTargets says who is to be called what after `swap a b`. Where a temporary name shows that a
-// swap of the two broke off, it asks for the rest of it.
+// swapTargets returns the targets of `swap a b`. Where a temporary name shows that a swap of the two
+// broke off, these are the renames that are left.
 func swapTargets(links []link, a, b string) (map[int32]string, error) {
 	la, okA := linkByName(links, a)
 	lb, okB := linkByName(links, b)
@@ -194,13 +197,15 @@ func swapTargets(links []link, a, b string) (map[int32]string, error) {
 	if okA {
 		a = b
 	}
-	if i := slices.IndexFunc(links, func(l link) bool { return strings.HasPrefix(l.name, tempPrefix+"#") }); i >= 0 {
-		return nil, fmt.Errorf("%s: no such link; but a rename of %s broke off, and `ip link set dev %s name %s` may be what is left of it", a, links[i], links[i].name, a)
+	isNumbered := func(l link) bool { return strings.HasPrefix(l.name, tempPrefix+"#") }
+	if i := slices.IndexFunc(links, isNumbered); i >= 0 {
+		return nil, fmt.Errorf("%s: no such link; but a rename of %s broke off, "+
+			"and `ip link set dev %s name %s` may be what is left of it", a, links[i], links[i].name, a)
 	}
 	return nil, fmt.Errorf("%s: no such link", a)
 }
 
-// nameChanges lists each link's change of name.
+// nameChanges lists the links that have another name now than before.
 func nameChanges(before, now []link) []step {
 	var out []step
 	for _, l := range now {
@@ -216,18 +221,18 @@ func linksDown(links []link, set map[int32]bool) []link {
 	return slices.DeleteFunc(slices.Clone(links), func(l link) bool { return l.up || !set[l.index] })
 }
 
-// involvedNames lists the names that links have or are to have by the wishes, each once; of all
-// ENIs where there are no wishes.
-func involvedNames(links []link, wishes map[int32]string) []string {
+// involvedNames lists the names that links lose or get by targets, sorted, each once; where targets is
+// empty, those of all ENIs.
+func involvedNames(links []link, targets map[int32]string) []string {
 	var names []string
-	if len(wishes) == 0 {
+	if len(targets) == 0 {
 		for _, e := range allENIs(links) {
 			names = append(names, e.name)
 		}
 	}
 	for _, l := range links {
-		if wishes[l.index] != "" {
-			names = append(names, l.name, wishes[l.index])
+		if targets[l.index] != "" {
+			names = append(names, l.name, targets[l.index])
 		}
 	}
 	var sorted []string

@@ -55,11 +55,11 @@ func names(links []link) string {
 	return strings.Join(out, " ")
 }
 
-// granted is the links with their wishes come true.
-func granted(links []link, wishes map[int32]string) []link {
+// granted is the links with their targets come true.
+func granted(links []link, targets map[int32]string) []link {
 	out := slices.Clone(links)
 	for i, l := range out {
-		if want, ok := wishes[l.index]; ok {
+		if want, ok := targets[l.index]; ok {
 			out[i].name = want
 		}
 	}
@@ -68,13 +68,13 @@ func granted(links []link, wishes map[int32]string) []link {
 
 // wishing asks for what links are to be called, in their order; "-" is no wish.
 func wishing(links []link, after string) map[int32]string {
-	wishes := map[int32]string{}
+	targets := map[int32]string{}
 	for i, name := range strings.Fields(after) {
 		if name != "-" {
-			wishes[links[i].index] = name
+			targets[links[i].index] = name
 		}
 	}
-	return wishes
+	return targets
 }
 
 // onPaper carries out a rename as the kernel would, which refuses a name that any link has,
@@ -252,10 +252,10 @@ func testJudge(t *testing.T, w world, named bool, code int, after string) {
 		after = names(w.links)
 	}
 	if got := names(granted(w.links, v.targets)); got != after {
-		t.Errorf("judge() wishes %q, want %q", got, after)
+		t.Errorf("judge() targets %q, want %q", got, after)
 	}
 	if (code == codeNames) != (len(v.targets) > 0) {
-		t.Errorf("judge() = %d with wishes %v", code, v.targets)
+		t.Errorf("judge() = %d with targets %v", code, v.targets)
 	}
 	if after, err := settledWorld(w, v); err != nil || code == codeNames && !strings.HasPrefix(names(after), "eth0") {
 		t.Errorf("the plan gives %q (%v)", names(after), err)
@@ -292,7 +292,7 @@ func TestJudgeRefuses(t *testing.T) {
 				t.Errorf("%s: judge() = %v, %v, want %q (late: %v)", row.world, v, err, row.want, row.late)
 			}
 			if len(v.targets) > 0 {
-				t.Errorf("%s: judge() wishes %v with an error", row.world, v.targets)
+				t.Errorf("%s: judge() targets %v with an error", row.world, v.targets)
 			}
 		}
 	}
@@ -326,7 +326,7 @@ func TestJudgeFinishesOthersUndisturbed(t *testing.T) {
 			w := world{row.links, []route{v4(0, 2)}, eniAddr(2)}
 			v, err := judge(w, named)
 			if got := names(granted(w.links, v.targets)); err != nil || got != want {
-				t.Errorf("judge(%s, %v) wishes %q (%v), want %q", names(row.links), named, got, err, want)
+				t.Errorf("judge(%s, %v) targets %q (%v), want %q", names(row.links), named, got, err, want)
 			}
 			if code := map[bool]int{false: row.code, true: row.whenAll}[named]; v.code != code {
 				t.Errorf("judge(%s, %v) = %d, want %d", names(row.links), named, v.code, code)
@@ -408,8 +408,8 @@ func brokenStates(t *testing.T, before []link) map[string][]link {
 		if err != nil {
 			t.Fatalf("%q: %v", names(links), err)
 		}
-		for _, wishes := range []map[int32]string{v.targets, undoTargets(before, links)} {
-			steps, err := plan(links, wishes)
+		for _, targets := range []map[int32]string{v.targets, undoTargets(before, links)} {
+			steps, err := plan(links, targets)
 			if err != nil {
 				t.Fatalf("%q: %v", names(links), err)
 			}
@@ -509,18 +509,18 @@ func TestPlanCounts(t *testing.T) {
 
 func TestPlanRefuses(t *testing.T) {
 	for _, row := range []struct {
-		world  string
-		links  []link
-		wishes map[int32]string
-		want   string
+		world   string
+		links   []link
+		targets map[int32]string
+		want    string
 	}{
 		{"eth0 is an altname of the secondary", altname(enis("eth1 eth2"), 3, "eth0"), map[int32]string{2: "eth0"},
 			"eth0 is an altname of eth2 (0a:ff:00:00:00:03, index 3): `ip link property del dev eth2 altname eth0` clears it"},
 		{"eth0 is an altname of the primary itself", altname(enis("eth1 eth2"), 2, "eth0"), map[int32]string{2: "eth0"},
 			"`ip link property del dev eth1 altname eth0` clears it"},
 		{"a link keeps the name and has no wish", enis("eth1 eth0"), map[int32]string{2: "eth0"}, "eth0 (0a:ff:00:00:00:03, index 3) is to keep it"},
-		{"a link wishes the name that it has", enis("eth1 eth0"), map[int32]string{2: "eth0", 3: "eth0"}, "is to keep it"},
-		{"two wishes for one name", enis("eth1 eth2"), map[int32]string{2: "eth0", 3: "eth0"}, "eth0: two links can't both have that name"},
+		{"a link targets the name that it has", enis("eth1 eth0"), map[int32]string{2: "eth0", 3: "eth0"}, "is to keep it"},
+		{"two targets for one name", enis("eth1 eth2"), map[int32]string{2: "eth0", 3: "eth0"}, "eth0: two links can't both have that name"},
 		{"an unknown link", enis("eth1 eth2"), map[int32]string{9: "eth0"}, "no such link"},
 		{"one of them unknown", enis("eth1 eth2"), map[int32]string{2: "eth0", 9: "eth1"}, "no such link"},
 		{"an empty name", enis("eth1"), map[int32]string{2: ""}, "empty"},
@@ -530,7 +530,7 @@ func TestPlanRefuses(t *testing.T) {
 		{"names too long to tell, and even the indexes in use", enis("elevenbytes elevenbyte+ eni0-#2 eni0-#3"),
 			map[int32]string{2: "elevenbyte+", 3: "elevenbytes"}, "no temporary name is free"},
 	} {
-		steps, err := plan(row.links, row.wishes)
+		steps, err := plan(row.links, row.targets)
 		if err == nil || !strings.Contains(err.Error(), row.want) || steps != nil {
 			t.Errorf("%s: plan() = %v, %v, want %q", row.world, steps, err, row.want)
 		}
@@ -623,12 +623,12 @@ func TestExchange(t *testing.T) {
 		{"neither", enis("eth2 eth3"), "", "eth0: no such link"},
 		{"an altname is no name", altname(enis("eth0 eth2"), 3, "eth1"), "", "eth1: no such link"},
 	} {
-		wishes, err := swapTargets(row.links, "eth0", "eth1")
+		targets, err := swapTargets(row.links, "eth0", "eth1")
 		if (err == nil) != (row.want == "") || err != nil && err.Error() != row.want {
-			t.Errorf("%s: exchange() = %v, %v, want %q", row.world, wishes, err, row.want)
+			t.Errorf("%s: exchange() = %v, %v, want %q", row.world, targets, err, row.want)
 		}
-		if got := names(granted(row.links, wishes)); err == nil && got != row.after {
-			t.Errorf("%s: exchange() wishes %q, want %q", row.world, got, row.after)
+		if got := names(granted(row.links, targets)); err == nil && got != row.after {
+			t.Errorf("%s: exchange() targets %q, want %q", row.world, got, row.after)
 		}
 	}
 }
@@ -637,12 +637,12 @@ func TestExchange(t *testing.T) {
 func TestExchangeFinishes(t *testing.T) {
 	for _, links := range [][]link{enis("eth1 eth0 eth2"), enis("eth0 eth1 eth2"), enis("lan0 eth0 eth1")} {
 		a, b := links[0].name, links[1].name
-		wishes, _ := swapTargets(links, a, b)
-		steps, err := plan(links, wishes)
+		targets, _ := swapTargets(links, a, b)
+		steps, err := plan(links, targets)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := names(granted(links, wishes))
+		want := names(granted(links, targets))
 		for refused := range 1<<len(steps) - 1 {
 			left := datagram(links, steps, func(i int) bool { return (refused+1)>>i&1 == 1 })
 			if names(left) == want {
@@ -650,7 +650,7 @@ func TestExchangeFinishes(t *testing.T) {
 			}
 			again, err := swapTargets(left, a, b)
 			if got := names(granted(left, again)); err != nil || got != want {
-				t.Errorf("%q after a broken swap of %s and %s: exchange() wishes %q, %v, want %q", names(left), a, b, got, err, want)
+				t.Errorf("%q after a broken swap of %s and %s: exchange() targets %q, %v, want %q", names(left), a, b, got, err, want)
 			}
 		}
 	}
@@ -811,29 +811,29 @@ func anyWishes(roll dice, links []link, taken map[string]bool) map[int32]string 
 		}
 	}
 	shuffle(roll, names)
-	wishes := map[int32]string{}
+	targets := map[int32]string{}
 	for i, l := range some {
 		if validName(names[i]) == nil {
-			wishes[l.index] = names[i]
+			targets[l.index] = names[i]
 		}
 	}
-	return wishes
+	return targets
 }
 
 // spoil adds a wish that may well be impossible.
-func spoil(roll dice, links []link, wishes map[int32]string) {
+func spoil(roll dice, links []link, targets map[int32]string) {
 	l := links[roll(len(links))]
 	other := links[roll(len(links))]
-	bad := []string{other.name, wishes[other.index], "all", "eth9", "sixteen-bytes-of", "a b"}
+	bad := []string{other.name, targets[other.index], "all", "eth9", "sixteen-bytes-of", "a b"}
 	bad = append(bad, other.altnames...)
-	wishes[l.index+int32(roll(2))] = bad[roll(len(bad))]
+	targets[l.index+int32(roll(2))] = bad[roll(len(bad))]
 }
 
 // possibleWorld is what plan has to decide, said in another way: the names wished are the
 // kernel's to give, and in the world to come no two links share one.
-func possibleWorld(links []link, wishes map[int32]string) bool {
+func possibleWorld(links []link, targets map[int32]string) bool {
 	seen := map[string]bool{}
-	for _, l := range granted(links, wishes) {
+	for _, l := range granted(links, targets) {
 		for _, name := range append([]string{l.name}, l.altnames...) {
 			if seen[name] {
 				return false
@@ -844,7 +844,7 @@ func possibleWorld(links []link, wishes map[int32]string) bool {
 			return false
 		}
 	}
-	for index := range wishes {
+	for index := range targets {
 		if _, ok := linkByIndex(links, index); !ok {
 			return false
 		}
@@ -852,12 +852,12 @@ func possibleWorld(links []link, wishes map[int32]string) bool {
 	return true
 }
 
-// checkPlan says what is wrong with the plan for some wishes.
-func checkPlan(links []link, wishes map[int32]string) error {
-	steps, err := plan(links, wishes)
-	if possible := possibleWorld(links, wishes); !possible || err != nil {
+// checkPlan says what is wrong with the plan for some targets.
+func checkPlan(links []link, targets map[int32]string) error {
+	steps, err := plan(links, targets)
+	if possible := possibleWorld(links, targets); !possible || err != nil {
 		if possible || err == nil {
-			return fmt.Errorf("plan() = %v, %w, but the wishes are possible: %v", steps, err, possible)
+			return fmt.Errorf("plan() = %v, %w, but the targets are possible: %v", steps, err, possible)
 		}
 		return nil
 	}
@@ -865,13 +865,13 @@ func checkPlan(links []link, wishes map[int32]string) error {
 	if err != nil {
 		return err
 	}
-	if got, want := names(after), names(granted(links, wishes)); got != want {
+	if got, want := names(after), names(granted(links, targets)); got != want {
 		return fmt.Errorf("plan() comes to %q, want %q", got, want)
 	}
-	if want := fewest(links, wishes); len(steps) != want {
+	if want := fewest(links, targets); len(steps) != want {
 		return fmt.Errorf("plan() = %d steps, want %d", len(steps), want)
 	}
-	if again, err := plan(after, wishes); err != nil || len(again) > 0 {
+	if again, err := plan(after, targets); err != nil || len(again) > 0 {
 		return fmt.Errorf("plan() again = %v, %w, want nothing", again, err)
 	}
 	return checkUndo(links, steps)
@@ -879,10 +879,10 @@ func checkPlan(links []link, wishes map[int32]string) error {
 
 // fewest counts the renames that are needed: one for each link that moves, and one more for
 // each cycle of them.
-func fewest(links []link, wishes map[int32]string) int {
+func fewest(links []link, targets map[int32]string) int {
 	next := map[string]string{} // from name to name
 	for _, l := range links {
-		if want, ok := wishes[l.index]; ok && want != l.name {
+		if want, ok := targets[l.index]; ok && want != l.name {
 			next[l.name] = want
 		}
 	}
@@ -922,12 +922,12 @@ func TestPlanOfAnyWorld(t *testing.T) {
 	for seed := range uint64(4000) {
 		roll := dice(rand.New(rand.NewPCG(seed, 1)).IntN)
 		links, taken := anyLinks(roll)
-		wishes := anyWishes(roll, links, taken)
+		targets := anyWishes(roll, links, taken)
 		if roll(4) == 1 {
-			spoil(roll, links, wishes)
+			spoil(roll, links, targets)
 		}
-		if err := checkPlan(links, wishes); err != nil {
-			t.Fatalf("seed %d: %v\nlinks %v\nwishes %v", seed, err, links, wishes)
+		if err := checkPlan(links, targets); err != nil {
+			t.Fatalf("seed %d: %v\nlinks %v\nwishes %v", seed, err, links, targets)
 		}
 	}
 }
@@ -937,12 +937,12 @@ func FuzzPlan(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		roll := diceOf(b)
 		links, taken := anyLinks(roll)
-		wishes := anyWishes(roll, links, taken)
+		targets := anyWishes(roll, links, taken)
 		if roll(4) == 1 {
-			spoil(roll, links, wishes)
+			spoil(roll, links, targets)
 		}
-		if err := checkPlan(links, wishes); err != nil {
-			t.Fatalf("%v\nlinks %v\nwishes %v", err, links, wishes)
+		if err := checkPlan(links, targets); err != nil {
+			t.Fatalf("%v\nlinks %v\nwishes %v", err, links, targets)
 		}
 	})
 }
@@ -984,7 +984,7 @@ func checkJudge(w world, roll dice) error {
 		return nil // eth0 is an altname: refused
 	}
 	if err != nil {
-		return fmt.Errorf("wishes %v: %w", v.targets, err)
+		return fmt.Errorf("targets %v: %w", v.targets, err)
 	}
 	if err := checkBystanders(w, v, after); err != nil {
 		return err
@@ -995,7 +995,7 @@ func checkJudge(w world, roll dice) error {
 	return checkBreaks(w, v, roll)
 }
 
-// excused reports whether v is the row of the table in which a rename would disturb: it wishes
+// excused reports whether v is the row of the table in which a rename would disturb: it targets
 // nothing but what is left of renames of others.
 func excused(w world, v verdict) bool {
 	p, _ := w.primaryLink()
@@ -1026,7 +1026,7 @@ func checkBystanders(w world, v verdict, after []link) error {
 func checkMended(w world) error {
 	v, err := judge(w, true)
 	if err != nil || v.code != codeRight && v.code != codeRoute || len(v.targets) > 0 {
-		return fmt.Errorf("then judge(%q) = %v, %w, want no wishes", names(w.links), v, err)
+		return fmt.Errorf("then judge(%q) = %v, %w, want no targets", names(w.links), v, err)
 	}
 	p, _ := w.primaryLink()
 	if !isKernelName(p.name) {
@@ -1043,7 +1043,7 @@ func checkMended(w world) error {
 	return nil
 }
 
-// checkBreaks carries out what judge wishes, breaks it off after each step and at steps that
+// checkBreaks carries out what judge targets, breaks it off after each step and at steps that
 // the kernel refuses, and expects a new run to mend it.
 func checkBreaks(w world, v verdict, roll dice) error {
 	steps, err := plan(w.links, v.targets)

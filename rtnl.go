@@ -1,5 +1,9 @@
 package main
 
+// This file owns the rtnetlink(7) sockets: dumps that are complete or an error, requests in one
+// datagram, and waiting for events. It knows nothing of what the requests are for. Links are addressed
+// by index, never by name.
+
 import (
 	"context"
 	"errors"
@@ -11,23 +15,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file speaks rtnetlink(7): one socket, dumps that are complete or an error, and the datagram
-// of a plan. What it sends is laid out, and what it receives is parsed, by pure functions from
-// bytes to values; every length from the kernel is checked there, once. Objects are addressed by
-// index, never by name.
-
 const (
-	bufferSize     = 1 << 15          // bytes; the kernel's datagrams have at most as many (netlink_dump)
-	maxInterrupted = 20               // how often a dump that other changes ran into is asked for again
-	replyTimeout   = 10 * time.Second // for an answer that the kernel owes
+	bufferSize     = 1 << 15          // bytes; no datagram of the kernel's is larger (netlink_dump)
+	maxInterrupted = 20               // how often an interrupted dump is asked for again
+	replyTimeout   = 10 * time.Second // for a reply of the kernel
 )
 
-// An rtnl is a NETLINK_ROUTE socket. A failure of the socket is an *os.SyscallError, the
-// kernel's refusal of a request a kernelError.
+// An rtnl is a NETLINK_ROUTE socket. It returns an *os.SyscallError where the socket failed, and a
+// kernelError where the kernel refused a request.
 type rtnl struct {
 	file   *os.File
 	raw    syscall.RawConn
-	events bool // it listens to groups, without blocking
+	events bool // it listens to groups and does not block
 	seq    uint32
 	buf    []byte
 }
@@ -36,26 +35,30 @@ type rtnl struct {
 func dialRtnl(groups ...int) (*rtnl, error) {
 	kind := unix.SOCK_RAW | unix.SOCK_CLOEXEC
 	if len(groups) > 0 {
-		kind |= unix.SOCK_NONBLOCK // a wait for events obeys deadlines
+		kind |= unix.SOCK_NONBLOCK // for the deadline of os.File
 	}
 	fd, err := unix.Socket(unix.AF_NETLINK, kind, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, os.NewSyscallError("netlink: socket", err)
 	}
-	// The kernel has answered when sendto returns, or does so as the answer is read. Should it ever
-	// fail to, no wait is endless.
+	c := &rtnl{file: os.NewFile(uintptr(fd), "rtnetlink"), events: len(groups) > 0}
+	c.buf = make([]byte, bufferSize)
+	c.raw, _ = c.file.SyscallConn() // it fails for a nil file only
+	// The kernel has replied when sendto returns, or replies when we read. The timeout is for a kernel
+	// that does neither.
 	timeout := unix.NsecToTimeval(int64(replyTimeout))
-	err = os.NewSyscallError("netlink: timeout", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout))
-	c := &rtnl{file: os.NewFile(uintptr(fd), "rtnetlink"), events: len(groups) > 0, buf: make([]byte, bufferSize)}
-	c.raw, _ = c.file.SyscallConn() // which fails for nil files only
-	err = errors.Join(err, os.NewSyscallError("netlink: bind", unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})))
-	// These only make answers shorter (4.3, 4.20) and errors talk (4.12): an older kernel does
-	// without.
+	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
+	err = os.NewSyscallError("netlink: timeout", err)
+	bindErr := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	err = errors.Join(err, os.NewSyscallError("netlink: bind", bindErr))
+	// Replies are shorter with these (Linux 4.3 and 4.20), and errors have a message (4.12). It works
+	// without them too.
 	for _, opt := range []int{unix.NETLINK_CAP_ACK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK} {
 		_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, opt, 1)
 	}
-	for _, g := range groups { // after bind, which would leave them: netlink_bind of net/netlink/af_netlink.c
-		err = errors.Join(err, os.NewSyscallError("netlink: join group", unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g)))
+	for _, g := range groups { // after bind, which leaves groups: netlink_bind of af_netlink.c
+		joinErr := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g)
+		err = errors.Join(err, os.NewSyscallError("netlink: join group", joinErr))
 	}
 	if err != nil {
 		c.close()
@@ -67,25 +70,24 @@ func dialRtnl(groups ...int) (*rtnl, error) {
 // close frees the socket.
 func (c *rtnl) close() { _ = c.file.Close() }
 
-// dump asks for every object of a kind and returns all of them or an error: a dump that was
-// interrupted by a change (NLM_F_DUMP_INTR), or by a want of memory, is asked for again, from the
-// start.
+// dump returns all objects of a kind, or an error. A dump that a change interrupted (NLM_F_DUMP_INTR),
+// or that had no room in the socket's buffer, is asked for again from the start.
 func (c *rtnl) dump(typ uint16, body []byte) ([]nlMessage, error) {
 	for range maxInterrupted {
 		objects, whole, err := c.dumpOnce(typ, body)
 		if err != nil {
-			return nil, fmt.Errorf("netlink: dump %d: %w", typ, err)
+			return nil, err
 		}
 		if whole {
 			return objects, nil
 		}
 	}
-	return nil, fmt.Errorf("netlink: dump %d: interrupted %d times", typ, maxInterrupted)
+	return nil, fmt.Errorf("%s: dump interrupted %d times", requestName(typ), maxInterrupted)
 }
 
-// dumpOnce is a dump that may not be whole: NLM_F_DUMP_INTR of netlink(7) says that objects were
-// changed meanwhile, and some may have been left out. It is read to its end all the same: until
-// then the socket takes no other (EBUSY, __netlink_dump_start of net/netlink/af_netlink.c).
+// dumpOnce is a dump that may not be whole: with NLM_F_DUMP_INTR (netlink(7)) objects were changed
+// meanwhile, and some may be left out. It reads to the end even then, because before that the socket
+// takes no other dump (EBUSY, __netlink_dump_start of net/netlink/af_netlink.c).
 func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []nlMessage, whole bool, err error) {
 	c.seq++
 	request := nlMessage{typ: typ, flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, seq: c.seq, body: body}
@@ -107,22 +109,22 @@ func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []nlMessage, whole boo
 			if m.seq != c.seq {
 				continue // reply to another request
 			}
-			// The last message too may carry it: netlink_dump_done of net/netlink/af_netlink.c.
+			// The last message may have it too: netlink_dump_done of net/netlink/af_netlink.c.
 			whole = whole && m.flags&unix.NLM_F_DUMP_INTR == 0
 			switch m.typ {
 			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
-				return objects, whole, parseAck(m)
+				return objects, whole, parseAck(m, requestName(typ))
 			}
 			objects = append(objects, m)
 		}
 	}
 }
 
-// send puts requests into one datagram, which the kernel carries through in order whatever
-// becomes of us: netlink_rcv_skb of net/netlink/af_netlink.c goes on after an error, and sees no
-// signals. It returns the kernel's verdict on each; err is the socket's own failure, after
-// which the verdicts are worth nothing.
-func (c *rtnl) send(requests []nlMessage) (verdicts []error, err error) {
+// send puts requests into one datagram. The kernel carries all of it out in order, even if this
+// process is killed: netlink_rcv_skb of net/netlink/af_netlink.c goes on after an error, and looks at
+// no signals. It returns nil or a kernelError for each request; err is a failure of the socket, after
+// which results say nothing.
+func (c *rtnl) send(requests []nlMessage) (results []error, err error) {
 	firstSeq := c.seq + 1
 	var datagram []byte
 	for _, r := range requests {
@@ -133,7 +135,7 @@ func (c *rtnl) send(requests []nlMessage) (verdicts []error, err error) {
 	if err := c.write(datagram); err != nil {
 		return nil, err
 	}
-	verdicts = make([]error, len(requests))
+	results = make([]error, len(requests))
 	for left := len(requests); left > 0; {
 		batch, err := c.receive()
 		if err != nil {
@@ -144,32 +146,32 @@ func (c *rtnl) send(requests []nlMessage) (verdicts []error, err error) {
 			if m.typ != unix.NLMSG_ERROR || i >= uint32(len(requests)) {
 				continue // reply to another request
 			}
-			verdicts[i] = parseAck(m)
+			results[i] = parseAck(m, requestName(requests[i].typ))
 			left--
 		}
 	}
-	return verdicts, nil
+	return results, nil
 }
 
-// execute sends requests as one datagram and returns the first refusal, which is the one that
-// counts: what follows it in a plan can only be refused because of it.
+// execute sends requests as one datagram and returns the first refusal. Later ones say nothing new: in
+// a plan they follow from the first.
 func (c *rtnl) execute(requests []nlMessage) error {
 	if len(requests) == 0 {
 		return nil
 	}
-	verdicts, err := c.send(requests)
+	results, err := c.send(requests)
 	if err != nil {
 		return err
 	}
-	for _, v := range verdicts {
-		if v != nil {
-			return v
+	for _, refusal := range results {
+		if refusal != nil {
+			return refusal
 		}
 	}
 	return nil
 }
 
-// write sends a datagram to the kernel, which has carried it through when this returns.
+// write sends a datagram to the kernel, which has carried it out when this returns.
 func (c *rtnl) write(datagram []byte) error {
 	var err error
 	if rawErr := c.raw.Write(func(fd uintptr) bool {
@@ -183,8 +185,8 @@ func (c *rtnl) write(datagram []byte) error {
 	return os.NewSyscallError("netlink: sendto", err)
 }
 
-// receive reads one datagram of the kernel's and cuts it into messages. What other processes send
-// is passed over; what does not fit the buffer is an error, never half an answer.
+// receive reads one datagram from the kernel and cuts it into messages. It ignores datagrams of other
+// processes. A datagram that does not fit into the buffer is an error.
 func (c *rtnl) receive() ([]nlMessage, error) {
 	var (
 		n    int
@@ -205,7 +207,7 @@ func (c *rtnl) receive() ([]nlMessage, error) {
 			return nil, os.NewSyscallError("netlink: recvfrom", err)
 		}
 		if sender, ok := from.(*unix.SockaddrNetlink); !ok || sender.Pid != 0 {
-			continue // from another process, which root may send
+			continue // a process of root may send to this socket
 		}
 		if n > len(c.buf) {
 			return nil, fmt.Errorf("netlink: datagram of %d bytes truncated to %d", n, len(c.buf))
@@ -254,7 +256,7 @@ func (c *rtnl) defaultRoutes() ([]route, error) {
 		}
 		for _, e := range entries {
 			if !e.isDefault || e.ipv6 != (family == unix.AF_INET6) {
-				continue // without IPv6 the kernel answers with what it has, for the second time
+				continue // a kernel without IPv6 answers with its IPv4 routes
 			}
 			if e.nextHop != 0 && e.hops == nil { // sysctl net.ipv4.nexthop_compat_mode=0
 				if e.hops, err = c.nextHop(e.nextHop); err != nil {
@@ -267,7 +269,7 @@ func (c *rtnl) defaultRoutes() ([]route, error) {
 	return routes, nil
 }
 
-// nextHop resolves a next-hop object, which may be a group, into hops.
+// nextHop returns the hops of a next-hop object, which may be a group.
 func (c *rtnl) nextHop(id uint32) ([]hop, error) {
 	objects, err := c.dump(unix.RTM_GETNEXTHOP, make([]byte, unix.SizeofNhmsg))
 	if err != nil {
@@ -297,9 +299,10 @@ func (c *rtnl) nextHop(id uint32) ([]hop, error) {
 // rules lists the policy rules of all families that there are: fib_nl_dumprule of
 // net/core/fib_rules.c takes AF_UNSPEC for that.
 func (c *rtnl) rules() ([]policyRule, error) {
-	objects, err := c.dump(unix.RTM_GETRULE, familyRequest(unix.SizeofRtMsg, unix.AF_UNSPEC)) // struct fib_rule_hdr is as long
+	// struct fib_rule_hdr of linux/fib_rules.h is as long as struct rtmsg.
+	objects, err := c.dump(unix.RTM_GETRULE, familyRequest(unix.SizeofRtMsg, unix.AF_UNSPEC))
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return nil, nil // policy rules compiled out
+		return nil, nil // a kernel without policy rules
 	}
 	if err != nil {
 		return nil, err
@@ -307,7 +310,7 @@ func (c *rtnl) rules() ([]policyRule, error) {
 	return parseAll(objects, parseRule)
 }
 
-// observe lists the links and default routes as they are now. The primary is not known by that.
+// observe returns the links and default routes as they are now, with no primary.
 func (c *rtnl) observe() (w world, err error) {
 	if w.links, err = c.links(); err != nil {
 		return w, err
@@ -316,7 +319,7 @@ func (c *rtnl) observe() (w world, err error) {
 	return w, err
 }
 
-// observeNetwork lists what a network consists of, with the primary as IMDS named it.
+// observeNetwork returns links, default routes and addresses as they are now, with that primary.
 func (c *rtnl) observeNetwork(primary hwaddr) (n network, err error) {
 	if n.world, err = c.observe(); err != nil {
 		return n, err
@@ -326,20 +329,20 @@ func (c *rtnl) observeNetwork(primary hwaddr) (n network, err error) {
 	return n, err
 }
 
-// observeLinks is a network of which nothing but the links is known.
+// observeLinks returns a network with nothing but the links in it.
 func (c *rtnl) observeLinks() (n network, err error) {
 	n.links, err = c.links()
 	return n, err
 }
 
-// dialEvents opens a socket that hears of each change of links, addresses and routes.
+// dialEvents opens a socket that gets each change of links, addresses and routes.
 func dialEvents() (*rtnl, error) {
 	return dialRtnl(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
 }
 
-// await calls done now and after each change of links, addresses or routes, until it says so,
-// fails, or ctx ends; then it returns why.
+// await calls done now and after each change of links, addresses or routes, until done returns true or
+// an error, or ctx ends. It returns that error, or the cause of ctx.
 func await(ctx context.Context, done func() (bool, error)) error {
 	events, err := dialEvents()
 	if err != nil {
@@ -355,15 +358,15 @@ func await(ctx context.Context, done func() (bool, error)) error {
 			return context.Cause(ctx)
 		}
 		_, err := events.receive()
-		if err != nil && ctx.Err() == nil && !errors.Is(err, unix.ENOBUFS) { // ENOBUFS: more changes than fit, so look
-			return err
+		if err != nil && ctx.Err() == nil && !errors.Is(err, unix.ENOBUFS) {
+			return err // ENOBUFS means that changes were lost, and is one more reason to call done
 		}
 		events.drain()
 	}
 }
 
-// awaitQuiet returns when no link, address or route has changed for d, or when ctx ends; then it
-// returns why.
+// awaitQuiet returns when no link, address or route has changed for d, or when ctx ends, then with the
+// cause.
 func awaitQuiet(ctx context.Context, d time.Duration) error {
 	events, err := dialEvents()
 	if err != nil {
@@ -375,7 +378,7 @@ func awaitQuiet(ctx context.Context, d time.Duration) error {
 		if err := events.file.SetReadDeadline(time.Now().Add(d)); err != nil {
 			return err
 		}
-		if ctx.Err() != nil { // looked at after the line above, which may have undone interruptAtEnd
+		if ctx.Err() != nil { // checked only now: the line above may have undone interruptAtEnd
 			return context.Cause(ctx)
 		}
 		_, err := events.receive()
@@ -388,7 +391,7 @@ func awaitQuiet(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// drain drops what has been received and not been read: one look is enough for all of it.
+// drain drops the events that have not been read: one call of done is enough for all of them.
 func (c *rtnl) drain() {
 	_ = c.raw.Control(func(fd uintptr) {
 		for err := error(nil); err == nil || err == unix.EINTR; {

@@ -340,7 +340,7 @@ var verdicts = []struct {
 		00 00                                           # half of it`, "netlink: message cut short"},
 }
 
-func TestParseVerdict(t *testing.T) {
+func TestParseAck(t *testing.T) {
 	littleEndian(t)
 	for _, c := range verdicts {
 		all, err := parseMessages(golden(t, c.text))
@@ -348,17 +348,21 @@ func TestParseVerdict(t *testing.T) {
 			t.Fatal(c.command, all, err)
 		}
 		got := ""
-		if err := parseAck(all[0]); err != nil {
+		if err := parseAck(all[0], "RTM_NEWROUTE"); err != nil {
 			got = err.Error()
 		}
-		if got != c.want {
-			t.Errorf("%s: parseVerdict() = %q, want %q", c.command, got, c.want)
+		want := c.want
+		if want != "" && want != errShort.Error() {
+			want = "RTM_NEWROUTE: " + want
+		}
+		if got != want {
+			t.Errorf("%s: parseAck() = %q, want %q", c.command, got, want)
 		}
 		for n := range all[0].body { // whatever is cut off, an errno that is there counts
 			m := all[0]
 			m.body = m.body[:n]
-			if err := parseAck(m); n >= 4 && (err == nil) != (c.want == "") {
-				t.Errorf("%s: parseVerdict(%d bytes) = %v, want %s", c.command, n, err, c.want)
+			if err := parseAck(m, "RTM_SETLINK"); n >= 4 && (err == nil) != (c.want == "") {
+				t.Errorf("%s: parseAck(%d bytes) = %v, want %s", c.command, n, err, c.want)
 			}
 		}
 	}
@@ -366,7 +370,7 @@ func TestParseVerdict(t *testing.T) {
 
 // A kernel's verdict is to be told from a failure of the socket, and asked for its errno.
 func TestKernelErrorIs(t *testing.T) {
-	err := fmt.Errorf("rename: %w", kernelError{unix.EBUSY, "device is up"})
+	err := fmt.Errorf("rename: %w", kernelError{"RTM_SETLINK", unix.EBUSY, "device is up"})
 	if !errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EPERM) {
 		t.Errorf("errors.Is(%v, EBUSY) = false, want true", err)
 	}
@@ -524,11 +528,11 @@ func TestParseNextHop(t *testing.T) {
 // parsers are those of what the kernel sends, by the first word of the names in testdata/kernel.txt.
 var parsers = map[string][]func([]byte) error{
 	"link":      {dropping(parseLink)},
-	"route":     {dropping(parseRoute), dropping(routeItem)},
-	"route6":    {dropping(parseRoute), dropping(routeItem)},
-	"nexthop":   {dropping(parseNextHop), dropping(nextHopItem)},
-	"address6":  {dropping(addressItem)},
-	"neighbour": {dropping(neighbourItem)}, "neighbour6": {dropping(neighbourItem)},
+	"route":     {dropping(parseRoute), dropping(routeObject)},
+	"route6":    {dropping(parseRoute), dropping(routeObject)},
+	"nexthop":   {dropping(parseNextHop), dropping(nextHopObject)},
+	"address6":  {dropping(addressObject)},
+	"neighbour": {dropping(neighbourObject)}, "neighbour6": {dropping(neighbourObject)},
 	"rule": {dropping(parseRule)}, "rule6": {dropping(parseRule)},
 }
 
@@ -585,10 +589,10 @@ func TestNoInvalidIP(t *testing.T) {
 		}
 		var said []string
 		for parse, body := range map[*func([]byte) (netObject, error)][]byte{
-			ptr(addressItem):   attr([]byte{unix.AF_INET, 24, 0, 0, 2, 0, 0, 0}, unix.IFA_LOCAL, unix.IFA_ADDRESS),
-			ptr(neighbourItem): attr([]byte{unix.AF_INET, 0, 0, 0, 2, 0, 0, 0, unix.NUD_PERMANENT, 0, 0, 0}, unix.NDA_DST),
-			ptr(routeItem):     attr([]byte{unix.AF_INET, 24, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, 0, unix.RTN_UNICAST, 0, 0, 0, 0}, unix.RTA_DST, unix.RTA_GATEWAY),
-			ptr(nextHopItem):   attr([]byte{unix.AF_INET, 0, 0, 0, 0, 0, 0, 0}, unix.NHA_GATEWAY),
+			ptr(addressObject):   attr([]byte{unix.AF_INET, 24, 0, 0, 2, 0, 0, 0}, unix.IFA_LOCAL, unix.IFA_ADDRESS),
+			ptr(neighbourObject): attr([]byte{unix.AF_INET, 0, 0, 0, 2, 0, 0, 0, unix.NUD_PERMANENT, 0, 0, 0}, unix.NDA_DST),
+			ptr(routeObject):     attr([]byte{unix.AF_INET, 24, 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, 0, unix.RTN_UNICAST, 0, 0, 0, 0}, unix.RTA_DST, unix.RTA_GATEWAY),
+			ptr(nextHopObject):   attr([]byte{unix.AF_INET, 0, 0, 0, 0, 0, 0, 0}, unix.NHA_GATEWAY),
 		} {
 			i, err := (*parse)(body)
 			if err != nil || i.description == "" {
@@ -668,7 +672,7 @@ func TestRtnlDumpError(t *testing.T) {
 	if !errors.Is(err, unix.ENOENT) || got != nil {
 		t.Fatalf("dump(table 99) = %d objects, %v, want %v", len(got), err, unix.ENOENT)
 	}
-	if want := "netlink: dump 26: no such file or directory (ipv4: FIB table does not exist)"; err.Error() != want {
+	if want := "RTM_GETROUTE: no such file or directory (ipv4: FIB table does not exist)"; err.Error() != want {
 		t.Errorf("dump(table 99) = %v, want %s", err, want)
 	}
 	if _, err := nl.links(); err != nil {
@@ -680,7 +684,7 @@ func TestRtnlDatagramTruncated(t *testing.T) {
 	nl := dial(t)
 	nl.buf = make([]byte, 100)
 	links, err := nl.links()
-	if err == nil || !strings.HasPrefix(err.Error(), "netlink: dump 18: netlink: datagram of ") || !strings.HasSuffix(err.Error(), " bytes truncated to 100") {
+	if err == nil || !strings.HasPrefix(err.Error(), "netlink: datagram of ") || !strings.HasSuffix(err.Error(), " bytes truncated to 100") {
 		t.Errorf("links() = %v, %v, want a truncated datagram", links, err)
 	}
 }
@@ -777,7 +781,7 @@ func testDumpInterruptedForEver(t *testing.T) {
 		}
 	}}
 	links, err := nl.links()
-	if want := "netlink: dump 18: interrupted 20 times"; err == nil || err.Error() != want {
+	if want := "RTM_GETLINK: dump interrupted 20 times"; err == nil || err.Error() != want {
 		t.Errorf("links() = %d links, %v, want %s", len(links), err, want)
 	}
 }
@@ -868,7 +872,7 @@ func FuzzParseMessages(f *testing.F) {
 		var again []byte
 		for _, m := range all {
 			again = appendMessage(again, m)
-			_ = parseAck(m)
+			_ = parseAck(m, "RTM_SETLINK")
 		}
 		if got, err := parseMessages(again); err != nil || !reflect.DeepEqual(got, all) {
 			t.Errorf("parseMessages(appendMessage()) = %v, %v, want %v", got, err, all)

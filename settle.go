@@ -22,13 +22,13 @@ const (
 
 // snapshotAndRename is rename, with a note before of what the links have: a manager that is to be
 // told of the new names may remove it.
-func (r *renaming) snapshotAndRename(m managers, wishes map[int32]string) error {
+func (r *renaming) snapshotAndRename(m managers, targets map[int32]string) error {
 	if len(m.units) > 0 {
-		if err := r.takeSnapshot(r.before, snapshotSet(r.before, wishes)); err != nil {
+		if err := r.takeSnapshot(r.before, snapshotSet(r.before, targets)); err != nil {
 			return err
 		}
 	}
-	return r.rename(wishes)
+	return r.rename(targets)
 }
 
 // reconfigure has the managers apply their configuration by the new names, and puts back what the
@@ -176,12 +176,12 @@ func (n network) hasLease(l link, ipv6 bool) bool {
 
 // snapshotSet is the set of the links of which it is noted what they have before a manager is
 // restarted: all ENIs, as it may remove things from any of them, and what is to be renamed.
-func snapshotSet(links []link, wishes map[int32]string) map[int32]bool {
+func snapshotSet(links []link, targets map[int32]string) map[int32]bool {
 	set := map[int32]bool{}
 	for _, e := range allENIs(links) {
 		set[e.index] = true
 	}
-	for index := range wishes {
+	for index := range targets {
 		set[index] = true
 	}
 	return set

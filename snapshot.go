@@ -1,5 +1,10 @@
 package main
 
+// This file turns the objects of the kernel's dumps into the requests that create them again, and tells
+// which of them are missing. It is pure: keep.go takes the dumps and sends the requests. What the kernel
+// dumps it also accepts, once counters and state are cleared: `ip route save` and `ip route restore`
+// rely on the same.
+
 import (
 	"encoding/binary"
 	"fmt"
@@ -9,61 +14,64 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An netObject is one thing that a link may lose.
+// A netObject is an address, a neighbour, a route, a next hop or a policy rule.
 type netObject struct {
-	request     nlMessage  // that makes it again
-	key         string     // equal for the same thing, whatever its counters
-	keyAnyLink  string     // equal for the same thing on any link, with any metric
-	links       []int32    // where it is
-	description string     // for people
+	request     nlMessage  // creates it again
+	key         string     // identifies it; without counters and state
+	keyAnyLink  string     // identifies it without link and metric
+	links       []int32    // the indexes of its links, or anyLink
+	description string     // route 10.9.0.0/16 table 100 (index 3)
 	proto       byte       // of a route: who made it (RTPROT_DHCP, ...)
-	followUp    *nlMessage // to be sent when request has worked
-	// It comes and goes with a lease, a router advertisement or the link itself, or is a default
-	// route of the main table, which is the manager's to decide.
+	followUp    *nlMessage // to be sent when request has worked; nil for none
+	// It comes and goes with a lease, a router advertisement or the link, or it is a default route of
+	// the main table, about which the network manager decides.
 	transient bool
 }
 
-// isManaged reports whether i is a route that a network manager makes: one that follows from
-// its configuration, which it will apply again when it is restarted.
-func (i netObject) isManaged() bool {
-	if i.request.typ != unix.RTM_NEWROUTE {
-		return false
-	}
-	return slices.Contains([]byte{unix.RTPROT_KERNEL, unix.RTPROT_STATIC, unix.RTPROT_DHCP, unix.RTPROT_RA}, i.proto)
+// isManaged reports whether o is a route of a network manager's configuration, or of the kernel. After
+// its restart the manager makes such routes again.
+func (o netObject) isManaged() bool {
+	managed := []byte{unix.RTPROT_KERNEL, unix.RTPROT_STATIC, unix.RTPROT_DHCP, unix.RTPROT_RA}
+	return o.request.typ == unix.RTM_NEWROUTE && slices.Contains(managed, o.proto)
 }
 
-// anyLink stands for links that the object does not tell: next hops are named by an id, and policy
-// rules belong to no link.
+// anyLink is in place of an index where the object has no link, as policy rules, or has a next hop's id
+// instead.
 const anyLink = -1
 
-// missingObjects lists the items of before that are not there now, in their order.
+// missingObjects lists the objects of before that are not there now, in their order.
 func missingObjects(before, now []netObject) []netObject {
 	there := map[string]bool{}
-	for _, i := range now {
-		there[i.key] = true
+	for _, o := range now {
+		there[o.key] = true
 	}
-	return slices.DeleteFunc(slices.Clone(before), func(i netObject) bool { return there[i.key] })
+	return slices.DeleteFunc(slices.Clone(before), func(o netObject) bool { return there[o.key] })
 }
 
-// lostObjects lists the items of before that are nowhere any more: not where they were, and not
-// on another link either, because a manager's own address or route follows the name. What has come
-// since accounts for one item each. What comes and goes by itself is left to whoever makes it.
+// lostObjects lists the objects of before that are gone for good: they are not where they were, and have
+// not moved to another link either, as those of a manager's configuration move with the name. Each new
+// object of now stands for one that has moved. Transient objects are left out: what makes them makes
+// them again.
 func lostObjects(before, now []netObject) []netObject {
 	followed := map[string]int{}
-	for _, i := range missingObjects(now, before) {
-		followed[i.keyAnyLink]++
+	for _, o := range missingObjects(now, before) {
+		followed[o.keyAnyLink]++
 	}
-	return slices.DeleteFunc(missingObjects(before, now), func(i netObject) bool {
-		if !i.transient && followed[i.keyAnyLink] > 0 {
-			followed[i.keyAnyLink]--
+	return slices.DeleteFunc(missingObjects(before, now), func(o netObject) bool {
+		if !o.transient && followed[o.keyAnyLink] > 0 {
+			followed[o.keyAnyLink]--
 			return true
 		}
-		return i.transient
+		return o.transient
 	})
 }
 
-// addressItem reads an RTM_NEWADDR.
-func addressItem(body []byte) (netObject, error) {
+// addressFlags are the flags of an address that its maker sets; the others are state.
+const addressFlags = unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPADDR |
+	unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN
+
+// addressObject reads an RTM_NEWADDR.
+func addressObject(body []byte) (netObject, error) {
 	a, err := parseAddress(body)
 	if err != nil {
 		return netObject{}, err
@@ -72,56 +80,61 @@ func addressItem(body []byte) (netObject, error) {
 	made := slices.Clone(body[:unix.SizeofIfAddrmsg])
 	made[2] = 0
 	key := slices.Clone(made)
-	i := netObject{links: []int32{a.index}, description: fmt.Sprintf("address %v (index %d)", a.ip, a.index)}
+	o := netObject{links: []int32{a.index}}
+	o.description = fmt.Sprintf("address %v (index %d)", a.ip, a.index)
 	err = eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
 		switch typ {
 		case unix.IFA_ADDRESS, unix.IFA_LOCAL:
 			key = appendAttr(key, typ, value)
 			made = appendAttr(made, typ, value)
 		case unix.IFA_CACHEINFO, unix.IFA_RT_PRIORITY, unix.IFA_BROADCAST, ifaProto:
-			made = appendAttr(made, typ, value) // of the lifetimes the kernel takes what is left
+			made = appendAttr(made, typ, value) // the dumped lifetimes are what is left of them
 		}
 		return nil
 	})
 	if a.flags&unix.IFA_F_DADFAILED != 0 {
-		return netObject{}, err // somebody else has it
+		return netObject{}, err // another host has it
 	}
-	i.key, i.keyAnyLink = "address "+string(key), "address "+string(clearIndex(key, 4))
-	// A lifetime is of a lease or a router advertisement (IFA_F_PERMANENT is its absence).
-	i.transient = a.flags&unix.IFA_F_PERMANENT == 0 || a.isAutomatic()
-	flags := a.flags & (unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS | unix.IFA_F_MANAGETEMPADDR | unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_MCAUTOJOIN)
+	o.key, o.keyAnyLink = "address "+string(key), "address "+string(clearIndex(key, 4))
+	// Without IFA_F_PERMANENT it has a lifetime, from a lease or a router advertisement.
+	o.transient = a.flags&unix.IFA_F_PERMANENT == 0 || a.isAutomatic()
+	withFlags := func(how uint16, flags uint32) nlMessage {
+		body := appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags)
+		return createRequest(unix.RTM_NEWADDR, how, body)
+	}
+	flags := a.flags & addressFlags
 	if !a.ipv6 {
-		i.request = createRequest(unix.RTM_NEWADDR, unix.NLM_F_EXCL, appendUint32(made, unix.IFA_FLAGS, flags))
-		return i, err
+		o.request = withFlags(unix.NLM_F_EXCL, flags)
+		return o, err
 	}
-	// It was ours a moment ago: without DAD routes and sockets can use it at once. The flag is
-	// taken off again after.
-	i.request = createRequest(unix.RTM_NEWADDR, unix.NLM_F_EXCL, appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags|unix.IFA_F_NODAD))
+	// The link had this address a moment ago. Without DAD routes and sockets can use it at once. The
+	// second request clears the flag again.
+	o.request = withFlags(unix.NLM_F_EXCL, flags|unix.IFA_F_NODAD)
 	if flags&unix.IFA_F_NODAD == 0 {
-		m := createRequest(unix.RTM_NEWADDR, unix.NLM_F_REPLACE, appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags))
-		i.followUp = &m
+		clearFlag := withFlags(unix.NLM_F_REPLACE, flags)
+		o.followUp = &clearFlag
 	}
-	return i, err
+	return o, err
 }
 
-// neighbourItem reads an RTM_NEWNEIGH: permanent entries and proxies are kept.
-func neighbourItem(body []byte) (netObject, error) {
+// neighbourObject reads an RTM_NEWNEIGH. Permanent entries and proxies are kept.
+func neighbourObject(body []byte) (netObject, error) {
 	if len(body) < unix.SizeofNdMsg {
 		return netObject{}, errShort
 	}
 	// struct ndmsg, linux/neighbour.h: family, 3 bytes, index, state (16 bits), flags, type.
 	permanent := binary.NativeEndian.Uint16(body[8:])&unix.NUD_PERMANENT != 0
 	if proxy := body[10]&unix.NTF_PROXY != 0; !permanent && !proxy || body[0] == unix.AF_BRIDGE {
-		return netObject{}, nil // learned, and will be again
+		return netObject{}, nil // learned, and the kernel will learn it again
 	}
 	index := int32(binary.NativeEndian.Uint32(body[4:]))
 	made := slices.Clone(body[:unix.SizeofNdMsg])
-	i := netObject{links: []int32{index}, description: fmt.Sprintf("neighbour (index %d)", index)}
+	o := netObject{links: []int32{index}, description: fmt.Sprintf("neighbour (index %d)", index)}
 	err := eachAttr(body[unix.SizeofNdMsg:], func(typ uint16, value []byte) error {
 		switch typ {
 		case unix.NDA_DST:
 			if ip, ok := netip.AddrFromSlice(value); ok {
-				i.description = fmt.Sprintf("neighbour %v (index %d)", ip, index)
+				o.description = fmt.Sprintf("neighbour %v (index %d)", ip, index)
 			}
 			made = appendAttr(made, typ, value)
 		case unix.NDA_LLADDR, ndaProtocol:
@@ -129,18 +142,17 @@ func neighbourItem(body []byte) (netObject, error) {
 		}
 		return nil
 	})
-	i.key, i.keyAnyLink = "neighbour "+string(made), "neighbour "+string(clearIndex(made, 4))
-	i.request = createRequest(unix.RTM_NEWNEIGH, unix.NLM_F_REPLACE, made)
-	return i, err
+	o.key, o.keyAnyLink = "neighbour "+string(made), "neighbour "+string(clearIndex(made, 4))
+	o.request = createRequest(unix.RTM_NEWNEIGH, unix.NLM_F_REPLACE, made)
+	return o, err
 }
 
-// routeFlags are those of a route or hop that are said by its maker; the rest are the kernel's
-// verdicts.
+// routeFlags are the flags of a route or hop that its maker sets; the others are state.
 const routeFlags = unix.RTNH_F_ONLINK | unix.RTNH_F_PERVASIVE
 
-// routeItem reads an RTM_NEWROUTE. All are kept but those of the local table, which follow from
-// addresses.
-func routeItem(body []byte) (netObject, error) {
+// routeObject reads an RTM_NEWROUTE. All are kept but those of the local table, which the kernel makes
+// with the addresses.
+func routeObject(body []byte) (netObject, error) {
 	r, err := parseRoute(body)
 	if err != nil {
 		return netObject{}, err
@@ -151,26 +163,28 @@ func routeItem(body []byte) (netObject, error) {
 	}
 	made, expires, err := routeBody(body, r.nextHop != 0)
 	if err != nil || expires < 0 {
-		return netObject{}, err // it is over, and will be collected
+		return netObject{}, err // it has expired
 	}
-	i := netObject{key: "route " + string(made), keyAnyLink: routeKeyAnyLink(made), proto: body[5], description: describeRoute(body, r)}
-	i.transient = r.isDefault || expires > 0 || slices.Contains([]byte{unix.RTPROT_KERNEL, unix.RTPROT_DHCP, unix.RTPROT_RA}, i.proto)
+	o := netObject{key: "route " + string(made), keyAnyLink: routeKeyAnyLink(made), proto: body[5]}
+	o.description = describeRoute(body, r)
+	automatic := []byte{unix.RTPROT_KERNEL, unix.RTPROT_DHCP, unix.RTPROT_RA}
+	o.transient = r.isDefault || expires > 0 || slices.Contains(automatic, o.proto)
 	for _, h := range r.hops {
-		i.links = append(i.links, h.index)
+		o.links = append(o.links, h.index)
 	}
-	if r.nextHop != 0 || body[7] > unix.RTN_MULTICAST { // a blackhole and its like have no link to lose
-		i.links = append(i.links, anyLink)
+	if r.nextHop != 0 || body[7] > unix.RTN_MULTICAST { // RTN_BLACKHOLE and above have no link
+		o.links = append(o.links, anyLink)
 	}
 	if expires > 0 {
 		made = appendUint32(made, unix.RTA_EXPIRES, uint32(max(1, expires/100))) // seconds
 	}
-	i.request = createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made) // in the order they had
-	return i, nil
+	o.request = createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made) // to keep their order
+	return o, nil
 }
 
-// routeBody is a route's body without the kernel's verdicts and counters; expires is in 1/100 s
-// from now, 0 for never. A route by a next-hop object is told by its id alone: rtm_to_fib_config of
-// net/ipv4/fib_frontend.c.
+// routeBody returns a route's body without state and counters; expires is in 1/100 s from now, 0 for
+// never. With byID, the id of the next-hop object stands for the hops: rtm_to_fib_config of
+// net/ipv4/fib_frontend.c refuses both.
 func routeBody(body []byte, byID bool) (made []byte, expires int32, err error) {
 	made = slices.Clone(body[:unix.SizeofRtMsg])
 	binary.NativeEndian.PutUint32(made[8:], binary.NativeEndian.Uint32(body[8:])&routeFlags)
@@ -181,13 +195,14 @@ func routeBody(body []byte, byID bool) (made []byte, expires int32, err error) {
 				expires = int32(binary.NativeEndian.Uint32(value[8:]))
 			}
 			return nil
-		case unix.RTA_OIF, unix.RTA_GATEWAY, unix.RTA_VIA, unix.RTA_MULTIPATH, unix.RTA_ENCAP, unix.RTA_ENCAP_TYPE:
+		case unix.RTA_OIF, unix.RTA_GATEWAY, unix.RTA_VIA, unix.RTA_MULTIPATH, unix.RTA_ENCAP,
+			unix.RTA_ENCAP_TYPE:
 			if byID {
 				return nil
 			}
 		}
 		if typ == unix.RTA_MULTIPATH {
-			value = clearHops(value)
+			value = eachHop(value, func(b []byte) { b[2] &= routeFlags })
 		}
 		made = appendAttr(made, typ, value)
 		return nil
@@ -195,16 +210,19 @@ func routeBody(body []byte, byID bool) (made []byte, expires int32, err error) {
 	return made, expires, err
 }
 
-// clearHops clears the kernel's verdicts in an RTA_MULTIPATH that parseRoute has checked.
-func clearHops(value []byte) []byte {
+// eachHop returns a copy of an RTA_MULTIPATH that parseRoute has checked, after a call of fn with each
+// struct rtnexthop in it, which fn may change.
+func eachHop(value []byte, fn func(b []byte)) []byte {
 	out := slices.Clone(value)
-	for b := out; len(b) >= unix.SizeofRtNexthop; b = skipAligned(b, int(binary.NativeEndian.Uint16(b))) {
-		b[2] &= routeFlags
+	for b := out; len(b) >= unix.SizeofRtNexthop; {
+		n := int(binary.NativeEndian.Uint16(b))
+		fn(b[:n])
+		b = skipAligned(b, n)
 	}
 	return out
 }
 
-// describeRoute names a route: "route 10.9.0.0/16 table 100 (index 3)".
+// describeRoute returns "route 10.9.0.0/16 table 100 (index 3)".
 func describeRoute(body []byte, r routeEntry) string {
 	to := "default"
 	_ = eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
@@ -220,27 +238,25 @@ func describeRoute(body []byte, r routeEntry) string {
 	return fmt.Sprintf("route %s table %d%s", to, r.table, where)
 }
 
-// routeKeyAnyLink is what a route is known by on any link: where it leads, by which gateways, in
-// which table. A manager that makes its routes again may give them other metrics: NetworkManager's
-// follow from the order in which links are activated.
+// routeKeyAnyLink is the key of a route without link and metric: destination, gateways and table. The
+// metrics of a manager's routes may change with its restart: NetworkManager counts them up in the order
+// in which it activates links.
 func routeKeyAnyLink(made []byte) string {
 	same := slices.Clone(made[:unix.SizeofRtMsg])
-	_ = eachAttr(made[unix.SizeofRtMsg:], func(typ uint16, value []byte) error { // parsed once already
+	_ = eachAttr(made[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
 		switch typ {
 		case unix.RTA_DST, unix.RTA_SRC, unix.RTA_TABLE, unix.RTA_GATEWAY, unix.RTA_VIA, rtaNHID:
 			same = appendAttr(same, typ, value)
 		case unix.RTA_MULTIPATH:
-			for b := slices.Clone(value); len(b) >= unix.SizeofRtNexthop; b = skipAligned(b, int(binary.NativeEndian.Uint16(b))) {
-				same = append(same, clearIndex(b[:binary.NativeEndian.Uint16(b)], 4)...)
-			}
+			eachHop(value, func(b []byte) { same = append(same, clearIndex(b, 4)...) })
 		}
 		return nil
 	})
 	return "route " + string(same)
 }
 
-// nextHopItem reads an RTM_NEWNEXTHOP.
-func nextHopItem(body []byte) (netObject, error) {
+// nextHopObject reads an RTM_NEWNEXTHOP.
+func nextHopObject(body []byte) (netObject, error) {
 	n, err := parseNextHop(body)
 	if err != nil {
 		return netObject{}, err
@@ -266,18 +282,18 @@ func nextHopItem(body []byte) (netObject, error) {
 	return netObject{
 		request:     createRequest(unix.RTM_NEWNEXTHOP, unix.NLM_F_REPLACE, made),
 		key:         "next hop " + string(made),
-		keyAnyLink:  fmt.Sprintf("next hop %d", n.id), // an id is one next hop's
+		keyAnyLink:  fmt.Sprintf("next hop %d", n.id), // an id belongs to one next hop
 		links:       links,
 		description: fmt.Sprintf("next hop %d", n.id),
 	}, err
 }
 
-// ruleFlags are those of a policy rule that are said by its maker: linux/fib_rules.h.
+// ruleFlags are the flags of a policy rule that its maker sets: linux/fib_rules.h.
 const ruleFlags = unix.FIB_RULE_PERMANENT | unix.FIB_RULE_INVERT
 
-// ruleItem reads an RTM_NEWRULE. The kernel loses none, but a network manager removes those that it
-// did not make, the kernel's own excepted. Names of links in it stay as they are.
-func ruleItem(body []byte) (netObject, error) {
+// ruleObject reads an RTM_NEWRULE. The kernel loses none, but a network manager may remove those that
+// neither it nor the kernel made. Names of links in a rule stay as they are.
+func ruleObject(body []byte) (netObject, error) {
 	r, err := parseRule(body)
 	if err != nil || r.proto == unix.RTPROT_KERNEL {
 		return netObject{}, err
@@ -296,7 +312,7 @@ func ruleItem(body []byte) (netObject, error) {
 	}, nil
 }
 
-// clearIndex is b with the index of a link at that offset cleared.
+// clearIndex returns a copy of b with 0 for the index of a link at that offset.
 func clearIndex(b []byte, at int) []byte {
 	out := slices.Clone(b)
 	clear(out[at : at+4])

@@ -67,10 +67,10 @@ func TestLoanGone(t *testing.T) {
 		err   error
 		want  bool
 	}{
-		{"the link was pulled out", kernelError{errno: unix.ENODEV}, true},
-		{"the address was taken back", kernelError{errno: unix.EADDRNOTAVAIL}, true},
-		{"and the route with it", kernelError{errno: unix.ESRCH}, true},
-		{"not allowed", kernelError{errno: unix.EPERM}, false},
+		{"the link was pulled out", kernelError{op: "RTM_SETLINK", errno: unix.ENODEV}, true},
+		{"the address was taken back", kernelError{op: "RTM_SETLINK", errno: unix.EADDRNOTAVAIL}, true},
+		{"and the route with it", kernelError{op: "RTM_SETLINK", errno: unix.ESRCH}, true},
+		{"not allowed", kernelError{op: "RTM_SETLINK", errno: unix.EPERM}, false},
 		{"a socket's own", os.NewSyscallError("sendto", unix.ENODEV), false},
 		{"a socket that fails", os.NewSyscallError("recvfrom", unix.ENOBUFS), false},
 	} {

@@ -1,5 +1,8 @@
 package main
 
+// This file holds the nouns: links, routes, addresses, and renames. It imports nothing that can touch
+// the machine, and decides nothing: what is right is in judge.go, which renames in rename.go.
+
 import (
 	"errors"
 	"fmt"
@@ -11,7 +14,7 @@ import (
 
 const (
 	primaryName = "eth0"  // what the primary ENI is to be called
-	tempPrefix  = "eni0-" // and the final name: where a link with a temporary name was going
+	tempPrefix  = "eni0-" // a temporary name is this and the name that the link is to have
 	nameMax     = 15      // bytes; IFNAMSIZ of linux/if.h less the NUL
 )
 
@@ -23,24 +26,24 @@ func (a hwaddr) String() string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4], a[5])
 }
 
-// A link is as much of a network interface as a decision needs to know.
+// A link is a network interface, as far as decisions need to know it.
 type link struct {
 	index    int32
 	name     string   // eth0
 	altnames []string // share one name space with the names
 	kind     string   // IFLA_INFO_KIND: bridge, vlan, veth; "" for a device of its own
 	addr     hwaddr   // the address in use, which root may change
-	perm     hwaddr   // the address it was made with; zero where the kernel reports none (veth)
+	perm     hwaddr   // the permanent address; zero where the kernel reports none (veth)
 	lower    int32    // index of the link this one is stacked on (a VLAN's parent); 0 for none
 	master   int32    // index of the bridge or bond this one is a port of; 0 for none
 	ethernet bool     // ARPHRD_ETHER
 	up       bool     // IFF_UP
 	carrier  bool     // IFF_LOWER_UP: it carries frames
-	path     string   // udev's ID_PATH: pci-0000:00:05.0; "" where it can't be told
+	path     string   // udev's ID_PATH: pci-0000:00:05.0; "" where it is unknown
 }
 
-// eni reports whether l can be an ENI: Ethernet, and a device of its own. A veth end is what
-// plays an ENI in a network namespace.
+// eni reports whether l can be an ENI: Ethernet, and a device of its own. In a network namespace a
+// veth end takes the place of one.
 func (l link) eni() bool {
 	return l.ethernet && (l.kind == "" || l.kind == "veth")
 }
@@ -53,7 +56,7 @@ func (l link) id() hwaddr {
 	return l.addr
 }
 
-// String names a link for people, by all that it is known by.
+// String is the name, the address and the index, for messages.
 func (l link) String() string {
 	return fmt.Sprintf("%s (%s, index %d)", visible(l.name), l.id(), l.index)
 }
@@ -72,7 +75,7 @@ type route struct {
 	hops   []hop
 }
 
-// liveLinks lists the indexes of the links that r's traffic leaves by, each once. Nil: all hops are
+// liveLinks lists the indexes of the links that traffic by r leaves by, each once; nil if all hops are
 // dead.
 func (r route) liveLinks() []int32 {
 	var out []int32
@@ -84,22 +87,22 @@ func (r route) liveLinks() []int32 {
 	return out
 }
 
-// A world is what there is to judge.
+// A world is what judge decides by.
 type world struct {
 	links   []link
 	routes  []route // the default routes, in the kernel's order
-	primary hwaddr  // what IMDS says
+	primary hwaddr  // the address of the primary ENI, from IMDS; zero where that is unknown
 }
 
 // egressLinks lists the links that default traffic leaves by: those of the IPv4 default route
-// with the lowest metric, the first in the kernel's order among equals; only where there is
-// none, those of the IPv6 one. Nil: there is no default route.
+// with the lowest metric, the first in the kernel's order among equals; those of the IPv6 one only
+// where there is none. It is nil where there is no default route at all.
 func (w world) egressLinks() []int32 {
 	r, _ := w.defaultRoute()
 	return r.liveLinks()
 }
 
-// defaultRoute is the default route that decides, and whether there is one.
+// defaultRoute returns the default route that egressLinks goes by, and whether there is one.
 func (w world) defaultRoute() (route, bool) {
 	for _, ipv6 := range []bool{false, true} {
 		if r, ok := w.bestRoute(ipv6); ok {
@@ -109,7 +112,7 @@ func (w world) defaultRoute() (route, bool) {
 	return route{}, false
 }
 
-// bestRoute is the default route of one family that traffic takes, and whether there is one.
+// bestRoute returns the default route that traffic of one family takes, and whether there is one.
 func (w world) bestRoute(ipv6 bool) (best route, found bool) {
 	for _, r := range w.routes {
 		if r.ipv6 != ipv6 || r.liveLinks() == nil {
@@ -122,11 +125,11 @@ func (w world) bestRoute(ipv6 bool) (best route, found bool) {
 	return best, found
 }
 
-// errLate means that the ENI which IMDS names has not been probed yet.
+// errNotProbed means that the kernel has not found the ENI which IMDS names yet.
 var errNotProbed = errors.New("no link has the primary ENI's address (yet)")
 
-// primaryLink finds the primary ENI among the links. Only ENIs count: a VLAN, bridge or macvlan on
-// the primary has the same address.
+// primaryLink finds the primary ENI among the links. Links that are no ENIs are left out: a VLAN,
+// bridge or macvlan on the primary has the same address.
 func (w world) primaryLink() (link, error) {
 	var found []link
 	for _, l := range w.links {
@@ -140,10 +143,11 @@ func (w world) primaryLink() (link, error) {
 	case 1:
 		return found[0], nil
 	}
-	return link{}, fmt.Errorf("%s: two ENIs have the primary's address, %s and %s", w.primary, found[0].name, found[1].name)
+	return link{}, fmt.Errorf("%s: two ENIs have the primary's address, %s and %s",
+		w.primary, found[0].name, found[1].name)
 }
 
-// An address is an address of a link.
+// An address is an IP address of a link.
 type address struct {
 	ipv6  bool
 	index int32
@@ -154,7 +158,7 @@ type address struct {
 	body  []byte       // of the RTM_NEWADDR
 }
 
-// A network is a world with its addresses.
+// A network is a world with the addresses of its links.
 type network struct {
 	world
 	addresses []address
@@ -163,8 +167,8 @@ type network struct {
 // scopeLink is RT_SCOPE_LINK of linux/rtnetlink.h: valid on the link only.
 const scopeLink = 253
 
-// hasAddress reports whether l, or a link that is stacked on it, has an address of a family by
-// which others can be reached.
+// hasAddress reports whether l, or a link that is stacked on it, has an address of a family that is
+// valid beyond the link.
 func (n network) hasAddress(l link, ipv6 bool) bool {
 	on := stackedOn(n.links, map[int32]bool{l.index: true}, true)
 	return slices.ContainsFunc(n.addresses, func(a address) bool {
@@ -190,8 +194,8 @@ func linkByIndex(links []link, index int32) (link, bool) {
 	return links[i], true
 }
 
-// allENIs lists the ENIs. A veth end counts only where there is no Ethernet device of its own: at
-// the other end may be a container, which must not answer for IMDS.
+// allENIs lists the ENIs. A veth end counts only where no Ethernet link is a device of its own: at the
+// other end may be a container, and it must not answer in place of IMDS.
 func allENIs(links []link) []link {
 	own := slices.ContainsFunc(links, func(l link) bool { return l.eni() && l.kind == "" })
 	return slices.DeleteFunc(slices.Clone(links), func(l link) bool {
@@ -199,11 +203,12 @@ func allENIs(links []link) []link {
 	})
 }
 
-// stackedOn is the set with the links that are stacked on those of it: VLANs, macvlans and ipvlans,
-// and with masters the bridges and bonds that they are ports of too. What IFLA_LINK says of a veth
-// end is its peer, often by an index of another namespace.
+// stackedOn returns the set with the links that are stacked on its links added: VLANs, macvlans and
+// ipvlans, and with masters also the bridges and bonds that they are ports of. The IFLA_LINK of a veth
+// end does not count: it is its peer, often with an index of another namespace.
 func stackedOn(links []link, set map[int32]bool, masters bool) map[int32]bool {
-	out := maps.Clone(set)
+	out := map[int32]bool{}
+	maps.Copy(out, set)
 	for before := 0; before < len(out); {
 		before = len(out)
 		for _, l := range links {
@@ -218,14 +223,14 @@ func stackedOn(links []link, set map[int32]bool, masters bool) map[int32]bool {
 	return out
 }
 
-// A step is one rename. Who it is for is the index; the rest is for people.
+// A step is one rename. The link is addressed by its index; the rest is for messages.
 type step struct {
 	index    int32
 	addr     hwaddr
 	from, to string
 }
 
-// String is the log line of a change: the link, what it was called, what it is called.
+// String is the log line of a rename.
 func (s step) String() string {
 	return fmt.Sprintf("%s (index %d): %s -> %s", s.addr, s.index, visible(s.from), visible(s.to))
 }
@@ -236,9 +241,9 @@ func isKernelName(name string) bool {
 	return ok && n != "" && strings.Trim(n, "0123456789") == "" && (n == "0" || n[0] != '0')
 }
 
-// validName says why the kernel would not take name, by dev_valid_name of net/core/dev.c;
-// '%' is refused because there it means a template, "all" and "default" because
-// they are directories of /proc/sys/net/ipv4/conf (addrconf_sysctl_register).
+// validName is the error of a name that the kernel would not take: dev_valid_name of net/core/dev.c.
+// '%' is refused because it means a template there, "all" and "default" because they are directories
+// of /proc/sys/net/ipv4/conf (addrconf_sysctl_register).
 func validName(name string) error {
 	switch {
 	case name == "":
@@ -257,8 +262,8 @@ func validName(name string) error {
 	return nil
 }
 
-// visible is a name as it can be shown on a terminal: the kernel lets a name have control
-// characters.
+// visible returns a name in a form that is safe on a terminal: the kernel allows control characters
+// in names.
 func visible(name string) string {
 	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
 		return fmt.Sprintf("%q", name)
@@ -266,8 +271,8 @@ func visible(name string) string {
 	return name
 }
 
-// sortBy sorts n items by their keys, and returns their indexes. Of two with one key the first
-// counts. There are not many: it takes time in proportion to the square of their number.
+// sortBy sorts n items by their keys and returns their indexes. Of two items with one key it returns
+// the first. Its time grows with the square of n, so n must be small.
 func sortBy(n int, key func(i int) string) (indexes []int) {
 	var keys []string
 	for i := range n {
