@@ -1,5 +1,9 @@
 package main
 
+// This file carries out a rename: plan, one datagram, and a look whether the links are as planned.
+// If that fails it puts the names back, or says where each link stands. It decides no names: those
+// are in the targets.
+
 import (
 	"errors"
 	"fmt"
@@ -10,31 +14,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file carries out a plan, and puts names back where the kernel refuses a part of it. There is
-// one order: plan, one datagram, look again. Whatever fails in between, the names are then as
-// before, or the error says where each link stands.
-
-// A renaming is the one change this program makes, and what it cost.
+// A renaming is one rename of links, and what is needed to undo it.
 type renaming struct {
 	nl            *rtnl
 	log           logger
-	before        []link         // the links as they are when it begins
+	before        []link         // all links when it begins
 	toRename      []link         // those of them that are to be renamed
-	down          map[int32]bool // the links that had to go down, by index
-	snapshotLinks map[int32]bool // the links of which kept has what they had
-	snapshot      []netObject    // what they had, before they went down or a manager was restarted
+	down          map[int32]bool // indexes of the links that were set down for it
+	snapshotLinks map[int32]bool // indexes of the links whose objects are in snapshot
+	snapshot      []netObject    // from before links went down or a manager was restarted
 }
 
-// attempts is how often a rename is planned anew where a name was taken in between: the kernel lets
-// others in between the messages of a datagram, and a driver that registers takes the first free
-// ethN.
+// maxAttempts is how often a rename is planned again where another link took a name meanwhile: a
+// driver can register a link between two messages of a datagram, and that gets the first free ethN.
 const maxAttempts = 5
 
-// rename grants the targets, all of them or none. On Linux 6.2 and newer nothing is lost by it;
-// before that links go down and up, and what that costs them is to be restored. If it fails the
-// names are as before, or the error's code is codeBroken.
+// rename gives the links their target names, all of them or none. On Linux 6.2 and newer nothing is
+// lost by it. On older kernels links go down and up, and restoreAfterDown has to follow. After an
+// error the names are as before, or its code is codeBroken.
 func (r *renaming) rename(targets map[int32]string) error {
-	r.toRename = slices.DeleteFunc(slices.Clone(r.before), func(l link) bool { return targets[l.index] == "" })
+	r.toRename = slices.DeleteFunc(slices.Clone(r.before), func(l link) bool {
+		return targets[l.index] == ""
+	})
 	// From here on a failure puts names back before it returns.
 	err := r.tryRename(r.before, targets)
 	for tries := 1; errors.Is(err, unix.EEXIST) && tries < maxAttempts; tries++ {
@@ -49,26 +50,26 @@ func (r *renaming) rename(targets map[int32]string) error {
 	return nil
 }
 
-// tryRename is one attempt: plan by how the links stand now, one datagram, look again.
+// tryRename is one attempt: a plan from the links as they are now, one datagram, and a new look.
 func (r *renaming) tryRename(now []link, targets map[int32]string) error {
-	way := displaceNewcomers(r.before, now, targets)
-	steps, err := plan(now, way)
+	all := displaceNewcomers(r.before, now, targets)
+	steps, err := plan(now, all)
 	if err != nil {
 		return err
 	}
 	for _, l := range now {
-		if way[l.index] != targets[l.index] {
-			r.log.warn("%s came in between: it is to be %s", l, way[l.index])
+		if all[l.index] != targets[l.index] {
+			r.log.warn("%s came in between: it is to be %s", l, all[l.index])
 		}
 	}
 	if err := r.renameLinks(steps, targets); err != nil {
 		return err
 	}
-	return r.verifyRenamed(targets) // the kernel's word is good, a look is better
+	return r.verifyRenamed(targets)
 }
 
-// renameLinks carries out the steps that lead to the targets, or bounces the links, and has up what
-// was up.
+// renameLinks carries out the steps. Where the kernel renames no link that is up, it sets the links
+// down for it, and up again.
 func (r *renaming) renameLinks(steps []step, targets map[int32]string) error {
 	err := r.nl.execute(renameRequests(steps))
 	if errors.Is(err, unix.EBUSY) { // Linux before 6.2 will not rename a link that is up
@@ -80,7 +81,7 @@ func (r *renaming) renameLinks(steps []step, targets map[int32]string) error {
 	return r.bringUp()
 }
 
-// bringUp takes up what an attempt before took down and did not come to take up again.
+// bringUp sets up the links that an earlier attempt has set down and not up again.
 func (r *renaming) bringUp() error {
 	if len(r.down) == 0 {
 		return nil
@@ -96,8 +97,8 @@ func (r *renaming) bringUp() error {
 	return r.nl.execute(ups)
 }
 
-// renameError says what people can do about a refused rename: rtnetlink_rcv_msg of
-// net/core/rtnetlink.c answers EPERM to each message where CAP_NET_ADMIN is missing.
+// renameError adds to EPERM what a person can do: rtnetlink_rcv_msg of net/core/rtnetlink.c returns
+// that for each message without CAP_NET_ADMIN.
 func renameError(err error) error {
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("rename: %w: run as root or with CAP_NET_ADMIN", err)
@@ -105,8 +106,8 @@ func renameError(err error) error {
 	return fmt.Errorf("rename: %w", err)
 }
 
-// renameWhileDown renames links that are up by taking them down meanwhile. Some steps of the plan
-// may have been carried out (of links that are down), so it plans again.
+// renameWhileDown sets links that are up down for their rename. It plans again, because the steps
+// of links that are down may have been carried out already.
 func (r *renaming) renameWhileDown(targets map[int32]string) error {
 	links, err := r.nl.links()
 	if err != nil {
@@ -137,8 +138,8 @@ func (r *renaming) renameWhileDown(targets map[int32]string) error {
 	return r.nl.execute(downUpRequests(steps, up))
 }
 
-// takeSnapshot remembers what those links have, but for links that were noted before: on the way
-// back they may have lost some of it already.
+// takeSnapshot adds the objects of those links to the snapshot. A link that is in it already is
+// left out, because it may have lost some of its objects since.
 func (r *renaming) takeSnapshot(links []link, which map[int32]bool) error {
 	fresh := map[int32]bool{}
 	for index := range which {
@@ -161,8 +162,8 @@ func (r *renaming) takeSnapshot(links []link, which map[int32]bool) error {
 	return nil
 }
 
-// restore puts back what the links had and pick picks, by what they have now. A thing that can't be
-// put back is an error in the log, not of the rename: that stands.
+// restore creates those objects of the snapshot again that pick returns. It logs an error for each
+// that can't be created: the rename stands all the same.
 func (r *renaming) restore(pick func(before, now []netObject) []netObject) {
 	if len(r.snapshot) == 0 {
 		return
@@ -180,8 +181,8 @@ func (r *renaming) restore(pick func(before, now []netObject) []netObject) {
 	}
 }
 
-// restoreAfterDown puts back what links have lost by going down. What a manager makes again when
-// it is restarted is held back until then, if one will be.
+// restoreAfterDown creates again what links have lost by going down. With managed, a network
+// manager is restarted next, and routes that it makes again are left to it.
 func (r *renaming) restoreAfterDown(managed bool) {
 	if len(r.down) == 0 {
 		return
@@ -194,7 +195,8 @@ func (r *renaming) restoreAfterDown(managed bool) {
 }
 
 // restoreOn is restore for the links that are still there.
-func (r *renaming) restoreOn(links []link, pick func(before, now []netObject) []netObject) ([]netObject, error) {
+func (r *renaming) restoreOn(links []link, pick func(before, now []netObject) []netObject) (
+	[]netObject, error) {
 	now, err := snapshotOf(r.nl, links, r.snapshotLinks)
 	if err != nil {
 		return nil, err
@@ -208,8 +210,8 @@ func (r *renaming) restoreOn(links []link, pick func(before, now []netObject) []
 	return recreateAll(r.nl, lost)
 }
 
-// verifyRenamed looks again: the plan made from a fresh dump must be empty, and what was up be up.
-// Then each link's change is logged, and what it means for policy rules.
+// verifyRenamed checks with a new dump that no rename is left to do and that no link is down that
+// was up. Then it logs each rename, and warns of policy rules.
 func (r *renaming) verifyRenamed(targets map[int32]string) error {
 	now, err := r.nl.links()
 	if err != nil {
@@ -233,9 +235,8 @@ func (r *renaming) verifyRenamed(targets map[int32]string) error {
 	return nil
 }
 
-// putNamesBack undoes what was done of a rename that failed because of why, and returns that with
-// the exit code: codeDoubt, as nothing has changed then, or codeBroken where that was not possible.
-// What the links lost on the way they get back in both cases.
+// putNamesBack undoes a rename that failed because of why. It returns why with codeDoubt, or with
+// codeBroken where the names could not be put back. In both cases links get back what they lost.
 func (r *renaming) putNamesBack(why error) error {
 	back := r.tryPutNamesBack()
 	for tries := 1; back != nil && tries < maxAttempts; tries++ {
@@ -245,11 +246,11 @@ func (r *renaming) putNamesBack(why error) error {
 	if back == nil {
 		return codedError{codeDoubt, why}
 	}
-	return codedError{codeBroken, fmt.Errorf("%w; and that could not be undone: %s", why, r.linkStates())}
+	err := fmt.Errorf("%w; and that could not be undone: %s", why, r.linkStates())
+	return codedError{codeBroken, err}
 }
 
-// tryPutNamesBack is one attempt: undo what a fresh look shows, in one datagram as in rename, then
-// take up what was up. Its error is only a reason to try again.
+// tryPutNamesBack is one attempt, as tryRename is. After an error another attempt may work.
 func (r *renaming) tryPutNamesBack() error {
 	now, err := r.nl.links()
 	if err != nil {
@@ -269,8 +270,8 @@ func (r *renaming) tryPutNamesBack() error {
 	return nil
 }
 
-// linkStates says where each link stands that is not where it was, or is down because of us; "" is
-// none. It is the message of codeBroken, so that a person can take it from there.
+// linkStates describes each link that has another name than before, or that is down since. It is
+// the message of codeBroken, so that a person can finish. "" means that there is none.
 func (r *renaming) linkStates() string {
 	now, err := r.nl.links()
 	if err != nil {
@@ -281,7 +282,8 @@ func (r *renaming) linkStates() string {
 		old, ok := linkByIndex(r.toRename, l.index)
 		switch {
 		case ok && old.name != l.name:
-			out = append(out, fmt.Sprintf("%s (index %d) was %s and is %s", l.id(), l.index, old.name, l.name))
+			out = append(out,
+				fmt.Sprintf("%s (index %d) was %s and is %s", l.id(), l.index, old.name, l.name))
 		case r.down[l.index] && !l.up:
 			out = append(out, fmt.Sprintf("%s is down", l))
 		}
@@ -289,7 +291,7 @@ func (r *renaming) linkStates() string {
 	return strings.Join(out, ", ")
 }
 
-// warnOfRules warns of policy rules that go by a name which by those steps becomes another link's.
+// warnOfRules warns of policy rules that select by a name which the steps give to another link.
 func warnOfRules(nl *rtnl, steps []step, log logger) {
 	names := map[string]bool{}
 	for _, s := range steps {

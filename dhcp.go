@@ -1,5 +1,10 @@
 package main
 
+// This file is a DHCPv4 client (RFC 2131) for a link without an address: the messages of dhcpmsg.go
+// over a packet socket, because the kernel's UDP needs an address. It gets a lease and keeps
+// nothing: it renews no lease, and releases none, because the network manager asks for the same
+// address seconds later, and EC2 has one for each ENI.
+
 import (
 	"context"
 	"encoding/binary"
@@ -13,25 +18,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is a DHCPv4 client (RFC 2131) for a link that has no address: frames in and out of a
-// packet socket, because the kernel's UDP neither sends nor takes without one. It obtains a lease,
-// by DISCOVER, OFFER, REQUEST and ACK, and keeps nothing: no renewal, and no RELEASE, because the
-// network manager will ask for an address seconds later, and EC2 has one for each ENI. Frames are
-// made and read by pure functions; what comes is a stranger's, and whatever is wrong with it, it is
-// passed over.
-
 const (
-	// RFC 2131, 4.1, has 4 s doubling to 64 s. EC2 answers within milliseconds, and a boot is
-	// waiting.
+	// RFC 2131, 4.1, has 4 s doubling to 64 s. EC2 answers within milliseconds, and the boot waits.
 	firstWait    = 250 * time.Millisecond
 	maxWait      = 4 * time.Second
-	requestTries = 4 // then the server that made the offer has gone: start over
+	requestTries = 4 // without an answer, then it starts again with a DISCOVER
 )
 
-// A wire takes Ethernet frames to and from a link, a whole one with each Write and Read.
+// A wire sends and receives Ethernet frames, one with each Write and Read. Tests have one without a
+// socket.
 type wire interface {
 	io.ReadWriter
-	SetReadDeadline(time.Time) error // as of os.File
+	SetReadDeadline(time.Time) error // as that of os.File
 }
 
 // A packetSocket is a wire: packet(7), for the IPv4 frames of one link.
@@ -40,24 +38,26 @@ type packetSocket struct{ *os.File }
 // close frees the socket.
 func (s packetSocket) close() { _ = s.Close() }
 
-// dialPacket opens a packet socket on a link. It has no filter: nothing else is on a link that is
-// up for milliseconds.
+// dialPacket opens a packet socket on a link. It has no filter, because there is hardly another
+// frame on a link that has just come up.
 func dialPacket(index int32) (packetSocket, error) {
-	// No protocol before bind, or frames of every link come in between: packet(7).
+	// The protocol is set by bind. With one in socket it would get frames of all links before:
+	// packet(7).
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return packetSocket{}, os.NewSyscallError("dhcp: socket", err)
 	}
-	networkOrder := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_IP)) // htons(3)
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder, Ifindex: int(index)}); err != nil {
+	htons := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_IP))
+	err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons, Ifindex: int(index)})
+	if err != nil {
 		_ = unix.Close(fd)
 		return packetSocket{}, os.NewSyscallError("dhcp: bind", err)
 	}
 	return packetSocket{os.NewFile(uintptr(fd), "dhcp")}, nil
 }
 
-// Write sends a frame. One that meets a link which goes down, or a full queue, is lost, as any may
-// be.
+// Write sends a frame. It is no error if the link is down or the queue is full: the frame is lost,
+// as any frame can be.
 func (s packetSocket) Write(b []byte) (int, error) {
 	n, err := s.File.Write(b)
 	if errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENOBUFS) {
@@ -66,23 +66,23 @@ func (s packetSocket) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// errNoAnswer means that a message was sent as often as it was worth.
+// errNoAnswer means that a message was sent as often as it should be.
 var errNoAnswer = errors.New("no answer")
 
-// obtainLease gets a lease: the four messages, again and again until ctx ends. A NAK, or a server
-// that falls silent after its offer, starts over. RFC 2131, 4.4.1, would have it ask by ARP whether
-// the address is free: for a /32 of two minutes, on links where EC2 answers for all addresses, that
-// is not worth the wait.
+// obtainLease gets a lease by DISCOVER, OFFER, REQUEST and ACK. It tries until ctx ends: after a
+// NAK, or without an answer to the REQUEST, it starts again. It does not ask by ARP whether the
+// address is free (RFC 2131, 4.4.1): EC2 answers ARP for all addresses.
 func obtainLease(ctx context.Context, conn wire, client hwaddr) (lease, error) {
 	began := time.Now()
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
 		q := dhcpQuery{kind: dhcpDiscover, client: client, xid: rand.Uint32(), began: began}
-		offer, err := q.sendUntilAnswered(ctx, conn, 0)
+		offer, err := q.exchange(ctx, conn, 0) // DISCOVER, OFFER
 		if err != nil {
-			return lease{}, fmt.Errorf("dhcp: discover: %w in %v", err, time.Since(began).Round(time.Millisecond))
+			elapsed := time.Since(began).Round(time.Millisecond)
+			return lease{}, fmt.Errorf("dhcp: discover: %w in %v", err, elapsed)
 		}
 		q.kind, q.offer = dhcpRequest, offer
-		ack, err := q.sendUntilAnswered(ctx, conn, requestTries)
+		ack, err := q.exchange(ctx, conn, requestTries) // REQUEST, ACK or NAK
 		if err == nil && ack.kind == dhcpACK {
 			return ack, nil
 		}
@@ -96,11 +96,11 @@ func obtainLease(ctx context.Context, conn wire, client hwaddr) (lease, error) {
 	}
 }
 
-// sendUntilAnswered sends q until a good answer comes: at most so many times, unless that is 0, and
-// until ctx ends.
-func (q *dhcpQuery) sendUntilAnswered(ctx context.Context, conn wire, tries int) (lease, error) {
+// exchange sends q until an answer to it comes, at most tries times unless that is 0, or until ctx
+// ends.
+func (q *dhcpQuery) exchange(ctx context.Context, conn wire, tries int) (lease, error) {
 	for n, wait := 1, firstWait; ; n, wait = n+1, min(2*wait, maxWait) {
-		if q.kind == dhcpDiscover { // RFC 2131, 4.4.1: a request has the xid and the seconds of its discover
+		if q.kind == dhcpDiscover { // RFC 2131, 4.4.1: a REQUEST has the xid and secs of its DISCOVER
 			q.seconds = uint16(min(time.Since(q.began)/time.Second, 0xffff))
 		}
 		if _, err := conn.Write(q.frame()); err != nil {
@@ -116,15 +116,15 @@ func (q *dhcpQuery) sendUntilAnswered(ctx context.Context, conn wire, tries int)
 	}
 }
 
-// awaitReply waits for a good answer to q.
+// awaitReply waits for an answer to q.
 func (q dhcpQuery) awaitReply(ctx context.Context, conn wire, wait time.Duration) (lease, error) {
-	deadline := time.Now().Add(wait)
-	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })() // in the past
-	_ = conn.SetReadDeadline(deadline)
-	if ctx.Err() != nil {
+	past := time.Unix(1, 0)
+	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(past) })()
+	_ = conn.SetReadDeadline(time.Now().Add(wait))
+	if ctx.Err() != nil { // checked only now: the line above may have undone the one before
 		return lease{}, os.ErrDeadlineExceeded
 	}
-	frame := make([]byte, 1<<14) // more than EC2's MTU of 9001
+	frame := make([]byte, 1<<14) // bytes; the MTU of EC2 is 9001
 	for {
 		n, err := conn.Read(frame)
 		if err != nil {
@@ -136,5 +136,6 @@ func (q dhcpQuery) awaitReply(ctx context.Context, conn wire, wait time.Duration
 	}
 }
 
-// addJitter is d, give or take a tenth: RFC 2131, 4.1, has clients not march in step.
+// addJitter is d, more or less by up to a tenth at random: RFC 2131, 4.1, so that clients do not
+// all send at the same time.
 func addJitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5) }

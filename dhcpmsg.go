@@ -1,5 +1,9 @@
 package main
 
+// This file converts between DHCPv4 messages in Ethernet frames and leases. It is pure: dhcp.go
+// sends and receives the frames. Everybody on the link can send to this client: each length is
+// checked, and a frame that is wrong in any way is ignored.
+
 import (
 	"encoding/binary"
 	"errors"
@@ -29,7 +33,7 @@ const (
 	optOverload    = 52
 	optMessageType = 53
 	optServer      = 54
-	optParameters  = 55 // what we would like to be told
+	optParameters  = 55 // the options that the client asks for
 	optRoutes      = 121
 	optEnd         = 255
 )
@@ -40,28 +44,28 @@ const (
 	bootpFixed = 236        // bytes before the cookie
 )
 
-// A lease is a server's message, as far as it matters here.
+// A lease is a message of a server.
 type lease struct {
 	kind   byte          // dhcpOffer, dhcpACK or dhcpNAK
 	addr   netip.Addr    // 10.0.1.10
 	server netip.Addr    // 10.0.1.1
-	bits   int           // 24, of the subnet mask; 0 where the server does not say
-	router netip.Addr    // 10.0.1.1, the first; zero for none
-	life   time.Duration // seconds on the wire; 0 where the server does not say
-	routes []dhcpRoute   // option 121; where there is one the router does not count
+	bits   int           // 24, the length of the subnet mask; 0 without option 1
+	router netip.Addr    // 10.0.1.1, the first one; zero for none
+	life   time.Duration // in seconds on the wire; 0 without option 51
+	routes []dhcpRoute   // option 121; with it the router does not count
 }
 
 // A dhcpRoute is a classless static route: RFC 3442.
 type dhcpRoute struct {
 	to  netip.Prefix // 10.0.0.0/16
-	via netip.Addr   // 10.0.1.1; zero: on the link
+	via netip.Addr   // 10.0.1.1; zero where it is on the link
 }
 
-// gateway says by which router an address is reached with the lease; the zero Addr: it is on the
-// link.
+// gateway returns the router by which an address is reached with the lease; the zero Addr where the
+// address is on the link.
 func (l lease) gateway(to netip.Addr) netip.Addr {
 	routes := l.routes
-	if routes == nil { // RFC 3442: "the DHCP client MUST ignore the Router option" where there is the other
+	if routes == nil { // else RFC 3442: "the DHCP client MUST ignore the Router option"
 		routes = []dhcpRoute{{netip.PrefixFrom(netip.IPv4Unspecified(), 0), l.router}}
 	}
 	if l.bits > 0 {
@@ -77,7 +81,7 @@ func (l lease) gateway(to netip.Addr) netip.Addr {
 	return via
 }
 
-// hostAddress reads an address of 4 bytes; 0.0.0.0 is the zero Addr, which stands for none.
+// hostAddress reads an address of 4 bytes. For 0.0.0.0, which means none, it returns the zero Addr.
 func hostAddress(b []byte) netip.Addr {
 	a, _ := netip.AddrFromSlice(b)
 	if a.IsUnspecified() {
@@ -92,26 +96,27 @@ func canBeHost(a netip.Addr) bool {
 	return a.Is4() && a.As4()[0] != 0 && a.As4()[0] != 127 && a.As4()[0] < 224
 }
 
-// A dhcpQuery is a message of ours.
+// A dhcpQuery is a message of the client.
 type dhcpQuery struct {
 	kind    byte // dhcpDiscover or dhcpRequest
 	client  hwaddr
 	xid     uint32
-	began   time.Time // when the client did
-	seconds uint16    // since then, as of the last discover
-	offer   lease     // of a request: what it takes
+	began   time.Time // of the first DISCOVER
+	seconds uint16    // from then to the last DISCOVER
+	offer   lease     // the offer that a dhcpRequest accepts
 }
 
-// frame lays out q as an Ethernet frame for everybody on the link.
+// frame lays out q as an Ethernet broadcast frame.
 func (q dhcpQuery) frame() []byte {
 	payload := q.message()
 	udp := binary.BigEndian.AppendUint16(nil, 68)
 	udp = binary.BigEndian.AppendUint16(udp, 67)
 	udp = binary.BigEndian.AppendUint16(udp, uint16(8+len(payload)))
 	udp = append(append(udp, 0, 0), payload...)
-	// RFC 791, 3.1: version and header length, TOS, length, id, fragment, TTL, protocol, sum, from,
-	// to.
-	ip := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 64, unix.IPPROTO_UDP, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255}
+	// RFC 791, 3.1: version and header length, TOS, length, id, fragment, TTL, protocol, checksum,
+	// source, destination.
+	ip := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 64, unix.IPPROTO_UDP, 0, 0,
+		0, 0, 0, 0, 255, 255, 255, 255}
 	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)+len(udp)))
 	binary.BigEndian.PutUint16(ip[10:], checksum(ip))
 
@@ -127,8 +132,8 @@ func (q dhcpQuery) frame() []byte {
 	return append(append(frame, ip...), udp...)
 }
 
-// message lays out q: RFC 2131, 2. The broadcast flag stays off: a packet socket takes an answer to
-// an address that the link does not have yet.
+// message lays out q: RFC 2131, 2. The broadcast flag stays off, because a packet socket also
+// receives frames to an address that the link does not have yet.
 func (q dhcpQuery) message() []byte {
 	b := make([]byte, bootpFixed, bootpMin)
 	b[0], b[1], b[2] = 1, 1, 6 // BOOTREQUEST, Ethernet, 6 bytes
@@ -137,20 +142,21 @@ func (q dhcpQuery) message() []byte {
 	copy(b[28:], q.client[:])
 	b = binary.BigEndian.AppendUint32(b, dhcpCookie)
 	b = append(b, optMessageType, 1, q.kind)
-	if q.kind == dhcpRequest { // RFC 2131, 4.3.2, SELECTING: both, and no ciaddr
+	if q.kind == dhcpRequest { // RFC 2131, 4.3.2, SELECTING: with both options, and without ciaddr
 		b = append(append(b, optRequestedIP, 4), q.offer.addr.AsSlice()...)
 		b = append(append(b, optServer, 4), q.offer.server.AsSlice()...)
 	}
-	b = append(b, optParameters, 3, optMask, optRoutes, optRouter, optEnd) // RFC 3442: routes before router
+	// RFC 3442: the option for routes before that for routers.
+	b = append(b, optParameters, 3, optMask, optRoutes, optRouter, optEnd)
 	return append(b, make([]byte, bootpMin-len(b))...)
 }
 
-// pseudoHeader is what the checksum of UDP goes over too: addresses, 0, protocol, length (RFC 768).
+// pseudoHeader is for the checksum of UDP: addresses, 0, protocol, length (RFC 768).
 func pseudoHeader(ip, udp []byte) []byte {
 	return append(append([]byte(nil), ip[12:20]...), 0, unix.IPPROTO_UDP, udp[4], udp[5])
 }
 
-// checksum is that of IP and UDP: RFC 1071.
+// checksum is the Internet checksum: RFC 1071.
 func checksum(b []byte) uint16 {
 	var sum uint32
 	for i, c := range b {
@@ -162,14 +168,14 @@ func checksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// Why a frame is passed over: nobody asks but tests.
+// Why a frame is ignored. The client does not tell them apart.
 var (
 	errNotDHCP  = errors.New("dhcp: not a server's frame")
 	errNotOurs  = errors.New("dhcp: for another client or exchange")
 	errBadFrame = errors.New("dhcp: malformed")
 )
 
-// parseFrame reads a server's answer to q out of an Ethernet frame.
+// parseFrame reads the answer of a server to q from an Ethernet frame.
 func (q dhcpQuery) parseFrame(b []byte) (lease, error) {
 	if len(b) < 14+20 || binary.BigEndian.Uint16(b[12:]) != unix.ETH_P_IP {
 		return lease{}, errNotDHCP
@@ -179,11 +185,12 @@ func (q dhcpQuery) parseFrame(b []byte) (lease, error) {
 	}
 	ip := b[14:]
 	header, total := int(ip[0]&15)*4, int(binary.BigEndian.Uint16(ip[2:]))
-	if ip[0]>>4 != 4 || header < 20 || total < header+8 || total > len(ip) || checksum(ip[:header]) != 0 {
+	if ip[0]>>4 != 4 || header < 20 || total < header+8 || total > len(ip) ||
+		checksum(ip[:header]) != 0 {
 		return lease{}, errBadFrame
 	}
-	fragment := binary.BigEndian.Uint16(ip[6:]) & 0x3fff // more to come, or an offset
-	udp := ip[header:total]                              // Ethernet may have padded what follows
+	fragment := binary.BigEndian.Uint16(ip[6:]) & 0x3fff // the flag MF, or an offset
+	udp := ip[header:total]                              // the rest can be padding of Ethernet
 	length := int(binary.BigEndian.Uint16(udp[4:]))
 	fromTo := binary.BigEndian.Uint32(udp)
 	if ip[9] != unix.IPPROTO_UDP || fragment != 0 || fromTo != 67<<16|68 {
@@ -195,20 +202,21 @@ func (q dhcpQuery) parseFrame(b []byte) (lease, error) {
 	return q.parse(udp[8:length])
 }
 
-// isChecksumRight reports whether the checksum of UDP is right, or none. A frame that a virtual
-// link brings from the same host has only that of its pseudo header yet (packet(7),
+// isChecksumRight reports whether the checksum of UDP is right, or there is none. A frame from the
+// same host by a virtual link has only that of its pseudo header (packet(7),
 // TP_STATUS_CSUMNOTREADY).
 func isChecksumRight(ip, udp []byte) bool {
 	sum, pseudo := binary.BigEndian.Uint16(udp[6:]), pseudoHeader(ip, udp)
 	return sum == 0 || sum == ^checksum(pseudo) || checksum(append(pseudo, udp...)) == 0
 }
 
-// parse reads a server's answer to q.
+// parse reads the answer of a server to q.
 func (q dhcpQuery) parse(b []byte) (lease, error) {
 	if len(b) < bootpFixed+4 || b[0] != 2 || binary.BigEndian.Uint32(b[bootpFixed:]) != dhcpCookie {
 		return lease{}, errNotDHCP
 	}
-	if b[1] != 1 || b[2] != 6 || binary.BigEndian.Uint32(b[4:]) != q.xid || hwaddr(b[28:34]) != q.client {
+	if b[1] != 1 || b[2] != 6 || binary.BigEndian.Uint32(b[4:]) != q.xid ||
+		hwaddr(b[28:34]) != q.client {
 		return lease{}, errNotOurs
 	}
 	options, err := parseOptions(b[bootpFixed+4:], b[108:bootpFixed], b[44:108])
@@ -223,11 +231,11 @@ func (q dhcpQuery) parse(b []byte) (lease, error) {
 	return out, nil
 }
 
-// dhcpOptions has the values by their codes; nil: there is none.
+// dhcpOptions has the value of each option by its code, and nil where there is none.
 type dhcpOptions [256][]byte
 
-// parseOptions collects the options of a message. Overload (RFC 2132, 9.3) says whether the fields
-// for the names of a file and of a server hold some too.
+// parseOptions collects the options of a message. With overload (RFC 2132, 9.3) the fields file and
+// sname have some too.
 func parseOptions(field, file, sname []byte) (*dhcpOptions, error) {
 	options := new(dhcpOptions)
 	if err := options.collect(field); err != nil {
@@ -250,8 +258,8 @@ func parseOptions(field, file, sname []byte) (*dhcpOptions, error) {
 	return options, err
 }
 
-// collect reads code, length and value until the end option, or the end of the field. An option
-// that comes in pieces is put together: RFC 3396, 7.
+// collect reads code, length and value up to the end option, or to the end of the field. It joins
+// an option that is split into several: RFC 3396, 7.
 func (o *dhcpOptions) collect(b []byte) error {
 	for len(b) > 0 && b[0] != optEnd {
 		if b[0] == optPad {
@@ -264,14 +272,14 @@ func (o *dhcpOptions) collect(b []byte) error {
 		n := 2 + int(b[1])
 		o[b[0]] = append(o[b[0]], b[2:n]...)
 		if o[b[0]] == nil {
-			o[b[0]] = []byte{} // there, and empty
+			o[b[0]] = []byte{} // not nil: it is there and empty
 		}
 		b = b[n:]
 	}
 	return nil
 }
 
-// leaseOf reads the options that matter. The server's name for itself must be among them: RFC 2131,
+// leaseOf reads the options that this client uses. The server identifier must be there: RFC 2131,
 // table 3.
 func leaseOf(options *dhcpOptions) (l lease, err error) {
 	kind, server := options[optMessageType], options[optServer]
@@ -300,8 +308,8 @@ func leaseOf(options *dhcpOptions) (l lease, err error) {
 	return l, err
 }
 
-// parseRoutes reads option 121: the length of a prefix in bits, as many of its bytes as count, the
-// router.
+// parseRoutes reads option 121 (RFC 3442): for each route the length of the prefix in bits, the
+// bytes of the prefix that are not all padding, and the router.
 func parseRoutes(b []byte) ([]dhcpRoute, error) {
 	if len(b) == 0 {
 		return nil, errBadFrame
@@ -315,20 +323,21 @@ func parseRoutes(b []byte) ([]dhcpRoute, error) {
 		}
 		var to [4]byte
 		copy(to[:], b[1:1+n])
-		out = append(out, dhcpRoute{netip.PrefixFrom(netip.AddrFrom4(to), width), hostAddress(b[1+n : 1+n+4])})
+		prefix := netip.PrefixFrom(netip.AddrFrom4(to), width)
+		out = append(out, dhcpRoute{prefix, hostAddress(b[1+n : 1+n+4])})
 		b = b[1+n+4:]
 	}
 	return out, nil
 }
 
-// isAnswer reports whether l answers q: an offer that can be taken, or the word of the server whose
-// offer was.
+// isAnswer reports whether l answers q: it is an offer that can be accepted, or an ACK or NAK of
+// the server whose offer was accepted.
 func (q dhcpQuery) isAnswer(l lease) bool {
 	switch {
 	case q.kind == dhcpDiscover:
 		return l.kind == dhcpOffer && canBeHost(l.addr) && canBeHost(l.server)
 	case l.server != q.offer.server:
-		return false // another server's, to another client
+		return false // of another server
 	}
 	return l.kind == dhcpNAK || l.kind == dhcpACK && canBeHost(l.addr) && l.life > 0
 }

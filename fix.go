@@ -1,5 +1,8 @@
 package main
 
+// This file has the order of things in one run: ask IMDS, judge, look for files that pin names,
+// rename, restart the managers, report. How each is done is in the files that do it.
+
 import (
 	"context"
 	"errors"
@@ -9,22 +12,20 @@ import (
 	"time"
 )
 
-// This file has the order of things: who is asked when, and what follows a rename.
-
 // A call is one run of a verb.
 type call struct {
 	verbOptions
 	verb   string
 	stdout io.Writer
 	log    logger
-	// It makes signals end the run's context instead of the process: see runContext.
+	// From its call on, signals cancel the context: see runContext.
 	notifySignals func()
 
-	files     []configFile // that may give names to devices
+	files     []configFile // of configFiles
 	filesRead bool
 }
 
-// work gives fn a socket to the kernel and, if alone, keeps every other eni0 waiting meanwhile.
+// work calls fn with an rtnetlink socket and, if alone, with the lock.
 func (c *call) work(ctx context.Context, alone bool, fn func(*rtnl) (int, error)) (int, error) {
 	nl, err := dialRtnl()
 	if err != nil {
@@ -41,7 +42,7 @@ func (c *call) work(ctx context.Context, alone bool, fn func(*rtnl) (int, error)
 	return fn(nl)
 }
 
-// concludeUnseen is the answer where the world could not even be looked at.
+// concludeUnseen is the answer where there is no socket, or no lock.
 func (c *call) concludeUnseen(err error) (int, error) {
 	if c.json {
 		return c.conclude(report{}, verdict{}, err)
@@ -49,21 +50,21 @@ func (c *call) concludeUnseen(err error) (int, error) {
 	return codeDoubt, err
 }
 
-// conclude completes a report and prints it. Where that fails, a check has told nothing; but what
-// fix has done stays done, and the code says what that was.
+// conclude completes a report and prints it. If it can't be printed the code is codeDoubt, but
+// where fix has renamed it stays the code of that.
 func (c *call) conclude(r report, v verdict, err error) (int, error) {
 	r.verb, r.code, r.note = c.verb, v.code, v.note
 	if err != nil {
 		r.code, r.note, r.err = codeOf(err), "", err.Error()
 	}
-	unsaid := r.write(c.stdout, c.json)
-	if unsaid != nil && r.code == codeRight && r.renamed == nil {
+	writeErr := r.write(c.stdout, c.json)
+	if writeErr != nil && r.code == codeRight && r.renamed == nil {
 		r.code = codeDoubt
 	}
-	return r.code, errors.Join(err, unsaid)
+	return r.code, errors.Join(err, writeErr)
 }
 
-// print writes the answer to stdout. Where it can't, nobody has been told.
+// print writes text to stdout. Where it can't the code is codeDoubt.
 func (c *call) print(text string) (int, error) {
 	if _, err := io.WriteString(c.stdout, text); err != nil {
 		return codeDoubt, err
@@ -71,7 +72,7 @@ func (c *call) print(text string) (int, error) {
 	return codeRight, nil
 }
 
-// imdsDevices is devices for endpoint.ask, and tells people what is happening.
+// imdsDevices is the function of that name for endpoint.fetch, and logs what is being done.
 func (c *call) imdsDevices(nl *rtnl) func() ([]string, error) {
 	return func() ([]string, error) {
 		names, err := imdsDevices(nl)
@@ -85,12 +86,12 @@ func (c *call) imdsDevices(nl *rtnl) func() ([]string, error) {
 	}
 }
 
-// mayBorrow reports whether this is a fix that may borrow a network.
+// mayBorrow reports whether this is a fix that may set up temporary addresses.
 func (c *call) mayBorrow() bool { return c.verb == "fix" && !c.dry }
 
-// borrow has borrowed networks join a race: at once if there is no way to IMDS, else if nothing has
-// answered that way for a second. It borrows nothing where the ENIs have a network already, whose
-// IMDS traffic the loan's route would take, or where none of them leads to the endpoint.
+// borrow returns the function that adds paths over temporary addresses to a race. It adds none
+// where ENIs have addresses already, because the temporary route to IMDS would take over their
+// traffic, or where no ENI leads to the endpoint.
 func (c *call) borrow(ctx context.Context, nl *rtnl) func(*race) error {
 	return func(r *race) error {
 		configured, err := hasNetwork(nl)
@@ -101,13 +102,12 @@ func (c *call) borrow(ctx context.Context, nl *rtnl) func(*race) error {
 			c.log.info("imds: no answer yet; asking on as the routing table says, borrowing nothing")
 			return nil
 		}
-		c.notifySignals() // from here on there is something to give back
+		c.notifySignals() // from here on there is something to undo
 		return tempAsker{c.imds, macQuery(), c.log}.joinRace(r, nl)
 	}
 }
 
-// findPrimary asks IMDS which ENI is the primary. Where no ENI that is up has an address, fix may
-// borrow a network for that.
+// findPrimary asks IMDS for the address of the primary ENI.
 func (c *call) findPrimary(ctx context.Context, nl *rtnl) (hwaddr, error) {
 	if !c.mayBorrow() {
 		return c.imds.fetchMAC(ctx, c.imdsDevices(nl), nil)
@@ -118,13 +118,13 @@ func (c *call) findPrimary(ctx context.Context, nl *rtnl) (hwaddr, error) {
 	return c.imds.fetchMAC(ctx, c.imdsDevices(nl), c.borrow(ctx, nl))
 }
 
-// assess asks IMDS for the primary ENI, observes the world, waits for that ENI if it has not been
-// probed yet, and judges. On an error the world is as much as was seen.
+// assess asks IMDS for the primary ENI, looks at links and routes, waits if the kernel has not
+// found that ENI yet, and judges. With an error it returns as much of the world as it saw.
 func (c *call) assess(ctx context.Context, nl *rtnl) (world, verdict, error) {
-	primary, unanswered := c.findPrimary(ctx, nl)
-	if unanswered != nil {
+	primary, imdsErr := c.findPrimary(ctx, nl)
+	if imdsErr != nil {
 		w, err := nl.observe()
-		return w, verdict{}, errors.Join(unanswered, err)
+		return w, verdict{}, errors.Join(imdsErr, err)
 	}
 	w, v, err := c.judgeNow(nl, primary)
 	if !errors.Is(err, errNotProbed) {
@@ -137,12 +137,13 @@ func (c *call) assess(ctx context.Context, nl *rtnl) (world, verdict, error) {
 		return err == nil, ignoreError(err, errNotProbed)
 	})
 	if errors.Is(err, errNotProbed) && over != nil {
-		err = fmt.Errorf("%w, after waiting %v: %w", err, time.Since(start).Round(time.Millisecond), over)
+		elapsed := time.Since(start).Round(time.Millisecond)
+		err = fmt.Errorf("%w, after waiting %v: %w", err, elapsed, over)
 	}
 	return c.addAdvice(ctx, w, v, err)
 }
 
-// judgeNow observes the world and judges it.
+// judgeNow looks at links and routes and judges them.
 func (c *call) judgeNow(nl *rtnl, primary hwaddr) (world, verdict, error) {
 	w, err := nl.observe()
 	w.primary = primary
@@ -153,12 +154,12 @@ func (c *call) judgeNow(nl *rtnl, primary hwaddr) (world, verdict, error) {
 	return w, v, err
 }
 
-// applyFix is fix where there is something to rename, or a manager to restart: it does so, sees to
-// it that default traffic follows, and reports what has become of it.
+// applyFix is fix where there is something to rename, or a manager to restart. It looks and judges
+// again first: systemctl may have taken its time.
 func (c *call) applyFix(ctx context.Context, nl *rtnl, w world, names []string) (int, error) {
 	c.notifySignals()
 	m := findManagers(ctx, c.units, names, c.log)
-	was, err := nl.observeNetwork(w.primary) // systemctl may have taken its time
+	was, err := nl.observeNetwork(w.primary)
 	var v verdict
 	if err == nil {
 		v, err = judge(was.world, c.names)
@@ -167,7 +168,7 @@ func (c *call) applyFix(ctx context.Context, nl *rtnl, w world, names []string) 
 		err = c.checkPins(was.world, v)
 	}
 	if err == nil {
-		err = context.Cause(ctx) // a signal that came before the first change is obeyed
+		err = context.Cause(ctx) // before the first change, a signal ends the run
 	}
 	if err != nil || len(v.targets) == 0 && !c.isRestartOnly(v) {
 		return c.conclude(report{world: was.world}, v, err)
@@ -181,16 +182,16 @@ func (c *call) applyFix(ctx context.Context, nl *rtnl, w world, names []string) 
 		v, err = verdictAfterRename(was.world, now, v, lookErr)
 	}
 	if p, _ := now.primaryLink(); v.code == codeRoute && len(m.units) > 0 {
-		v.note += fmt.Sprintf("; a restart of %s has not changed that: see %s", strings.Join(m.units, " "), m.statusCommand(p))
+		v.note += fmt.Sprintf("; a restart of %s has not changed that: see %s",
+			strings.Join(m.units, " "), m.statusCommand(p))
 	}
 	return c.conclude(report{world: now, renamed: nameChanges(was.links, now.links)}, v, err)
 }
 
-// addAdvice adds to a verdict what the files say that give names to devices, and what a person can
-// do. They are read only where a rename is due or renaming can't help. Where one of them ties an
-// ENI to another name, a network manager that wants both, the device and the name, would leave that
-// ENI without any network after a rename.
-func (c *call) addAdvice(ctx context.Context, w world, v verdict, err error) (world, verdict, error) {
+// addAdvice makes an error of a verdict against which a file pins names, and adds to codeRoute what
+// a person can do. The files are read only in these cases.
+func (c *call) addAdvice(ctx context.Context, w world, v verdict, err error) (
+	world, verdict, error) {
 	if err == nil {
 		err = c.checkPins(w, v)
 	}
@@ -209,7 +210,8 @@ func (c *call) addAdvice(ctx context.Context, w world, v verdict, err error) (wo
 	return w, c.suggestRestart(ctx, v), nil
 }
 
-// checkPins is the error where a file ties an ENI that is to be renamed to another name.
+// checkPins returns an error where a file pins another name on an ENI that is to be renamed. After
+// a rename, a network manager that compares both device and name would leave that ENI unconfigured.
 func (c *call) checkPins(w world, v verdict) error {
 	if len(v.targets) == 0 {
 		return nil
@@ -221,8 +223,8 @@ func (c *call) checkPins(w world, v verdict) error {
 	return errors.Join(errs...)
 }
 
-// configFiles are the files that may give names to devices, read once. What can't be read is told
-// once.
+// configFiles returns the files that may give names to devices. It reads them once, and warns once
+// of what can't be read.
 func (c *call) configFiles() []configFile {
 	if !c.filesRead {
 		files, warnings := readConfigFiles("")
@@ -234,26 +236,28 @@ func (c *call) configFiles() []configFile {
 	return c.files
 }
 
-// suggestRestart adds to the verdict that a rename can't cure it what may, by the manager that
-// runs. Where the command line says that none is to be restarted, none is asked for.
+// suggestRestart adds to codeRoute the command that restarts the network managers that run, unless
+// the command line says to restart none.
 func (c *call) suggestRestart(ctx context.Context, v verdict) verdict {
 	units := c.units
 	if !c.restartGiven {
-		units, _ = parseUnits(defaultUnits) // which is a good list
+		units, _ = parseUnits(defaultUnits) // no error is possible
 	}
 	if v.code != codeRoute || len(units) == 0 {
 		return v
 	}
 	running, _ := managers{log: c.log}.activeUnits(ctx, units)
 	if len(running) == 0 {
-		v.note += "; no network manager runs that eni0 knows, and `ip route show default` tells who made the route"
+		v.note += "; no network manager runs that eni0 knows, " +
+			"and `ip route show default` tells who made the route"
 		return v
 	}
 	v.note += fmt.Sprintf("; `eni0 fix -restart %s` may", strings.Join(running, ","))
 	return v
 }
 
-// isRestartOnly reports whether this is a fix that is to restart managers though names are right.
+// isRestartOnly reports whether this is a fix that only restarts managers, because the names are
+// right.
 func (c *call) isRestartOnly(v verdict) bool {
 	return v.code == codeRoute && !v.pinned && c.restartGiven && len(c.units) > 0
 }

@@ -1,5 +1,8 @@
 package main
 
+// This file is the command line: the verbs, their flags, the help, and what is wrong with the
+// arguments. It only reads the arguments; main.go carries out the verbs.
+
 import (
 	"errors"
 	"flag"
@@ -12,9 +15,8 @@ import (
 	"time"
 )
 
-// This file is the command line: what there is to type, and what is wrong with what was typed.
-
-// selectVerb finds the verb. Without one, or with flags at once, it is check.
+// selectVerb returns the verb and what follows it. Without a verb, or if flags come first, it is
+// check.
 func selectVerb(args []string) (verb, []string, error) {
 	name := "check"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
@@ -32,17 +34,19 @@ func selectVerb(args []string) (verb, []string, error) {
 	return verb{}, nil, fmt.Errorf("%q: no such verb", name)
 }
 
-// splitCommandLine takes a command line apart: what is eni0's, and the commands of which the first
-// that can be is executed afterwards. On the kernel's command line a COMMAND begins with / and has
-// no -- before it: the kernel cuts that line at a second one (kernel/params.c, parse_args: "Stop at
-// --").
+// splitCommandLine separates the arguments of eni0 from the commands after them. The first command
+// that can be executed is, after the verb. On the kernel's command line a COMMAND begins with / and
+// has no -- before it: the kernel cuts that line at a second -- (parse_args of kernel/params.c:
+// "Stop at --").
 func splitCommandLine(args []string, isInit bool) (own []string, next [][]string) {
 	if _, _, err := selectVerb(args); isInit && err != nil {
-		// What the kernel does not know it puts before: init/main.c, unknown_bootoption.
+		// The kernel puts its unknown parameters first: unknown_bootoption of init/main.c.
 		args = args[max(0, slices.Index(args, "fix")):]
 	}
 	own = args
-	i := slices.IndexFunc(args, func(a string) bool { return a == "--" || isInit && strings.HasPrefix(a, "/") })
+	i := slices.IndexFunc(args, func(a string) bool {
+		return a == "--" || isInit && strings.HasPrefix(a, "/")
+	})
 	if i >= 0 && args[0] == "fix" {
 		var command []string
 		own, command = args[:i], args[i:]
@@ -53,7 +57,7 @@ func splitCommandLine(args []string, isInit bool) (own []string, next [][]string
 			next = append(next, command)
 		}
 	}
-	if isInit && os.Args[0] != defaultInit { // or it would go round and round
+	if isInit && os.Args[0] != defaultInit { // else it would execute itself for ever
 		next = append(next, []string{defaultInit})
 	}
 	return own, next
@@ -62,38 +66,42 @@ func splitCommandLine(args []string, isInit bool) (own []string, next [][]string
 // A verb is one thing that eni0 does.
 type verb struct {
 	name             string
-	usage            string // what stands after the name
+	usage            string // of the arguments
 	does             string // one line
-	more             string // for `eni0 help VERB`
+	more             string // a second line, for `eni0 help VERB`
 	flags            []string
-	budget           time.Duration // what -timeout is if it is not given
+	budget           time.Duration // the default of -timeout
 	minArgs, maxArgs int
-	accepts          func(args []string) error // says what is wrong with the arguments
+	accepts          func(args []string) error // returns what is wrong with the arguments
 }
 
-// verbs are all of them, in the order of the help.
+// verbs lists all verbs in the order of the help.
 func verbs() []verb {
 	const brief, long = 5 * time.Second, time.Minute
 	return []verb{
 		{name: "check", does: "say whether eth0 is the primary ENI and default traffic leaves by it",
 			more:  "Changes nothing. Without a verb, this is what eni0 does.",
 			flags: []string{"timeout", "imds", "json", "names"}, budget: brief},
-		{name: "fix", usage: "[-- COMMAND ARG...]", does: "make it so: rename, and see to it that default traffic follows",
+		{name: "fix", usage: "[-- COMMAND ARG...]",
+			does:  "make it so: rename, and see to it that default traffic follows",
 			more:  "With a COMMAND it always ends by executing that, whatever came out.",
 			flags: []string{"timeout", "imds", "json", "names", "n", "restart"}, budget: long},
-		{name: "swap", usage: "A B", does: "exchange the names of two links, whatever they are",
-			flags: []string{"timeout", "n", "restart"}, budget: long, minArgs: 2, maxArgs: 2, accepts: acceptNames},
-		{name: "imds", usage: "PATH", does: "print /latest/meta-data/PATH; a PATH with a leading / from the root",
-			flags: []string{"timeout", "imds"}, budget: brief, minArgs: 1, maxArgs: 1, accepts: acceptPath},
+		{name: "swap", usage: "A B", minArgs: 2, maxArgs: 2, accepts: acceptNames,
+			does:  "exchange the names of two links, whatever they are",
+			flags: []string{"timeout", "n", "restart"}, budget: long},
+		{name: "imds", usage: "PATH", minArgs: 1, maxArgs: 1, accepts: acceptPath,
+			does:  "print /latest/meta-data/PATH; a PATH with a leading / from the root",
+			flags: []string{"timeout", "imds"}, budget: brief},
 		{name: "route", does: "print the MAC of the link that carries default traffic",
 			flags: []string{"timeout"}, budget: brief},
 		{name: "version", does: "print the version"},
-		{name: "help", usage: "[VERB]", does: "print this, or what a verb takes", maxArgs: 1, accepts: acceptVerb},
+		{name: "help", usage: "[VERB]", maxArgs: 1, accepts: acceptVerb,
+			does: "print this, or what a verb takes"},
 	}
 }
 
-// acceptNames takes two names that the kernel would, but not the loopback's: to go down costs it
-// more than this program puts back.
+// acceptNames accepts two valid names. The loopback is refused: when it goes down it loses more
+// than this program restores.
 func acceptNames(args []string) error {
 	if args[0] == args[1] {
 		return fmt.Errorf("%q twice: a link can't be swapped with itself", args[0])
@@ -104,13 +112,13 @@ func acceptNames(args []string) error {
 	return errors.Join(validName(args[0]), validName(args[1]))
 }
 
-// acceptPath takes what can stand in a request line.
+// acceptPath accepts what can be in a request line.
 func acceptPath(args []string) error {
 	_, err := resolvePath(args[0])
 	return err
 }
 
-// acceptVerb takes the name of a verb, or nothing.
+// acceptVerb accepts the name of a verb, or nothing.
 func acceptVerb(args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -119,19 +127,21 @@ func acceptVerb(args []string) error {
 	return err
 }
 
-// exitCodes is the table of the help, the man page and the README, which a test holds equal.
+// exitCodes is the table of the help. A test compares those of the man page and the README with it.
 func exitCodes() [][2]string {
 	return [][2]string{
-		{"0", "right: eth0 is the primary ENI (or was made so), and no default route leaves by another ENI"},
+		{"0", "right: eth0 is the primary ENI (or was made so), " +
+			"and no default route leaves by another ENI"},
 		{"1", "could not tell, or could not do it; nothing was changed, or everything was put back"},
 		{"2", "usage"},
 		{"10", "names are wrong; fix would rename (only from check and fix -n)"},
-		{"11", "names are right (now), but default traffic leaves by another ENI: renaming can't cure it"},
+		{"11", "names are right (now), but default traffic leaves by another ENI: " +
+			"renaming can't cure it"},
 		{"12", "a rename broke off and could not be put back: the message says where each link stands"},
 	}
 }
 
-// helpText is `eni0 help`.
+// helpText is the output of `eni0 help`.
 func helpText() string {
 	var b strings.Builder
 	b.WriteString("eni0 makes sure that eth0 is the primary ENI of an EC2 instance.\n\n")
@@ -145,7 +155,7 @@ func helpText() string {
 	return b.String()
 }
 
-// usageOf is `eni0 help VERB`, and what stands below a usage error.
+// usageOf is the output of `eni0 help VERB`, and follows a usage error.
 func usageOf(v verb) string {
 	var b strings.Builder
 	synopsis := "eni0 " + v.name
@@ -172,22 +182,22 @@ func usageOf(v verb) string {
 
 // verbOptions are the flags and arguments of any verb.
 type verbOptions struct {
-	timeout      time.Duration // of the whole run; 0 for verbs that wait for nothing
+	timeout      time.Duration // of the whole run; 0 for verbs without -timeout
 	imds         endpoint
 	json         bool
 	names        bool     // names decide, whatever the routes say
 	dry          bool     // -n
 	units        []string // systemd-networkd.service
 	restartGiven bool     // -restart stands on the command line
-	args         []string // what follows the flags
+	args         []string // the arguments after the flags
 }
 
-// A verbFlag is one flag that verbs can have. It is declared below and nowhere else: the command
-// line and the help are made from that, and a test compares the README and the man page with it.
+// A verbFlag is a flag of one or more verbs. flagsOf declares all of them, for the command line and
+// the help; a test compares the README and the man page with that.
 type verbFlag struct {
 	name   string
-	value  string // what the help calls its value: D, URL; "" for a switch, which is on or off
-	preset string // the value where none is given
+	value  string // the name of its value in the help: D, URL; "" for a boolean flag
+	preset string // the default
 	does   string
 	set    func(o *verbOptions, value string) error
 }
@@ -213,7 +223,7 @@ func flagsOf(v verb) []verbFlag {
 	return slices.DeleteFunc(all, func(f verbFlag) bool { return !slices.Contains(v.flags, f.name) })
 }
 
-// parseBudget reads a duration, which must be more than nothing.
+// parseBudget reads a duration of more than 0.
 func parseBudget(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil {
@@ -225,7 +235,7 @@ func parseBudget(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseSwitch reads what may stand after the = of a switch.
+// parseSwitch reads the value of a boolean flag.
 func parseSwitch(s string) (bool, error) {
 	on, err := strconv.ParseBool(s)
 	if err != nil {
@@ -234,11 +244,10 @@ func parseSwitch(s string) (bool, error) {
 	return on, nil
 }
 
-// parseArgs reads the flags and arguments of v, and refuses what can be refused without looking at
-// the world. Its error is flag.ErrHelp where -h or -help was given.
+// parseArgs reads the flags and arguments of v. After -h or -help the error is flag.ErrHelp.
 func parseArgs(v verb, args []string) (o verbOptions, err error) {
 	set := flag.NewFlagSet(v.name, flag.ContinueOnError)
-	set.SetOutput(io.Discard) // what is wrong is in the error, and the usage is of our own form
+	set.SetOutput(io.Discard) // call.usage writes the error and the usage
 	for _, f := range flagsOf(v) {
 		if err := f.set(&o, f.preset); err != nil {
 			return o, fmt.Errorf("-%s: %w", f.name, err)

@@ -1,5 +1,9 @@
 package main
 
+// This file is the part of HTTP/1.1 (RFC 9112) that IMDS needs: it reads a response from an
+// io.Reader and opens no connection. The server is not trusted: everything it sends is bounded and
+// checked, and quoted where it is shown. A wrong response is an error, and never half a body.
+
 import (
 	"bufio"
 	"errors"
@@ -17,28 +21,29 @@ const (
 	outputLimit = 4 << 20  // bytes of a body that the verb imds prints
 )
 
-// A finalError is one that asking again would not cure.
+// A finalError is an error that another try would not cure.
 type finalError struct{ error }
 
 // Unwrap is for errors.Is and errors.AsType.
 func (e finalError) Unwrap() error { return e.error }
 
-// isFinal reports whether asking again would not cure err.
+// isFinal reports whether err is one that another try would not cure.
 func isFinal(err error) bool {
 	_, ok := errors.AsType[finalError](err)
 	return ok
 }
 
-// A reply is what matters of an HTTP response.
+// A reply is an HTTP response without its headers.
 type reply struct {
 	status int
 	reason string // Not Found
 	body   []byte
 }
 
-// check is nil for 200. Of the others it says which are final. 401, on real fleets half of the
-// failures in a VM's first seconds though the token was fresh, is cured by a new one; 429 and 5xx
-// by time; 404 by time where the key may be late; 400, 403, redirects and the rest by nothing.
+// check returns nil for 200, else an error, which is final where another try would not help. A new
+// token helps against 401: with a fresh token, too, it is half of the failures in the first seconds
+// of an instance. Time helps against 429 and 5xx, and against 404 where late says that the key may
+// come later.
 func (r reply) check(late bool) error {
 	err := fmt.Errorf("%d %.40q", r.status, r.reason)
 	switch {
@@ -54,8 +59,8 @@ func (r reply) check(late bool) error {
 	return finalError{err}
 }
 
-// readReply reads an HTTP/1.0 or 1.1 response: RFC 9112. A body of more than limit bytes is an
-// error, and so is one that ends before its length. Only a 200's body is read.
+// readReply reads an HTTP/1.0 or 1.1 response: RFC 9112. It is an error if the body has more than
+// limit bytes, or ends before its length. The body is read only for status 200.
 func readReply(from io.Reader, limit int) (reply, error) {
 	r := bufio.NewReader(from)
 	head := headLimit
@@ -66,7 +71,7 @@ func readReply(from io.Reader, limit int) (reply, error) {
 		}
 		f, err := readFraming(r, &head)
 		if err == nil && f.chunked && protocol != "HTTP/1.1" {
-			err = finalError{errors.New("chunks in HTTP/1.0")} // RFC 9112, 6.1: faulty
+			err = finalError{errors.New("chunks in HTTP/1.0")} // RFC 9112, 6.1: the framing is faulty
 		}
 		if err != nil {
 			return reply{}, err
@@ -82,7 +87,8 @@ func readReply(from io.Reader, limit int) (reply, error) {
 }
 
 // readStatus reads "HTTP/1.1 200 OK".
-func readStatus(r *bufio.Reader, budget *int) (protocol string, status int, reason string, err error) {
+func readStatus(r *bufio.Reader, budget *int) (
+	protocol string, status int, reason string, err error) {
 	line, err := readLine(r, budget)
 	if err != nil {
 		return "", 0, "", err
@@ -90,19 +96,20 @@ func readStatus(r *bufio.Reader, budget *int) (protocol string, status int, reas
 	protocol, rest, _ := strings.Cut(line, " ")
 	code, reason, _ := strings.Cut(rest, " ")
 	status, err = strconv.Atoi(code)
-	if err != nil || len(code) != 3 || status < 100 || protocol != "HTTP/1.0" && protocol != "HTTP/1.1" {
+	known := protocol == "HTTP/1.0" || protocol == "HTTP/1.1"
+	if err != nil || len(code) != 3 || status < 100 || !known {
 		return "", 0, "", finalError{fmt.Errorf("not HTTP: %.40q", line)}
 	}
 	return protocol, status, reason, nil
 }
 
-// A framing says where a body ends: RFC 9112, 6.3. The zero value: with the connection.
+// A framing is where a body ends: RFC 9112, 6.3. The zero value means at the end of the connection.
 type framing struct {
 	chunked bool
 	length  *int // Content-Length
 }
 
-// readFraming reads the headers.
+// readFraming reads the headers, and returns the framing that they tell.
 func readFraming(r *bufio.Reader, budget *int) (f framing, err error) {
 	for {
 		line, err := readLine(r, budget)
@@ -129,10 +136,10 @@ func readFraming(r *bufio.Reader, budget *int) (f framing, err error) {
 	}
 }
 
-// read reads a body framed like that.
+// read reads a body with that framing.
 func (f framing) read(r *bufio.Reader, limit int) ([]byte, error) {
 	switch {
-	case f.chunked: // and no length beside it: RFC 9112, 6.3
+	case f.chunked: // then a Content-Length does not count: RFC 9112, 6.3
 		return readChunks(r, limit)
 	case f.length != nil && *f.length > limit:
 		return nil, errTooLong(limit)
@@ -148,8 +155,8 @@ func (f framing) read(r *bufio.Reader, limit int) ([]byte, error) {
 	return body, err
 }
 
-// readChunks reads a chunked body: RFC 9112, 7.1. Trailers go with the connection. What is not data
-// may come to no more than a head, but for the size of each chunk.
+// readChunks reads a chunked body: RFC 9112, 7.1. Trailers are not read. The lines that are not
+// data may have headLimit bytes in all, and besides that the size of each chunk.
 func readChunks(r *bufio.Reader, limit int) ([]byte, error) {
 	var body []byte
 	for budget := headLimit; ; budget += len("\r\n7fffffff\r\n") {
@@ -182,7 +189,7 @@ func readChunks(r *bufio.Reader, limit int) ([]byte, error) {
 	}
 }
 
-// readLine reads up to a line feed and takes what it read off the budget, which must not run out.
+// readLine reads a line of at most budget bytes, and takes its length off the budget.
 func readLine(r *bufio.Reader, budget *int) (string, error) {
 	var line []byte
 	for ; *budget > 0; *budget-- {
@@ -198,12 +205,12 @@ func readLine(r *bufio.Reader, budget *int) (string, error) {
 	return "", finalError{fmt.Errorf("a head of more than %d bytes", headLimit)}
 }
 
-// errTooLong is final: the same reply would come again.
+// errTooLong is final because the next reply would be as long.
 func errTooLong(limit int) error {
 	return finalError{fmt.Errorf("more than %d bytes", limit)}
 }
 
-// describeEOF tells the end of the connection where there should be more.
+// describeEOF says in words that the connection ended where there should be more.
 func describeEOF(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("the connection ended too early")
@@ -211,7 +218,7 @@ func describeEOF(err error) error {
 	return err
 }
 
-// isPrintable reports whether b is visible ASCII, and not nothing: what a token must be, because it
+// isPrintable reports whether b is visible ASCII and not empty. A token must be that, because it
 // goes into a header of the next request.
 func isPrintable(b []byte) bool {
 	for _, c := range b {

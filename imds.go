@@ -1,5 +1,10 @@
 package main
 
+// This file asks the instance metadata service: IMDSv2, which is a token by PUT and then GET with
+// the token. At boot IMDS is often not ready, so it tries again until there is an answer, a final
+// error, or the end of the deadline. It asks by several network paths at once, and configures none
+// of them.
+
 import (
 	"bytes"
 	"context"
@@ -18,12 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file asks the instance metadata service: IMDSv2 (a token by PUT, then GET with the token)
-// over the little of HTTP/1.1 that it takes. At boot IMDS is often not ready, so it asks again
-// until there is an answer, an error that asking again would not cure, or the end of the budget.
-// What comes is a stranger's: bounded, checked before use, and quoted where it is shown.
-
-// imdsENIs lists the ENIs that IMDS can be asked by: all but the ports of a bridge or bond.
+// imdsENIs lists the ENIs by which IMDS can be asked: all but the ports of a bridge or bond.
 func imdsENIs(links []link) []link {
 	return slices.DeleteFunc(allENIs(links), func(l link) bool { return l.master != 0 })
 }
@@ -33,7 +33,7 @@ func hasIPv4(addresses []address, index int32) bool {
 	return slices.ContainsFunc(addresses, func(a address) bool { return a.index == index && !a.ipv6 })
 }
 
-// linksOnENIs is the set of the ENIs that are up and of the links stacked on them.
+// linksOnENIs returns the set of the ENIs that are up and of the links stacked on them.
 func linksOnENIs(links []link) map[int32]bool {
 	on := map[int32]bool{}
 	for _, e := range allENIs(links) {
@@ -44,8 +44,8 @@ func linksOnENIs(links []link) map[int32]bool {
 	return stackedOn(links, on, true)
 }
 
-// imdsDevices names the ENIs that are up and have an IPv4 address. Names, because that is what
-// SO_BINDTODEVICE takes.
+// imdsDevices returns the names of the ENIs that are up and have an IPv4 address, for
+// SO_BINDTODEVICE.
 func imdsDevices(nl *rtnl) ([]string, error) {
 	links, err := nl.links()
 	if err != nil {
@@ -78,31 +78,33 @@ const (
 	defaultIMDS  = "http://169.254.169.254"
 	tokenPath    = "/latest/api/token"
 	metadataPath = "/latest/meta-data/"
-	macPath      = metadataPath + "mac" // the primary ENI's address; never device-number, which reads 0 until it has propagated
+
+	// The primary ENI's address. device-number would not do: it is 0 for every ENI at first.
+	macPath = metadataPath + "mac"
 
 	tokenTTL = "60" // seconds; EC2 takes 1 to 21600
 )
 
 const (
-	tryTimeout = 2 * time.Second       // for a token and the question
-	firstPause = 20 * time.Millisecond // between tries
+	tryTimeout = 2 * time.Second       // for both requests
+	firstPause = 20 * time.Millisecond // between two tries
 	maxPause   = 2 * time.Second
-	widenAfter = time.Second // with no answer by then, every ENI is asked by
+	widenAfter = time.Second // without an answer for so long, each ENI is a path
 
-	// imdsMark is what systemd 261 and newer demand of IMDS clients: FWMARK_DEFAULT of
+	// systemd 261 and newer let only sockets with this mark reach IMDS: FWMARK_DEFAULT of
 	// src/imds/imdsd.c.
 	imdsMark = 0x7FFF0815
 )
 
-// An endpoint is where IMDS answers. It is IPv4: that one EC2 serves on every subnet, IPv6-only
-// ones too, while fd00:ec2::254 has to be switched on (HttpProtocolIpv6).
+// An endpoint is where IMDS answers. It is IPv4: EC2 serves that on every subnet, also on one that
+// has IPv6 only, while fd00:ec2::254 has to be switched on (HttpProtocolIpv6).
 type endpoint struct {
 	addr netip.AddrPort // 169.254.169.254:80
 	host string         // 169.254.169.254, as the Host header has it
 }
 
-// parseEndpoint reads a URL such as http://169.254.169.254 or http://127.0.0.1:8080. It takes
-// nothing but an address and a port: names are not resolved, and the paths are fixed.
+// parseEndpoint reads a URL such as http://169.254.169.254 or http://127.0.0.1:8080. There can be
+// nothing but an address and a port in it: names are not resolved, and the paths are fixed.
 func parseEndpoint(s string) (endpoint, error) {
 	host, ok := strings.CutPrefix(s, "http://")
 	if !ok {
@@ -125,17 +127,18 @@ func parseEndpoint(s string) (endpoint, error) {
 	return e, nil
 }
 
-// loopback reports whether e is on this machine, where no ENI leads.
+// loopback reports whether e is on this machine, so that no ENI leads to it.
 func (e endpoint) loopback() bool { return e.addr.Addr().IsLoopback() }
 
-// resolvePath turns the PATH of `eni0 imds PATH` into that of a request.
+// resolvePath returns the path of the request for `eni0 imds PATH`.
 func resolvePath(path string) (string, error) {
 	if path == "" {
 		return "", errors.New("PATH is empty")
 	}
 	for i := range len(path) {
 		if path[i] <= ' ' || path[i] >= 0x7f {
-			return "", fmt.Errorf("PATH %q: spaces, control characters and bytes beyond ASCII can't be asked for", path)
+			return "", fmt.Errorf("PATH %q: spaces, control characters and bytes beyond ASCII "+
+				"can't be asked for", path)
 		}
 	}
 	if path[0] == '/' {
@@ -144,7 +147,7 @@ func resolvePath(path string) (string, error) {
 	return metadataPath + path, nil
 }
 
-// parseMAC reads six bytes in hex with colons. White space around them is let pass, nothing else.
+// parseMAC reads six bytes in hex with colons, with white space around them or not.
 func parseMAC(s []byte) (hwaddr, error) {
 	var a hwaddr
 	t := strings.TrimSpace(string(s))
@@ -155,22 +158,21 @@ func parseMAC(s []byte) (hwaddr, error) {
 	return hwaddr{}, fmt.Errorf("%.40q is not a MAC address", t)
 }
 
-// A metadataQuery is one path to ask for, and what is an answer to it.
+// A metadataQuery is one path of the metadata, and what counts as an answer.
 type metadataQuery struct {
 	path  string
 	limit int                // bytes of the body
-	valid func([]byte) error // nil: whatever comes is an answer
-	late  bool               // 404 means not yet
+	valid func([]byte) error // checks a body; nil where any body is an answer
+	late  bool               // 404 means that the key is not there yet
 }
 
-// macQuery asks for the primary ENI's address. An empty body, or two addresses, are no answer
-// yet; neither is 404, before the key is there.
+// macQuery asks for the primary ENI's address. An empty body, or two addresses, are no answer yet.
 func macQuery() metadataQuery {
 	valid := func(body []byte) error { _, err := parseMAC(body); return err }
 	return metadataQuery{macPath, bodyLimit, valid, true}
 }
 
-// fetchMAC asks for the primary ENI's address: see ask.
+// fetchMAC asks for the primary ENI's address: see fetch.
 func (e endpoint) fetchMAC(ctx context.Context, devices func() ([]string, error),
 	borrow func(*race) error) (hwaddr, error) {
 	body, err := e.fetch(ctx, macQuery(), devices, borrow)
@@ -180,10 +182,10 @@ func (e endpoint) fetchMAC(ctx context.Context, devices func() ([]string, error)
 	return parseMAC(body)
 }
 
-// fetch asks the way the routing table says, from the start to the end. Where that has no route, or
-// has not answered after a second, others join it, and none is dropped for another: see widen. It
-// goes on until a good answer by any way, an error that is final (see race.take), or the end of
-// ctx. None of the goroutines it starts is left when it returns.
+// fetch asks by several network paths at once. The one of the routing table is asked by from the
+// start. Where there is no route, or no answer after a second, others are added: see addDevices. No
+// path is given up for another. It ends with an answer by any path, with a final error (see
+// race.addResult), or with ctx. All goroutines that it started have ended when it returns.
 func (e endpoint) fetch(ctx context.Context, q metadataQuery, devices func() ([]string, error),
 	borrow func(*race) error) ([]byte, error) {
 	r := newRace(ctx)
@@ -198,8 +200,8 @@ func (e endpoint) fetch(ctx context.Context, q metadataQuery, devices func() ([]
 	return r.result(err)
 }
 
-// addDevices has the ways by each of the devices join r or, where there are no devices, what borrow
-// has to add, unless that is nil. Its error is about ways that could not join.
+// addDevices adds the path by each of the devices to r. Where there are no devices, borrow, unless
+// it is nil, adds paths. The error is why a path could not be added.
 func (e endpoint) addDevices(r *race, q metadataQuery, devices func() ([]string, error),
 	borrow func(*race) error) error {
 	names, err := devices()
@@ -212,34 +214,34 @@ func (e endpoint) addDevices(r *race, q metadataQuery, devices func() ([]string,
 	return err
 }
 
-// An pathResult is what one way to IMDS came to.
+// A pathResult is the result of one network path to IMDS.
 type pathResult struct {
-	device string // eth1; "" is the way that the routing table says
+	device string // eth1; "" for the path of the routing table
 	body   []byte
 	err    error
 }
 
-// A race is some ways to IMDS tried at once: the first good answer wins.
+// A race asks IMDS by several network paths at once: the first answer ends it.
 type race struct {
-	ctx        context.Context // of all the ways
+	ctx        context.Context // of all paths
 	cancel     func()          // ends ctx
 	running    sync.WaitGroup
 	mu         sync.Mutex
-	good       *pathResult
-	tableErr   error   // what the routing table's way came to
-	deviceErrs []error // what the others came to
-	devices    int     // how many are asked by
-	finals     int     // how many of them say that IMDS will not answer
-	temporary  bool    // the routing table's way may lead over a borrowed network
+	winner     *pathResult
+	tableErr   error   // of the path of the routing table
+	deviceErrs []error // of the others
+	devices    int     // the number of the others
+	finals     int     // how many of them have a final error
+	temporary  bool    // the path of the routing table may lead over a temporary address
 }
 
-// newRace is one whose ways end with ctx.
+// newRace returns a race that ends with ctx.
 func newRace(ctx context.Context) *race {
 	ctx, cancel := context.WithCancel(ctx)
 	return &race{ctx: ctx, cancel: cancel}
 }
 
-// start tries one way.
+// start asks by one path: ask does it.
 func (r *race) start(device string, ask func() ([]byte, error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -252,15 +254,15 @@ func (r *race) start(device string, ask func() ([]byte, error)) {
 	})
 }
 
-// expectTemporary says that networks are going to be borrowed.
+// expectTemporary is to be called before there are temporary addresses.
 func (r *race) expectTemporary() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.temporary = true
 }
 
-// addResult notes what a way came to. An answer ends them all, and so does a final error that is
-// believed.
+// addResult takes the result of a path. An answer ends the race, and so does a final error that is
+// trusted.
 func (r *race) addResult(a pathResult) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -268,9 +270,9 @@ func (r *race) addResult(a pathResult) {
 		r.finals++
 	}
 	switch {
-	case r.good != nil: // it comes too late
+	case r.winner != nil: // too late
 	case a.err == nil, isFinal(a.err) && r.trusts(a.device):
-		r.good = &a
+		r.winner = &a
 		r.cancel()
 	case a.device == "":
 		r.tableErr = a.err
@@ -279,9 +281,10 @@ func (r *race) addResult(a pathResult) {
 	}
 }
 
-// trusts reports whether r believes a way that IMDS will not answer. It believes the routing
-// table's, and all the others together: one of them may be nobody to believe. While networks are
-// borrowed, the routing table's way may lead over one of those, and is nobody else then.
+// trusts reports whether a final error by that path ends the race. One of the routing table does;
+// one by a device only if all others have a final error too, because behind one ENI something else
+// may answer in place of IMDS. With temporary addresses the path of the routing table may lead over
+// one of them.
 func (r *race) trusts(device string) bool {
 	if device == "" {
 		return !r.temporary
@@ -289,14 +292,14 @@ func (r *race) trusts(device string) bool {
 	return r.finals == r.devices
 }
 
-// result waits until no way is tried any more. Where there is no answer the error says what each
-// way came to, and why others could not join. That the routing table has no route goes without
-// saying then.
+// result waits for all paths. Without an answer, the error has that of each path, and others, which
+// is why paths could not be added. That the routing table has no route is left out if there is
+// another error.
 func (r *race) result(others error) ([]byte, error) {
 	r.running.Wait()
 	r.cancel()
-	if r.good != nil {
-		return r.good.body, r.good.err
+	if r.winner != nil {
+		return r.winner.body, r.winner.err
 	}
 	others = errors.Join(append(r.deviceErrs, others)...)
 	if others != nil && errors.Is(r.tableErr, unix.ENETUNREACH) {
@@ -305,11 +308,11 @@ func (r *race) result(others error) ([]byte, error) {
 	return nil, errors.Join(r.tableErr, others)
 }
 
-// fetchBy tries one way until there is an answer, the error is final or ctx ends. The pauses are a
-// sixteenth of the time so far, from 20 ms to 2 s, so that an IMDS which is late is not kept
-// waiting for longer than that; less up to half of each at random, so that ways don't march in
-// step. It calls noWay when the routing table has none.
-func (e endpoint) fetchBy(ctx context.Context, device string, q metadataQuery, noWay func()) ([]byte, error) {
+// fetchBy asks by one path until there is an answer, a final error, or ctx ends. A pause is a
+// sixteenth of the time so far, from 20 ms to 2 s, less up to half of it at random so that the
+// paths do not ask at the same time. It calls noRoute when the routing table has no route.
+func (e endpoint) fetchBy(ctx context.Context, device string, q metadataQuery, noRoute func()) (
+	[]byte, error) {
 	start := time.Now()
 	var last error
 	for tries := 1; ; tries++ {
@@ -317,17 +320,19 @@ func (e endpoint) fetchBy(ctx context.Context, device string, q metadataQuery, n
 		switch {
 		case err == nil:
 			return body, nil
-		case isFinal(err), device != "" && errors.Is(err, unix.ENODEV): // it is gone, or has another name now
+		case isFinal(err), device != "" && errors.Is(err, unix.ENODEV):
+			// ENODEV: the device is gone, or has another name now.
 			return nil, fmt.Errorf("imds: %w", err)
 		case last == nil || ctx.Err() == nil:
-			last = err // but a try that l cut off says nothing
+			last = err // the error of a try that ctx ended says nothing
 		}
 		if errors.Is(err, unix.ENETUNREACH) {
-			noWay()
+			noRoute()
 		}
 		pause := min(max(time.Since(start)/16, firstPause), maxPause)
 		if !sleep(ctx, pause/2+rand.N(pause/2)) {
-			err := fmt.Errorf("imds: %w (%s in %v)", last, countOf(tries, "try", "tries"), time.Since(start).Round(time.Millisecond))
+			err := fmt.Errorf("imds: %w (%s in %v)", last, countOf(tries, "try", "tries"),
+				time.Since(start).Round(time.Millisecond))
 			if cause := context.Cause(ctx); errors.Is(cause, errInterrupted) {
 				err = fmt.Errorf("%w: %w", err, cause)
 			}
@@ -336,22 +341,24 @@ func (e endpoint) fetchBy(ctx context.Context, device string, q metadataQuery, n
 	}
 }
 
-// fetchOnce is a new token and the question: two requests, at most 2 s.
+// fetchOnce gets a new token and asks with it, in at most 2 s.
 func (e endpoint) fetchOnce(ctx context.Context, device string, q metadataQuery) ([]byte, error) {
 	ctx, cancel := withTimeout(ctx, tryTimeout)
 	defer cancel()
-	token, err := e.roundTrip(ctx, device, "PUT", tokenPath, "X-aws-ec2-metadata-token-ttl-seconds: "+tokenTTL+"\r\nContent-Length: 0", tokenLimit)
+	ttl := "X-aws-ec2-metadata-token-ttl-seconds: " + tokenTTL + "\r\nContent-Length: 0"
+	token, err := e.roundTrip(ctx, device, "PUT "+tokenPath, ttl, tokenLimit)
 	if err == nil {
 		err = token.check(false)
 	}
 	if err == nil && !isPrintable(token.body) {
-		err = finalError{errors.New("not a token")} // which goes into a header: no line breaks
+		err = finalError{errors.New("not a token")}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("token: %w", err)
 	}
-	got, err := e.roundTrip(ctx, device, "GET", q.path, "X-aws-ec2-metadata-token: "+string(token.body), q.limit)
-	if err == nil && (bytes.Contains(got.body, token.body) || strings.Contains(got.reason, string(token.body))) {
+	secret := string(token.body)
+	got, err := e.roundTrip(ctx, device, "GET "+q.path, "X-aws-ec2-metadata-token: "+secret, q.limit)
+	if err == nil && (bytes.Contains(got.body, token.body) || strings.Contains(got.reason, secret)) {
 		err = finalError{errors.New("the reply has the token in it, which is not for show")}
 	}
 	if err == nil {
@@ -366,15 +373,18 @@ func (e endpoint) fetchOnce(ctx context.Context, device string, q metadataQuery)
 	return got.body, nil
 }
 
-// roundTrip sends a request over a connection of its own and reads the reply.
-func (e endpoint) roundTrip(ctx context.Context, device, method, path, header string, limit int) (reply, error) {
+// roundTrip sends a request, as "GET /latest", with a header over a new connection, and reads the
+// reply, of whose body limit is the most.
+func (e endpoint) roundTrip(ctx context.Context, device, request, header string, limit int) (
+	reply, error) {
 	conn, err := e.dial(ctx, device)
 	if err != nil {
 		return reply{}, fmt.Errorf("connect %s%s: %w", e.host, viaDevice(device), describeTimeout(err))
 	}
 	defer conn.Close()
 	defer interruptAtEnd(ctx, conn)()
-	_, err = fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: eni0\r\nConnection: close\r\n%s\r\n\r\n", method, path, e.host, header)
+	_, err = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: eni0\r\n"+
+		"Connection: close\r\n%s\r\n\r\n", request, e.host, header)
 	if err != nil {
 		return reply{}, fmt.Errorf("write%s: %w", viaDevice(device), describeTimeout(err))
 	}
@@ -385,7 +395,7 @@ func (e endpoint) roundTrip(ctx context.Context, device, method, path, header st
 	return r, nil
 }
 
-// viaDevice is the way of an error message: " by eth1", or "" for the routing table's.
+// viaDevice is the path in an error message: " by eth1", or "" for that of the routing table.
 func viaDevice(device string) string {
 	if device == "" {
 		return ""
@@ -393,7 +403,7 @@ func viaDevice(device string) string {
 	return " by " + device
 }
 
-// describeTimeout says of a deadline what it means to people, and of a *PathError only the errno.
+// describeTimeout says "no answer" where a deadline has passed, and of a *PathError only the errno.
 func describeTimeout(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.New("no answer")
@@ -404,18 +414,20 @@ func describeTimeout(err error) error {
 	return err
 }
 
-// dial connects by TCP, by the device unless that is "".
+// dial opens a TCP connection, by the device unless that is "".
 func (e endpoint) dial(ctx context.Context, device string) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, imdsMark) // EPERM without CAP_NET_ADMIN: then not
+	// Without CAP_NET_ADMIN there is no mark.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, imdsMark)
 	if device != "" {
 		err = unix.BindToDevice(fd, device)
 	}
 	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrInet4{Addr: e.addr.Addr().As4(), Port: int(e.addr.Port())})
+		to := &unix.SockaddrInet4{Addr: e.addr.Addr().As4(), Port: int(e.addr.Port())}
+		err = unix.Connect(fd, to)
 	}
 	if err != nil && err != unix.EINPROGRESS {
 		_ = unix.Close(fd)
@@ -430,7 +442,7 @@ func (e endpoint) dial(ctx context.Context, device string) (*os.File, error) {
 	return f, nil
 }
 
-// waitConnected waits until f's connect has come to an end, and returns how.
+// waitConnected waits for the end of a connect, and returns its error.
 func waitConnected(f *os.File) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -438,7 +450,8 @@ func waitConnected(f *os.File) error {
 	}
 	var connectErr error
 	err = raw.Write(func(fd uintptr) bool {
-		// connect(2), EINPROGRESS: writable means over, and SO_ERROR says how.
+		// connect(2), EINPROGRESS: it has ended when the socket is writable, and SO_ERROR has the
+		// result.
 		errno, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
 		if connectErr = err; err == nil && errno != 0 {
 			connectErr = unix.Errno(errno)

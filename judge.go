@@ -46,8 +46,8 @@ type verdict struct {
 }
 
 // judge decides by the table of the README. With names, a wrong name counts even if default traffic
-// leaves by the primary. It returns errNotProbed, or an error where only a person can decide: two ENIs
-// have the primary's address, or eth0 is the name of a link that is no ENI.
+// leaves by the primary. It returns errNotProbed, or an error where only a person can decide: two
+// ENIs have the primary's address, or eth0 is the name of a link that is no ENI.
 func judge(w world, names bool) (verdict, error) {
 	p, err := w.primaryLink()
 	if err != nil {
@@ -70,8 +70,9 @@ func judge(w world, names bool) (verdict, error) {
 	return verdict{code: codeNames, targets: targets, note: wrongNames(p, leaves)}, nil
 }
 
-// undisturbed is the verdict where default traffic leaves by the primary: the primary and the link that
-// has the name eth0 keep their names. Other ENIs with a temporary name get the name they were to have.
+// undisturbed is the verdict where default traffic leaves by the primary: the primary and the link
+// that has the name eth0 keep their names. Other ENIs with a temporary name get the name they were
+// to have.
 func (w world) undisturbed(p link) verdict {
 	targets := interruptedTargets(w.links, p)
 	resolveConflicts(w.links, targets, p)
@@ -126,8 +127,8 @@ func wrongNames(p link, t egressKind) string {
 	return who + ", and default traffic leaves by another link"
 }
 
-// isUnfinished reports whether a rename of the primary broke off: the primary has a temporary name, or
-// the temporary name of another ENI stands for eth0 or for the primary's present name.
+// isUnfinished reports whether a rename of the primary broke off: the primary has a temporary name,
+// or the temporary name of another ENI stands for eth0 or for the primary's present name.
 func isUnfinished(links []link, primary link) bool {
 	return slices.ContainsFunc(links, func(l link) bool {
 		final, _ := finalName(l.name)
@@ -157,9 +158,10 @@ func (w world) egress(primary link) egressKind {
 	return egressOther
 }
 
-// targetNames returns the names that ENIs are to have (index -> name): the primary eth0; an ENI with a
-// temporary name the one that this stands for; the ENI that has the name eth0 now the present name of
-// the primary. All others keep their names: only the primary must have a certain one.
+// targetNames returns the names that ENIs are to have (index -> name): the primary eth0; an ENI
+// with a temporary name the one that this stands for; the ENI that has the name eth0 now the
+// present name of the primary. All others keep their names: only the primary must have a certain
+// one.
 func targetNames(links []link, primary link) (map[int32]string, error) {
 	holder, held := linkByName(links, primaryName)
 	if held && !holder.eni() {
@@ -202,10 +204,10 @@ func resolveConflicts(links []link, targets map[int32]string, primary link) {
 	}
 }
 
-// networkLost returns as an error what the machine has lost from was to now: the default route of the
-// family that decided, or the primary's address of that family. That address counts as lost, too,
-// where there was none but a renamed link carried default traffic, which was to move to the primary.
-// A primary that is not there any more was detached, and is not lost by the rename.
+// networkLost returns as an error what the machine has lost from was to now: the default route of
+// the family that decided, or the primary's address of that family. That address counts as lost,
+// too, where there was none but a renamed link carried default traffic, which was to move to the
+// primary. A primary that is not there any more was detached, and is not lost by the rename.
 func networkLost(was, now network) error {
 	p, err := now.primaryLink()
 	if err != nil {
@@ -230,9 +232,9 @@ func networkLost(was, now network) error {
 	return nil
 }
 
-// verdictAfterRename is the verdict after a rename that worked: v and err are what judge says of now.
-// Where that is an error, or another program has renamed since, the code must not say that nothing was
-// changed.
+// verdictAfterRename is the verdict after a rename that worked: v and err are what judge says of
+// now. Where that is an error, or another program has renamed since, the code must not say that
+// nothing was changed.
 func verdictAfterRename(was, now world, v verdict, err error) (verdict, error) {
 	switch {
 	case err != nil:

@@ -1,10 +1,11 @@
 package main
 
-// This file takes a snapshot of what links have, before they lose it, and creates again what is missing
-// after. Two things cost a link what it has. When it goes down, the kernel keeps no IPv6 addresses, no
-// routes other than connected IPv4 ones, no neighbours even if permanent, and no next-hop objects
-// (fib_disable_ip of net/ipv4/fib_frontend.c, addrconf_ifdown of net/ipv6/addrconf.c, neigh_ifdown,
-// nh_netdev_event). And a network manager that is restarted removes what it did not make.
+// This file takes a snapshot of what links have, before they lose it, and creates again what is
+// missing after. Two things cost a link what it has. When it goes down, the kernel keeps no IPv6
+// addresses, no routes other than connected IPv4 ones, no neighbours even if permanent, and no
+// next-hop objects (fib_disable_ip of net/ipv4/fib_frontend.c, addrconf_ifdown of
+// net/ipv6/addrconf.c, neigh_ifdown, nh_netdev_event). And a network manager that is restarted
+// removes what it did not make.
 
 import (
 	"errors"
@@ -14,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// snapshotOf lists the policy rules and the objects of those links and of the links stacked on them, as
-// VLANs go down and up with their parent, in an order in which they can be created again.
+// snapshotOf lists the policy rules and the objects of those links and of the links stacked on
+// them, as VLANs go down and up with their parent, in an order in which they can be created again.
 func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]netObject, error) {
 	of = stackedOn(links, of, false)
 	of[anyLink] = true
@@ -57,9 +58,9 @@ func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]netObject, error) 
 	}), nil
 }
 
-// recreateAll creates objects again, and returns those it created. One may need another (a route that of
-// its gateway, a group its next hops), so a refused one is tried again as long as another has worked.
-// The error has the kernel's reason for each that could not be created.
+// recreateAll creates objects again, and returns those it created. One may need another (a route
+// that of its gateway, a group its next hops), so a refused one is tried again as long as another
+// has worked. The error has the kernel's reason for each that could not be created.
 func recreateAll(nl *rtnl, objects []netObject) (made []netObject, err error) {
 	for {
 		var refused []netObject

@@ -1,5 +1,9 @@
 package main
 
+// This file is the lock: one eni0 at a time changes a network namespace. It is an abstract unix
+// socket (unix(7)), which needs no file, belongs to the network namespace, and goes with the
+// process.
+
 import (
 	"context"
 	"errors"
@@ -10,13 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockName is an abstract unix socket (unix(7)): it needs no file, belongs to the network
-// namespace, and the kernel frees it with the process.
+// lockName is the address of the socket; the @ stands for a NUL.
 const lockName = "@eni0"
 
-// acquireLock waits until no other eni0 works on this network namespace, and keeps others waiting
-// until unlock is called or the process ends. Abstract sockets know no permissions: a holder that
-// is an ordinary user's can't be an eni0 at work, and root does not wait for it.
+// acquireLock waits until no other eni0 has the lock, and takes it. Others wait until unlock is
+// called or the process ends. Any user can bind the address of an abstract socket, but an ordinary
+// user can't change a network: root does not wait for a holder that is one.
 func acquireLock(ctx context.Context, log logger) (unlock func(), err error) {
 	for {
 		if err := context.Cause(ctx); err != nil {
@@ -48,15 +51,15 @@ func acquireLock(ctx context.Context, log logger) (unlock func(), err error) {
 	}
 }
 
-// errStranger means that the lock is held by somebody who can't need it.
+// errForeignHolder means that the holder of the lock can't be an eni0 that changes the network.
 var errForeignHolder = errors.New("an ordinary user's")
 
-// ordinaryUsers begin here: below are root and the system's (useradd(8), SYS_UID_MAX; systemd has
-// the same), of which one has the capabilities in systemd/eni0.service.
+// minUserUID is the first uid of ordinary users (SYS_UID_MAX of useradd(8), and systemd). Below are
+// root and system users: the user of systemd/eni0.service, which has capabilities, is one.
 const minUserUID = 1000
 
 // waitForHolder returns nil when the holder of the lock has gone. It connects to the holder's
-// socket, which never answers: the connection lasts as long as that.
+// socket, which accepts nothing: the connection lasts as long as the socket.
 func waitForHolder(ctx context.Context, f *os.File, log logger) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -66,7 +69,8 @@ func waitForHolder(ctx context.Context, f *os.File, log logger) error {
 	var connectErr error
 	err = raw.Control(func(fd uintptr) {
 		connectErr = unix.Connect(int(fd), &unix.SockaddrUnix{Name: lockName})
-		if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+		peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if err == nil {
 			holder = peer
 		}
 	})
@@ -74,7 +78,7 @@ func waitForHolder(ctx context.Context, f *os.File, log logger) error {
 	case err != nil:
 		return err
 	case errors.Is(connectErr, unix.ECONNREFUSED) || errors.Is(connectErr, unix.EAGAIN):
-		sleep(ctx, 10*time.Millisecond) // it does not listen yet, or any more, or too many wait
+		sleep(ctx, 10*time.Millisecond) // it does not listen, or too many wait
 		return nil
 	case connectErr != nil:
 		return os.NewSyscallError("connect", connectErr)

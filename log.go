@@ -1,5 +1,9 @@
 package main
 
+// This file is the log on stderr, or as the kernel's first process in the kernel's log: one line
+// for each change. Writing a line never waits: what can't be written at once is kept and tried
+// again.
+
 import (
 	"fmt"
 	"io"
@@ -11,9 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is the log: one line on stderr for each change of the world. No line ever holds the
-// program up, whoever reads them or does not.
-
 // countOf is "1 try", "2 tries".
 func countOf(n int, one, more string) string {
 	if n == 1 {
@@ -22,28 +23,29 @@ func countOf(n int, one, more string) string {
 	return fmt.Sprintf("%d %s", n, more)
 }
 
-// A logger writes one line for each change of the world and each trouble.
+// A logger writes a line for each change and each problem.
 type logger struct {
 	to       io.Writer
-	priority bool // sd-daemon(3) prefixes: <3> error, <4> warning, <6> information
+	priority bool // with the prefixes of sd-daemon(3): <3> error, <4> warning, <6> information
 }
 
-// newLogger logs to stderr; as the kernel's first process to /dev/kmsg, if that can be opened.
+// newLogger returns a logger to stderr, or as the kernel's first process to /dev/kmsg if that can
+// be opened.
 func newLogger() logger {
 	if isKernelInit() {
 		if _, err := (kmsgWriter{}).Write(nil); err == nil {
-			return logger{to: kmsgWriter{}, priority: true} // printk takes the same prefixes
+			return logger{to: kmsgWriter{}, priority: true} // printk has the same prefixes
 		}
 	}
 	return logger{to: &lineQueue{fd: 2}, priority: stderrIsJournal(os.Getenv("JOURNAL_STREAM"))}
 }
 
-// kmsgWriter is the kernel's log. It is opened for each line: it takes ten from one opening and
-// drops the rest, until systemd has it otherwise (kernel/printk/printk.c, devkmsg_write: a
-// ratelimit for each open file).
+// A kmsgWriter writes to the kernel's log. It opens /dev/kmsg for each line, because until systemd
+// changes that the kernel takes ten lines from one open file and drops the rest (devkmsg_write of
+// kernel/printk/printk.c).
 type kmsgWriter struct{}
 
-// Write writes one record; nothing only proves that it could.
+// Write writes one record. With an empty line it only tests whether it could.
 func (kmsgWriter) Write(line []byte) (int, error) {
 	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
 	if err != nil {
@@ -56,48 +58,48 @@ func (kmsgWriter) Write(line []byte) (int, error) {
 	return f.Write(line)
 }
 
-// stderrIsJournal reports whether stderr is the journal's: systemd.exec(5) has $JOURNAL_STREAM be
-// its device and inode, "so that services may detect" a redirection.
+// stderrIsJournal reports whether stderr goes to the journal: $JOURNAL_STREAM has the device and
+// inode of that, systemd.exec(5).
 func stderrIsJournal(stream string) bool {
 	var is unix.Stat_t
-	return stream != "" && unix.Fstat(2, &is) == nil && stream == fmt.Sprintf("%d:%d", is.Dev, is.Ino)
+	return stream != "" && unix.Fstat(2, &is) == nil &&
+		stream == fmt.Sprintf("%d:%d", is.Dev, is.Ino)
 }
 
-// err, warn and info write a line of that priority: LOG_ERR, LOG_WARNING, LOG_INFO of syslog(3).
+// err, warn and info write a message of the priority LOG_ERR, LOG_WARNING or LOG_INFO of syslog(3).
 func (l logger) err(format string, args ...any) { l.write(3, format, args...) }
 
 func (l logger) warn(format string, args ...any) { l.write(4, format, args...) }
 
 func (l logger) info(format string, args ...any) { l.write(6, format, args...) }
 
-// write writes one line for each of the message's, each in one write(2): /dev/kmsg takes a record
-// so.
+// write writes each line of the message in one write(2), because /dev/kmsg makes a record of each.
 func (l logger) write(priority int, format string, args ...any) {
 	for _, line := range strings.Split(fmt.Sprintf(format, args...), "\n") {
 		prefix := "eni0: "
 		if l.priority {
 			prefix = fmt.Sprintf("<%d>eni0: ", priority)
 		}
-		_, _ = io.WriteString(l.to, prefix+line+"\n") // there is nowhere left to complain
+		_, _ = io.WriteString(l.to, prefix+line+"\n") // an error could only be logged
 	}
 }
 
-// A lineQueue writes lines to a descriptor, and never waits for whoever reads there: what can't be
-// written at once is kept, and tried again with the next line and at the end.
+// A lineQueue writes lines to a file descriptor without waiting. What can't be written at once is
+// kept, and tried again with the next line and at the end.
 type lineQueue struct {
 	fd      int
 	mu      sync.Mutex
 	pending []byte // not written yet
-	dropped int    // lines for which there was no room
+	dropped int    // the number of lines for which there was no room
 }
 
 const (
 	maxPending   = 64 << 10    // bytes that are kept
-	pipeBuf      = 4096        // bytes that a pipe takes at once when poll(2) says so: pipe(7), PIPE_BUF
-	flushTimeout = time.Second // for what is kept at the end
+	pipeBuf      = 4096        // bytes that fit when poll(2) returns: PIPE_BUF of pipe(7)
+	flushTimeout = time.Second // for what is pending at the end
 )
 
-// Write takes a line. It never fails: there would be nowhere to complain.
+// Write takes a line. It never returns an error.
 func (q *lineQueue) Write(line []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -110,14 +112,13 @@ func (q *lineQueue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// send writes what is kept, as far as the descriptor takes it until a deadline. Where there is
-// nobody any more to read it, it is dropped.
+// send writes what is pending until a deadline. Where the other end is closed it is dropped.
 func (q *lineQueue) send(deadline time.Time) {
 	for len(q.pending) > 0 {
 		fds := []unix.PollFd{{Fd: int32(q.fd), Events: unix.POLLOUT}}
 		n, err := unix.Poll(fds, int(max(0, time.Until(deadline).Milliseconds())))
 		if err == nil && n == 0 {
-			return // not now
+			return // it can't be written now
 		}
 		if err == nil {
 			n, err = unix.Write(q.fd, q.pending[:min(len(q.pending), pipeBuf)])
@@ -134,7 +135,7 @@ func (q *lineQueue) send(deadline time.Time) {
 	}
 }
 
-// flush writes what is kept, for at most flushTime, and then how many lines were lost.
+// flush writes what is pending, for at most flushTimeout, and then how many lines were dropped.
 func (l logger) flush() {
 	q, ok := l.to.(*lineQueue)
 	if !ok {

@@ -2,11 +2,54 @@
 // eth0 is the primary ENI, and that default traffic leaves by it. `eni0 help` is its manual in
 // short, README.md and man/eni0.8 are the long ones.
 //
-// To read it: this file, then rename.go (what is decided), fix.go (the order of things), rtnl.go
-// and imds.go (the two who are asked), pins.go with netfiles.go, udevrules.go and profiles.go
-// (which files tie an ENI to a name; process.go reads them), apply.go and keep.go (what is done,
-// and undone), follow.go and manager.go (the network manager, and what a restart of it costs),
-// loan.go and dhcp.go (how IMDS is asked before there is a network), log.go, chain.go (process 1).
+// The files by theme. Each uses only those above it; layers_test.go checks that.
+//
+// What there is, and what is right (these touch nothing):
+//
+//	world.go         links, routes, addresses, renames
+//	rename.go        which renames lead to given names, and which undo them
+//	judge.go         what is right, which names ENIs are to have, exit codes
+//
+// Which configuration files pin a name on an ENI (these touch nothing either):
+//
+//	glob.go          fnmatch(3)
+//	configfile.go    what all of these files have in common
+//	systemdfiles.go  .network and .link files
+//	udevrules.go     udev rules
+//	profiles.go      NetworkManager's profiles, ifcfg files
+//	pins.go          the decision over all of them
+//
+// Bytes and values (no socket, no file):
+//
+//	nlmsg.go         messages of rtnetlink
+//	snapshot.go      the requests that create again what a link has lost
+//	http.go          responses of IMDS
+//	dhcpmsg.go       DHCPv4 messages
+//	report.go        the table, the JSON, a plan as ip(8) commands
+//
+// The process and its sockets:
+//
+//	process.go       the deadline, signals, process 1, commands
+//	log.go           the log
+//	readconfig.go    reads the files for pins.go
+//	rtnl.go          the rtnetlink socket
+//	lock.go          one eni0 at a time
+//	imds.go          asks IMDS
+//	dhcp.go          gets a lease
+//
+// What is done:
+//
+//	keep.go          takes a snapshot of links, and creates again what is missing
+//	manager.go       the network managers
+//	apply.go         carries out a rename, or puts the names back
+//	settle.go        what follows a rename
+//	tempaddr.go      asks IMDS over temporary addresses, before the network is configured
+//
+// The verbs, where reading can begin:
+//
+//	flags.go         the command line
+//	fix.go           the order of things
+//	main.go          one function for each verb
 package main
 
 import (
@@ -24,34 +67,34 @@ import (
 	"unicode/utf8"
 )
 
-// usage answers a command line that is wrong, on stderr, or that asks for help, on stdout.
+// usage writes what is wrong with a command line to stderr, or help that was asked for to stdout.
 func (c *call) usage(v verb, err error) int {
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(c.stdout, usageOf(v))
 		return codeRight
 	}
-	// Package flag shows the name of a flag as it was typed. The message is one line.
+	// The message is one line, even if the name of an unknown flag is not.
 	c.log.err("%s: %s", v.name, strings.ReplaceAll(err.Error(), "\n", `\n`))
 	fmt.Fprint(os.Stderr, usageOf(v))
 	return codeUsage
 }
 
 func main() {
-	signal.Ignore(syscall.SIGPIPE) // a log line into a closed pipe must not end us in the middle of things
+	signal.Ignore(syscall.SIGPIPE) // a closed pipe must not end the process in the middle of a change
 	log := newLogger()
 	own, next := splitCommandLine(os.Args[1:], isKernelInit())
 	code := runVerb(own, len(next) > 0, os.Stdout, log)
 	log.flush()
 	for _, command := range next {
-		log.err("%v", execCommand(command)) // which comes back only if it can't be executed
+		log.err("%v", execCommand(command)) // it has returned, so it could not
 		code = codeDoubt
 	}
 	log.flush()
 	os.Exit(code)
 }
 
-// runVerb carries out a command line and returns the exit code. What is chained to it is executed
-// whatever came out, by a signal too.
+// runVerb carries out a command line and returns the exit code. With chained a COMMAND follows,
+// which must be executed even after a signal.
 func runVerb(args []string, chained bool, stdout io.Writer, log logger) int {
 	v, args, err := selectVerb(args)
 	if err != nil {
@@ -76,14 +119,15 @@ func runVerb(args []string, chained bool, stdout io.Writer, log logger) int {
 	return code
 }
 
-// verbFuncs are what carries out each verb of the table in flags.go.
+// verbFuncs has the function of each verb in flags.go.
 func verbFuncs() map[string]func(context.Context, *call) (int, error) {
 	return map[string]func(context.Context, *call) (int, error){
-		"check": runCheck, "fix": runFix, "swap": runSwap, "imds": runIMDS, "route": runRoute, "version": runVersion, "help": runHelp,
+		"check": runCheck, "fix": runFix, "swap": runSwap, "imds": runIMDS, "route": runRoute,
+		"version": runVersion, "help": runHelp,
 	}
 }
 
-// runCheck says what is right and what is not, and changes nothing.
+// runCheck reports what is right and what is not, and changes nothing.
 func runCheck(ctx context.Context, c *call) (int, error) {
 	return c.work(ctx, false, func(nl *rtnl) (int, error) {
 		w, v, err := c.assess(ctx, nl)
@@ -95,7 +139,7 @@ func runCheck(ctx context.Context, c *call) (int, error) {
 	})
 }
 
-// runFix makes it right.
+// runFix makes it right, or with -n prints how.
 func runFix(ctx context.Context, c *call) (int, error) {
 	return c.work(ctx, !c.dry, func(nl *rtnl) (int, error) {
 		w, v, err := c.assess(ctx, nl)
@@ -116,7 +160,7 @@ func runFix(ctx context.Context, c *call) (int, error) {
 	})
 }
 
-// runSwap exchanges two names, whatever the links are.
+// runSwap exchanges the names of two links.
 func runSwap(ctx context.Context, c *call) (int, error) {
 	return c.work(ctx, !c.dry, func(nl *rtnl) (int, error) {
 		var m managers
@@ -124,7 +168,7 @@ func runSwap(ctx context.Context, c *call) (int, error) {
 			m = findManagers(ctx, c.units, c.args, c.log)
 		}
 		was, err := nl.observeLinks()
-		if err == nil && len(m.units) > 0 { // else nothing is restarted that could cost more than names
+		if err == nil && len(m.units) > 0 { // for restoreAfterRestart
 			was, err = nl.observeNetwork(hwaddr{})
 		}
 		if err != nil {
@@ -146,13 +190,13 @@ func runSwap(ctx context.Context, c *call) (int, error) {
 		if err := context.Cause(ctx); err != nil {
 			return codeDoubt, err
 		}
-		ignoreSignals() // nothing waits any more that a signal may end
+		ignoreSignals() // from here on a signal must not interrupt
 		return c.applySwap(nl, m, was, targets)
 	})
 }
 
-// applySwap is swap where there is something to rename. What a restart of the managers costs is put
-// back; whether the names are the right ones nobody has asked.
+// applySwap renames, restarts the managers, and restores what that has removed. Whether default
+// traffic leaves by the right link is not checked: that is not what swap is for.
 func (c *call) applySwap(nl *rtnl, m managers, was network, targets map[int32]string) (int, error) {
 	r := &renaming{nl: nl, log: c.log, before: was.links}
 	if err := r.snapshotAndRename(m, targets); err != nil {
@@ -185,10 +229,12 @@ func runIMDS(ctx context.Context, c *call) (int, error) {
 	})
 }
 
-// endLine ends a text with a line feed if it does not; other bodies stay as they are.
+// endLine adds a line feed to a text that has none at its end. Other bodies stay as they are.
 func endLine(body string) string {
-	text := !strings.ContainsFunc(body, func(c rune) bool { return c < ' ' && c != '\n' && c != '\t' && c != '\r' || c == utf8.RuneError })
-	if text && !strings.HasSuffix(body, "\n") {
+	isText := !strings.ContainsFunc(body, func(c rune) bool {
+		return c < ' ' && c != '\n' && c != '\t' && c != '\r' || c == utf8.RuneError
+	})
+	if isText && !strings.HasSuffix(body, "\n") {
 		return body + "\n"
 	}
 	return body
@@ -201,20 +247,20 @@ func runRoute(ctx context.Context, c *call) (int, error) {
 		if err != nil {
 			return codeDoubt, err
 		}
-		carriers := w.egressLinks()
-		if len(carriers) == 0 {
+		egress := w.egressLinks()
+		if len(egress) == 0 {
 			return codeDoubt, errors.New("route: there is no default route")
 		}
-		if len(carriers) > 1 {
-			return codeDoubt, fmt.Errorf("route: default traffic leaves by %d links, which has no one answer", len(carriers))
+		if len(egress) > 1 {
+			return codeDoubt, fmt.Errorf("route: default traffic leaves by %d links, "+
+				"which has no one answer", len(egress))
 		}
-		out, _ := linkByIndex(w.links, carriers[0])
+		out, _ := linkByIndex(w.links, egress[0])
 		return c.print(out.id().String() + "\n")
 	})
 }
 
-// runVersion prints one line: the module's version, the commit where the build knows it, the
-// toolchain.
+// runVersion prints the version of the module, the commit if the build has it, and the toolchain.
 func runVersion(_ context.Context, c *call) (int, error) {
 	name := "(unknown)"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -225,10 +271,11 @@ func runVersion(_ context.Context, c *call) (int, error) {
 			}
 		}
 	}
-	return c.print(fmt.Sprintf("eni0 %s %s %s/%s\n", name, runtime.Version(), runtime.GOOS, runtime.GOARCH))
+	return c.print(fmt.Sprintf("eni0 %s %s %s/%s\n",
+		name, runtime.Version(), runtime.GOOS, runtime.GOARCH))
 }
 
-// runHelp prints what there is, or what one verb takes.
+// runHelp prints all verbs, or the usage of one.
 func runHelp(_ context.Context, c *call) (int, error) {
 	if len(c.args) == 0 {
 		return c.print(helpText())

@@ -1,5 +1,9 @@
 package main
 
+// This file is about network managers: whichever configured the links has to apply its
+// configuration by the new names. It uses their own commands, systemctl(1) and nmcli(1), and
+// changes no link itself.
+
 import (
 	"context"
 	"errors"
@@ -8,10 +12,6 @@ import (
 	"strings"
 	"time"
 )
-
-// This file is about network managers: whoever configured the links has to apply its configuration
-// by the new names. It gives them orders by commands of their own, systemctl(1) and nmcli(1).
-// It reads and changes no link itself.
 
 // The units whose restart is known to help, and the default of -restart.
 const (
@@ -27,14 +27,16 @@ const (
 	retryPause        = 500 * time.Millisecond // before NetworkManager is asked again for a profile
 )
 
-// parseUnits reads a comma-separated list of systemd units; "" is none.
+// parseUnits reads a comma-separated list of systemd units. "" is an empty list.
 func parseUnits(s string) ([]string, error) {
 	if s == "" {
 		return nil, nil
 	}
 	units := strings.Split(s, ",")
 	for i, u := range units {
-		odd := strings.ContainsFunc(u, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '/' })
+		odd := strings.ContainsFunc(u, func(c rune) bool {
+			return c <= ' ' || c == 0x7f || c == '/'
+		})
 		if u == "" || u[0] == '-' || odd {
 			return nil, fmt.Errorf("%q: not a unit's name", u)
 		}
@@ -45,23 +47,23 @@ func parseUnits(s string) ([]string, error) {
 	return units, nil
 }
 
-// managers is what is to be told to the network managers that run, once links have other names.
+// managers are the network managers that run, and what they have to do after a rename.
 type managers struct {
 	log          logger
-	units        []string  // those that run, to be restarted
-	unitsUnknown bool      // systemd has not told which do
-	boundUnits   []string  // ifup@eth0.service: units that systemd stops when their link is renamed
-	profiles     []profile // NetworkManager's that are active and go by the name of a link
+	units        []string  // those to be restarted
+	unitsUnknown bool      // systemd did not say which of units run
+	boundUnits   []string  // ifup@eth0.service: systemd stops it when its link is renamed
+	profiles     []profile // active profiles of NetworkManager that are for the name of a link
 }
 
-// A profile is a connection of NetworkManager's that is active on a link because of its name.
+// A profile is a connection profile of NetworkManager that is active on the link with its name.
 type profile struct {
 	uuid string
 	name string // eth0: connection.interface-name
 }
 
-// findManagers asks which of the units run, and what goes with the links of those names. Where
-// systemd does not run (sd_booted(3)), or there are no units, nothing is asked.
+// findManagers asks which of the units run, and which units and profiles go with the links of those
+// names. Without systemd (sd_booted(3)), or without units, it asks nothing.
 func findManagers(ctx context.Context, units, names []string, log logger) managers {
 	m := managers{log: log}
 	if len(units) == 0 || !systemdBooted() {
@@ -81,8 +83,8 @@ func findManagers(ctx context.Context, units, names []string, log logger) manage
 	return m
 }
 
-// restartVerb is how the managers are restarted once more: by "restart", as one may have failed to
-// come up, unless that could start what did not run before.
+// restartVerb is the command for a second restart: "restart", because a manager may have failed to
+// start, but "try-restart" where a unit in the list may not have run before.
 func (m managers) restartVerb() string {
 	if m.unitsUnknown {
 		return "try-restart"
@@ -90,14 +92,15 @@ func (m managers) restartVerb() string {
 	return "restart"
 }
 
-// activeUnits lists those of the units that run, or are being started. Where systemd does not
-// tell in time, which makes unsure true, all of them count as running: try-restart leaves alone
-// what does not.
-func (m managers) activeUnits(ctx context.Context, units []string) (active []string, unsure bool) {
+// activeUnits lists those of the units that run or are being started. Where systemd does not answer
+// in time it returns all of them, and unknown is true: try-restart does nothing to those that do
+// not run.
+func (m managers) activeUnits(ctx context.Context, units []string) (active []string, unknown bool) {
 	if !systemdBooted() {
 		return nil, false
 	}
-	// It prints one state a line. Its exit code is 0 if one of them runs, and 3 if none does.
+	// It prints the state of each on a line. The exit code is 0 if one of them runs, 3 if none
+	// does.
 	out, err := runQuery(ctx, "systemctl", append([]string{"is-active", "--"}, units...)...)
 	states := strings.Fields(out)
 	if len(states) == len(units) {
@@ -118,9 +121,9 @@ func (m managers) activeUnits(ctx context.Context, units []string) (active []str
 	return nil, false
 }
 
-// unitsBoundTo lists the units that systemd stops when the link of that name gets another one: in
-// a rename the .device of the old name goes away (device_remove_old_on_move of src/core/device.c),
-// and BindsTo= means that they go too.
+// unitsBoundTo lists the units that systemd stops when the link of that name is renamed: the
+// .device of the old name goes away (device_remove_old_on_move of src/core/device.c), and with it
+// the units that have BindsTo= on it.
 func (m managers) unitsBoundTo(ctx context.Context, name string) []string {
 	device := "sys-subsystem-net-devices-" + escapeUnit(name) + ".device"
 	out, err := runQuery(ctx, "systemctl", "show", "--property=BoundBy", "--value", "--", device)
@@ -130,8 +133,7 @@ func (m managers) unitsBoundTo(ctx context.Context, name string) []string {
 	return strings.Fields(out)
 }
 
-// escapeUnit writes a name as it stands in the name of a unit: systemd.unit(5), "String Escaping
-// for Inclusion in Unit Names".
+// escapeUnit escapes a name: systemd.unit(5), "String Escaping for Inclusion in Unit Names".
 func escapeUnit(name string) string {
 	var b strings.Builder
 	for i := range len(name) {
@@ -150,7 +152,8 @@ func escapeUnit(name string) string {
 	return b.String()
 }
 
-// activeProfiles lists the profiles that are active and go by one of the names.
+// activeProfiles lists the active profiles that are for one of the names, which are sorted: eth0
+// first, because default traffic waits for it.
 func (m managers) activeProfiles(ctx context.Context, names []string) (profiles []profile) {
 	var found []profile
 	out, err := runQuery(ctx, "nmcli", "-g", "UUID", "connection", "show", "--active")
@@ -166,7 +169,7 @@ func (m managers) activeProfiles(ctx context.Context, names []string) (profiles 
 		m.log.warn("NetworkManager's profiles can't be told, so none is activated again: %v", err)
 		return nil
 	}
-	for _, name := range names { // which are sorted: eth0 first, as default traffic waits for it
+	for _, name := range names {
 		for _, p := range found {
 			if p.name == name {
 				profiles = append(profiles, p)
@@ -176,20 +179,20 @@ func (m managers) activeProfiles(ctx context.Context, names []string) (profiles 
 	return profiles
 }
 
-// restart has the managers apply their configuration by the new names, and returns when they say
-// that they have. verb is "try-restart", or "restart" where a restart before may have failed. It
-// reports whether anybody was told. Names have changed: without it there may be no network, so no
-// signal and no deadline of the run cuts it short, only jobTime.
+// restart restarts the managers and returns when they have applied their configuration by the new
+// names. command is "try-restart" or "restart". It reports whether there was a manager. Without the
+// restart there may be no network, so only jobTimeout ends it, neither a signal nor the deadline of
+// the run.
 func (m managers) restart(command string, changes []step) (told bool) {
 	ctx, cancel := detachedTimeout(jobTimeout)
 	defer cancel()
-	// systemd-networkd up to 257 can lose track of a link whose name was swapped under it; a
-	// restart cures that, a reload does not (systemd#20203, #42517). NetworkManager up to 1.52 can
-	// lose a device from its list: device_ip_iface_changed of src/core/nm-manager.c removes the
-	// one that had the new name before.
+	// systemd-networkd up to 257 can lose a link whose name was swapped. A restart cures that, a
+	// reload does not (systemd#20203, #42517). NetworkManager up to 1.52 can lose a device from its
+	// list: device_ip_iface_changed of src/core/nm-manager.c removes the one that had the new name
+	// before.
 	told = len(m.units) > 0 && m.runJob(ctx, "restarting", command, m.units)
 	if told {
-		// After its restart NetworkManager takes links as it finds them, "connected (externally)".
+		// After its restart NetworkManager leaves links as they are: "connected (externally)".
 		activated := true
 		for _, p := range m.profiles {
 			activated = m.activateProfile(ctx, p) && activated
@@ -203,10 +206,10 @@ func (m managers) restart(command string, changes []step) (told bool) {
 	return len(m.boundUnits) > 0 && m.runJob(ctx, "starting", "start", m.boundUnits) || told
 }
 
-// runJob has systemd do something to units and waits until it is done. The job goes on whatever
-// becomes of systemctl. Where a signal killed that it is called again: `systemctl stop` of the
-// unit that eni0 runs in, or ^C, means all processes, and the job may not have been ordered yet.
-// It reports whether systemctl could be run: a job that fails has changed something too.
+// runJob calls systemctl with command and units, and waits for the end of the job. If a signal
+// kills systemctl it calls it again: `systemctl stop` of the unit that eni0 runs in, or ^C, signals
+// all processes, and systemctl may not have reached systemd yet. It reports whether systemctl could
+// be run: a job that fails has changed something, too.
 func (m managers) runJob(ctx context.Context, doing, command string, units []string) bool {
 	m.log.info("%s %s", doing, strings.Join(units, " "))
 	args := append([]string{command, "--"}, units...)
@@ -220,8 +223,9 @@ func (m managers) runJob(ctx context.Context, doing, command string, units []str
 	return err == nil || errors.Is(err, errKilled) || errors.Is(err, errExitCode)
 }
 
-// activateProfile has NetworkManager activate a profile on the link that has its name now, and
-// reports whether it did. After a restart it may not know the link yet.
+// activateProfile tells NetworkManager to activate a profile on the link that has its name now, and
+// reports whether it did. It tries again, because NetworkManager may not know the link yet after a
+// restart.
 func (m managers) activateProfile(ctx context.Context, p profile) bool {
 	ctx, cancel := withTimeout(ctx, activationTimeout)
 	defer cancel()
@@ -243,8 +247,8 @@ func (m managers) hasProfile(name string) bool {
 	return slices.ContainsFunc(m.profiles, func(p profile) bool { return p.name == name })
 }
 
-// disconnectLink has NetworkManager take off a link what the profile of its former name had put
-// there: that profile is active on another link now, and there is none for this one.
+// disconnectLink tells NetworkManager to remove from a link what the profile of its former name has
+// configured. That profile is active on another link now, and this one has none.
 func (m managers) disconnectLink(ctx context.Context, name string) {
 	m.log.info("NetworkManager has no profile for %s any more: disconnecting it", name)
 	if _, err := runCommand(ctx, "nmcli", "device", "disconnect", name); err != nil {
@@ -252,7 +256,7 @@ func (m managers) disconnectLink(ctx context.Context, name string) {
 	}
 }
 
-// statusCommand is the command by which a person can see what a manager has made of a link.
+// statusCommand returns the command that shows what a manager has done to a link.
 func (m managers) statusCommand(l link) string {
 	switch {
 	case slices.Contains(m.units, networkdUnit):

@@ -23,8 +23,8 @@ const (
 
 var errShort = errors.New("netlink: message cut short")
 
-// An nlMessage is a netlink message: struct nlmsghdr of linux/netlink.h without length and port, and
-// the bytes after it.
+// An nlMessage is a netlink message: struct nlmsghdr of linux/netlink.h without length and port,
+// and the bytes after it.
 type nlMessage struct {
 	typ, flags uint16
 	seq        uint32
@@ -133,8 +133,8 @@ func parseMessages(b []byte) ([]nlMessage, error) {
 	return out, nil
 }
 
-// parseAck returns the kernelError of an NLMSG_ERROR that answers op, or of an NLMSG_DONE, which may
-// have an errno too. Nil is success.
+// parseAck returns the kernelError of an NLMSG_ERROR that answers op, or of an NLMSG_DONE, which
+// may have an errno too. Nil is success.
 func parseAck(m nlMessage, op string) error {
 	if len(m.body) < 4 {
 		if m.typ == unix.NLMSG_DONE {
@@ -237,8 +237,8 @@ func setLink(index int32, name string, flags, change uint32) nlMessage {
 	return nlMessage{typ: unix.RTM_SETLINK, body: b}
 }
 
-// renameRequests are the requests of a plan for links that are down, or for Linux 6.2 and newer, which
-// also renames links that are up (commit bd039b5ea2a9).
+// renameRequests are the requests of a plan for links that are down, or for Linux 6.2 and newer,
+// which also renames links that are up (commit bd039b5ea2a9).
 func renameRequests(steps []step) []nlMessage {
 	var out []nlMessage
 	for _, s := range steps {
@@ -335,8 +335,8 @@ func parseLink(body []byte) (link, error) {
 }
 
 // idPath returns udev's ID_PATH of a link with that parent device: builtin_path_id of systemd's
-// src/udev/udev-builtin-path_id.c. It is "" for a virtio device: udev takes the path of the PCI device
-// above that, and rtnetlink does not have it.
+// src/udev/udev-builtin-path_id.c. It is "" for a virtio device: udev takes the path of the PCI
+// device above that, and rtnetlink does not have it.
 func idPath(bus, device string) string {
 	if (bus == "pci" || bus == "xen") && device != "" {
 		return bus + "-" + device

@@ -1,5 +1,9 @@
 package main
 
+// This file is about this process and those it starts: the context of a run, which ends with
+// -timeout or a signal, waiting that ends with it, the kernel's first process, and commands that
+// are run or executed.
+
 import (
 	"context"
 	"errors"
@@ -15,33 +19,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is about the end of a run: the one context that has the deadline of -timeout and that a
-// signal cancels, and how waiting ends with it.
-
-// lastInit is what the kernel looks for first where nothing is said: init/main.c, kernel_init.
+// defaultInit is the program that the kernel starts first without init= : kernel_init of
+// init/main.c.
 const defaultInit = "/sbin/init"
 
-// isKernelInit reports whether we are the kernel's first process: process 1, beside which process 2
-// is kthreadd, in process group 0 (init/main.c, rest_init). In another PID namespace that is
-// nobody, a thread of ours, or a process of a group inside: to start an init there would be to
-// start it on the host's files.
+// isKernelInit reports whether this is the kernel's first process: it is process 1, and process 2
+// is kthreadd, in process group 0 (rest_init of init/main.c). In another PID namespace process 2 is
+// not there, a thread of this process, or in another group. There an init must not be started: it
+// could change the host.
 func isKernelInit() bool {
 	group, err := unix.Getpgid(2)
 	return os.Getpid() == 1 && err == nil && group == 0 && unix.Tgkill(1, 2, 0) == unix.ESRCH
 }
 
-// execCommand becomes command. It comes back only with an error.
+// execCommand executes command in place of this program. It returns only with an error.
 func execCommand(command []string) error {
 	path, err := lookPath(command[0])
 	if err != nil {
 		return err
 	}
-	// Exec passes on what is ignored, and resets what is caught; Reset does not undo Ignore.
+	// execve(2) keeps ignored signals ignored and resets the others. signal.Reset does not undo
+	// signal.Ignore, but signal.Notify does.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return fmt.Errorf("%s: %w", path, syscall.Exec(path, command, os.Environ()))
 }
 
-// lookPath finds a program on $PATH; a name with a slash is taken as it is.
+// lookPath finds a program on $PATH. A name with a slash is returned as it is. Directories of $PATH
+// that are not absolute do not count.
 func lookPath(name string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
@@ -49,7 +53,8 @@ func lookPath(name string) (string, error) {
 	for _, dir := range strings.Split(os.Getenv("PATH"), ":") {
 		path := dir + "/" + name
 		info, err := os.Stat(path)
-		if err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && strings.HasPrefix(dir, "/") {
+		executable := err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+		if executable && strings.HasPrefix(dir, "/") {
 			return path, nil
 		}
 	}
@@ -63,25 +68,25 @@ func systemdBooted() bool {
 }
 
 const (
-	queryTimeout = 10 * time.Second // for systemd or NetworkManager to answer a question
-	maxOutput    = 64 << 10         // bytes of a command's output that are read
+	queryTimeout = 10 * time.Second // for a command that only prints something
+	maxOutput    = 64 << 10         // bytes that are kept of the output of a command
 )
 
-// How a command ended that was run: by a signal, or not with 0.
+// How a command ended: by a signal, or with another exit code than 0.
 var (
 	errKilled   = errors.New("killed")
 	errExitCode = errors.New("exit code")
 )
 
-// runQuery runs a command that only tells something.
+// runQuery is runCommand for a command that only prints something.
 func runQuery(ctx context.Context, name string, args ...string) (string, error) {
 	ctx, cancel := withTimeout(ctx, queryTimeout)
 	defer cancel()
 	return runCommand(ctx, name, args...)
 }
 
-// runCommand runs a command with nothing to read, kills it when ctx ends, and returns the first 64
-// KiB of what it printed. Its error names the command.
+// runCommand runs a command with no input, kills it when ctx ends, and returns the first maxOutput
+// bytes of its output. The error names the command.
 func runCommand(ctx context.Context, name string, args ...string) (string, error) {
 	path, err := lookPath(name)
 	if err != nil {
@@ -99,27 +104,27 @@ func runCommand(ctx context.Context, name string, args ...string) (string, error
 	defer out.Close()
 	attr := &os.ProcAttr{Files: []*os.File{null, in, null}}
 	p, err := os.StartProcess(path, append([]string{name}, args...), attr)
-	_ = in.Close() // or the end of the output would never come
+	_ = in.Close() // else the output would have no end
 	if err != nil {
 		return "", err
 	}
 	printed := make(chan string, 1)
 	go func() {
-		// What was read before an error is what there is.
+		// What was read before an error counts.
 		text, _ := io.ReadAll(io.LimitReader(out, maxOutput))
 		_, _ = io.Copy(io.Discard, out)
 		printed <- string(text)
 	}()
-	// After Wait, Kill signals nobody: os.Process knows that the process has ended.
+	// Kill may come late. After Wait it does nothing, even if the pid is in use again.
 	defer context.AfterFunc(ctx, func() { _ = p.Kill() })()
 	state, err := p.Wait()
-	// A process that it left behind may keep the pipe open.
+	// A process that it has started may keep the pipe open.
 	_ = out.SetReadDeadline(time.Now().Add(time.Second))
 	text := <-printed
 	return text, commandError(state, err, name+" "+strings.Join(args, " "))
 }
 
-// commandError is the error of a command that has ended, or nil.
+// commandError returns the error of a command that has ended, or nil.
 func commandError(state *os.ProcessState, err error, command string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", command, err)
@@ -133,7 +138,7 @@ func commandError(state *os.ProcessState, err error, command string) error {
 	return nil
 }
 
-// ignoreError is err, or nil where that is the one expected: for what is worth another try.
+// ignoreError returns err, or nil where that is expected.
 func ignoreError(err, expected error) error {
 	if errors.Is(err, expected) {
 		return nil
@@ -144,11 +149,10 @@ func ignoreError(err, expected error) error {
 // errInterrupted is the cause of a context that a signal has canceled.
 var errInterrupted = errors.New("interrupted")
 
-// runContext returns the context of a whole run, which ends after d; 0 is no deadline.
-// notifySignals makes SIGTERM, SIGINT, SIGHUP and SIGQUIT cancel it instead of ending the process;
-// a second call does nothing. It is to be called when the first change is near: until then a signal
-// may end the process, as there is nothing to put back. Notification is never stopped, so no signal
-// is lost.
+// runContext returns the context of a whole run, which ends after d; 0 is no deadline. After a call
+// of notifySignals, SIGTERM, SIGINT, SIGHUP and SIGQUIT cancel it and do not end the process. That
+// is to be called before the first change: earlier a signal may end the process. Notification is
+// never stopped, so no signal is lost.
 func runContext(d time.Duration) (ctx context.Context, cancel, notifySignals func()) {
 	ctx, cancelCause := context.WithCancelCause(context.Background())
 	notifySignals = sync.OnceFunc(func() { cancelOnSignal(cancelCause) })
@@ -160,15 +164,14 @@ func runContext(d time.Duration) (ctx context.Context, cancel, notifySignals fun
 	return ctx, func() { timer.Stop(); stop() }, notifySignals
 }
 
-// withTimeout is ctx, but it ends after d at the latest. context.WithTimeout has a String method
-// that prints a date, and with it come the calendar and the time zones.
+// withTimeout returns a context that ends with ctx, or after d with that as its cause.
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(d, func() { cancel(fmt.Errorf("not within %v", d)) })
 	return ctx, func() { timer.Stop(); cancel(nil) }
 }
 
-// cancelOnSignal calls cancel when the first of those signals comes. One that was ignored when the
+// cancelOnSignal calls cancel at the first of these signals. A signal that was ignored when the
 // process began stays ignored: nohup(1) relies on that.
 func cancelOnSignal(cancel context.CancelCauseFunc) {
 	received := make(chan os.Signal, 1)
@@ -180,14 +183,14 @@ func cancelOnSignal(cancel context.CancelCauseFunc) {
 	go func() { cancel(fmt.Errorf("%w: %v", errInterrupted, <-received)) }()
 }
 
-// ignoreSignals ignores those signals for the rest of the run, where nothing waits that they could
-// end.
+// ignoreSignals ignores the same signals for the rest of the run, when nothing is left that they
+// could interrupt.
 func ignoreSignals() {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
 }
 
-// detachedTimeout is a context that ends after d, whatever the deadline of the run is and whatever
-// signals come.
+// detachedTimeout returns a context that ends after d, and neither with the deadline of the run nor
+// by a signal.
 func detachedTimeout(d time.Duration) (context.Context, context.CancelFunc) {
 	return withTimeout(context.Background(), d)
 }
@@ -203,9 +206,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// interruptAtEnd makes f's reads and writes fail with os.ErrDeadlineExceeded from the end of ctx
-// on, unless stop is called before. f may be closed by then: SetDeadline of a closed file does
-// nothing.
+// interruptAtEnd makes reads and writes of f fail with os.ErrDeadlineExceeded from the end of ctx
+// on, if stop is not called before. f may be closed by then: SetDeadline does nothing to a closed
+// os.File.
 func interruptAtEnd(ctx context.Context, f *os.File) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { _ = f.SetDeadline(time.Unix(1, 0)) }) // in the past
 }

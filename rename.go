@@ -1,7 +1,7 @@
 package main
 
-// This file is about renames: in which order, by which temporary names, how a swap is asked for, and
-// which names undo it. It only computes; apply.go carries out what it returns.
+// This file is about renames: in which order, by which temporary names, how a swap is asked for,
+// and which names undo it. It only computes; apply.go carries out what it returns.
 
 import (
 	"errors"
@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// plan turns targets (index -> name) into renames in an order in which the kernel takes them, as no two
-// links may have one name: k renames for a chain of k links, k+1 for a cycle of k. It refuses what the
-// kernel would refuse: invalid names, names in use by links or as altnames, unknown links.
+// plan turns targets (index -> name) into renames in an order in which the kernel takes them, as no
+// two links may have one name: k renames for a chain of k links, k+1 for a cycle of k. It refuses
+// what the kernel would refuse: invalid names, names in use by links or as altnames, unknown links.
 func plan(links []link, targets map[int32]string) ([]step, error) {
 	if err := checkTargets(links, targets); err != nil {
 		return nil, err
@@ -99,10 +99,10 @@ func takenNames(links []link, targets map[int32]string) map[string]bool {
 	return taken
 }
 
-// pickTemporary picks the link of a cycle that takes a temporary name, and that name: the first link
-// for which tempPrefix and the final name are a valid name. Where no final name is short enough (10
-// bytes) it is the first link, as "eni0-#7" (its index in hex), which finalName refuses. It returns -1
-// where no temporary name is free.
+// pickTemporary picks the link of a cycle that takes a temporary name, and that name: the first
+// link for which tempPrefix and the final name are a valid name. Where no final name is short
+// enough (10 bytes) it is the first link, as "eni0-#7" (its index in hex), which finalName refuses.
+// It returns -1 where no temporary name is free.
 func pickTemporary(pending []link, targets map[int32]string, held map[string]bool) (int, string) {
 	for i, l := range pending {
 		if temp := tempPrefix + targets[l.index]; validName(temp) == nil && !held[temp] {
@@ -131,7 +131,8 @@ func finalName(name string) (string, bool) {
 	return final, true
 }
 
-// freeName returns want, or the lowest free ethN where want is taken or temporary, and marks it taken.
+// freeName returns want, or the lowest free ethN where want is taken or temporary, and marks it
+// taken.
 func freeName(want string, taken map[string]bool) string {
 	for n := 0; taken[want] || isTemporary(want); n++ {
 		want = fmt.Sprintf("eth%d", n)
@@ -140,8 +141,8 @@ func freeName(want string, taken map[string]bool) string {
 	return want
 }
 
-// displaceNewcomers returns targets with those added for ENIs that were not there before and took one
-// of the names in targets: they get the lowest free ethN.
+// displaceNewcomers returns targets with those added for ENIs that were not there before and took
+// one of the names in targets: they get the lowest free ethN.
 func displaceNewcomers(before, now []link, targets map[int32]string) map[int32]string {
 	wanted := map[string]bool{}
 	for _, name := range targets {
@@ -175,8 +176,8 @@ func undoTargets(before, now []link) map[int32]string {
 	return targets
 }
 
-// swapTargets returns the targets of `swap a b`. Where a temporary name shows that a swap of the two
-// broke off, these are the renames that are left.
+// swapTargets returns the targets of `swap a b`. Where a temporary name shows that a swap of the
+// two broke off, these are the renames that are left.
 func swapTargets(links []link, a, b string) (map[int32]string, error) {
 	la, okA := linkByName(links, a)
 	lb, okB := linkByName(links, b)
@@ -221,8 +222,8 @@ func linksDown(links []link, set map[int32]bool) []link {
 	return slices.DeleteFunc(slices.Clone(links), func(l link) bool { return l.up || !set[l.index] })
 }
 
-// involvedNames lists the names that links lose or get by targets, sorted, each once; where targets is
-// empty, those of all ENIs.
+// involvedNames lists the names that links lose or get by targets, sorted, each once; where targets
+// is empty, those of all ENIs.
 func involvedNames(links []link, targets map[int32]string) []string {
 	var names []string
 	if len(targets) == 0 {

@@ -1,5 +1,8 @@
 package main
 
+// This file writes what was seen and done: as a table, as JSON, and a plan as ip(8) commands. It is
+// pure but for the io.Writer it is given.
+
 import (
 	"fmt"
 	"io"
@@ -10,18 +13,16 @@ import (
 	"unicode/utf8"
 )
 
-// This file says what was seen and done: the report on stdout, as a table or as JSON.
-
-// schema is the version of the JSON object: fields may be added under the same number.
+// schema is the version of the JSON object. It stays the same when fields are added.
 const schema = 1
 
-// A report is what check and fix say on stdout, as a table or as JSON.
+// A report is what check and fix print on stdout.
 type report struct {
 	verb    string // check, fix
 	code    int
 	note    string // the verdict in words
-	err     string // why there is none, or why it could not be done
-	world   world  // as the verb saw it last
+	err     string // why there is no verdict, or why fix could not do it
+	world   world  // of the last look
 	plan    []step // the renames that fix would do, in their order
 	renamed []step // what fix did: the former and the present name of each link
 }
@@ -36,7 +37,7 @@ func (r report) write(w io.Writer, asJSON bool) error {
 	return err
 }
 
-// shownLinks lists the links worth showing: ENIs, and what default routes leave by.
+// shownLinks lists the links that are shown: ENIs, and those of default routes.
 func (w world) shownLinks() []link {
 	return slices.DeleteFunc(slices.Clone(w.links), func(l link) bool {
 		routed := slices.ContainsFunc(w.routes, func(r route) bool {
@@ -46,17 +47,19 @@ func (w world) shownLinks() []link {
 	})
 }
 
-// table is the report for people: the links, where default traffic leaves, the verdict.
+// table returns the report as a table of the links, and the verdict.
 func (r report) table() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "LINK\tINDEX\tADDRESS\tSTATE\tROLE\tDEFAULT ROUTES") // strings.Builder never fails
+	// A strings.Builder returns no errors.
+	fmt.Fprintln(w, "LINK\tINDEX\tADDRESS\tSTATE\tROLE\tDEFAULT ROUTES")
 	for _, l := range r.world.shownLinks() {
 		state := "down"
 		if l.up {
 			state = "up"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", visible(l.name), l.index, l.id(), state, r.world.role(l), r.world.routesBy(l))
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n",
+			visible(l.name), l.index, l.id(), state, r.world.role(l), r.world.routesBy(l))
 	}
 	_ = w.Flush()
 	if r.note != "" {
@@ -65,7 +68,7 @@ func (r report) table() string {
 	return b.String()
 }
 
-// role says what a link is; what IMDS did not tell it does not guess.
+// role returns what a link is. Without an answer of IMDS no ENI is the primary.
 func (w world) role(l link) string {
 	switch {
 	case !l.eni():
@@ -78,14 +81,14 @@ func (w world) role(l link) string {
 	return "secondary ENI"
 }
 
-// routesBy lists the default routes by a link, with a mark where default traffic takes one; "-" is
-// none.
+// routesBy lists the default routes by a link, with a mark where default traffic leaves by it; "-"
+// where there are none.
 func (w world) routesBy(l link) string {
 	var out []string
 	for _, r := range w.routes {
 		for _, h := range r.hops {
 			if h.index != l.index {
-				continue // another link's
+				continue // of another link
 			}
 			s := fmt.Sprintf("metric %d", r.metric)
 			if h.via.IsValid() {
@@ -107,8 +110,7 @@ func (w world) routesBy(l link) string {
 	return s
 }
 
-// json is the report as one JSON object on a line; the README documents it. By hand, because
-// encoding/json is an eighth of the binary.
+// json returns the report as one JSON object on a line; the README documents it.
 func (r report) json() string {
 	primary := ""
 	if r.world.primary != (hwaddr{}) {
@@ -128,7 +130,7 @@ func (r report) json() string {
 	) + "\n"
 }
 
-// linkJSON is one of "links".
+// linkJSON is an element of "links".
 func (w world) linkJSON(l link) string {
 	return jsonObject(
 		"index", jsonNumber(l.index),
@@ -143,7 +145,7 @@ func (w world) linkJSON(l link) string {
 	)
 }
 
-// routeJSON is one of "routes".
+// routeJSON is an element of "routes".
 func (w world) routeJSON(r route) string {
 	family := "inet"
 	if r.ipv6 {
@@ -158,17 +160,27 @@ func (w world) routeJSON(r route) string {
 			if h.via.IsValid() {
 				via = h.via.String()
 			}
-			return jsonObject("index", jsonNumber(h.index), "link", jsonString(l.name), "via", jsonString(via), "dead", jsonBool(h.dead))
+			return jsonObject(
+				"index", jsonNumber(h.index),
+				"link", jsonString(l.name),
+				"via", jsonString(via),
+				"dead", jsonBool(h.dead),
+			)
 		}),
 	)
 }
 
-// json is one of "plan" or "renamed".
+// json is an element of "plan" or "renamed".
 func (s step) json() string {
-	return jsonObject("index", jsonNumber(s.index), "address", jsonString(s.addr.String()), "from", jsonString(s.from), "to", jsonString(s.to))
+	return jsonObject(
+		"index", jsonNumber(s.index),
+		"address", jsonString(s.addr.String()),
+		"from", jsonString(s.from),
+		"to", jsonString(s.to),
+	)
 }
 
-// jsonObject is a JSON object of keys and encoded values in turn.
+// jsonObject encodes an object. Its arguments are keys and encoded values in turn.
 func jsonObject(fields ...string) string {
 	var out []string
 	for i := 0; i < len(fields); i += 2 {
@@ -177,7 +189,7 @@ func jsonObject(fields ...string) string {
 	return "{" + strings.Join(out, ",") + "}"
 }
 
-// jsonArray is a JSON array; an empty one is [], never null.
+// jsonArray encodes an array; an empty one is [], and not null.
 func jsonArray[T any](items []T, encode func(T) string) string {
 	var out []string
 	for _, i := range items {
@@ -186,12 +198,13 @@ func jsonArray[T any](items []T, encode func(T) string) string {
 	return "[" + strings.Join(out, ",") + "]"
 }
 
-// jsonNumber and boolean are JSON's.
+// jsonNumber encodes a number.
 func jsonNumber[T int | int32 | uint32](n T) string { return strconv.FormatInt(int64(n), 10) }
 
+// jsonBool encodes a boolean.
 func jsonBool(b bool) string { return strconv.FormatBool(b) }
 
-// jsonString is a JSON string (RFC 8259, 7). What is not UTF-8 becomes U+FFFD.
+// jsonString encodes a string (RFC 8259, 7). Bytes that are not UTF-8 become U+FFFD.
 func jsonString(s string) string {
 	b := []byte{'"'}
 	for _, c := range s {
@@ -207,8 +220,8 @@ func jsonString(s string) string {
 	return string(append(b, '"'))
 }
 
-// ipLines is a plan as the ip(8) commands that would do the same, on Linux 6.2 and newer, and in
-// comments what comes with it.
+// ipLines returns a plan as the ip(8) commands that do the same on Linux 6.2 and newer, with
+// comments on what else fix does.
 func ipLines(links []link, steps []step, units []string) string {
 	var b strings.Builder
 	var up []string
@@ -218,7 +231,8 @@ func ipLines(links []link, steps []step, units []string) string {
 		}
 	}
 	if len(up) > 0 {
-		fmt.Fprintf(&b, "# before Linux 6.2 these go down for it, come up again, and get back what that costs: %s\n", strings.Join(up, " "))
+		fmt.Fprintf(&b, "# before Linux 6.2 these go down for it, come up again, "+
+			"and get back what that costs: %s\n", strings.Join(up, " "))
 	}
 	for _, s := range steps {
 		fmt.Fprintf(&b, "ip link set dev %s name %s\n", shellQuote(s.from), shellQuote(s.to))
@@ -229,9 +243,10 @@ func ipLines(links []link, steps []step, units []string) string {
 	return b.String()
 }
 
-// shellQuote quotes a name for sh(1), where that is needed.
+// shellQuote quotes a name for sh(1) where that is needed.
 func shellQuote(name string) string {
-	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@+-") == "" {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@+-"
+	if strings.Trim(name, plain) == "" {
 		return name
 	}
 	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"

@@ -1,8 +1,8 @@
 package main
 
 // This file owns the rtnetlink(7) sockets: dumps that are complete or an error, requests in one
-// datagram, and waiting for events. It knows nothing of what the requests are for. Links are addressed
-// by index, never by name.
+// datagram, and waiting for events. It knows nothing of what the requests are for. Links are
+// addressed by index, never by name.
 
 import (
 	"context"
@@ -44,15 +44,15 @@ func dialRtnl(groups ...int) (*rtnl, error) {
 	c := &rtnl{file: os.NewFile(uintptr(fd), "rtnetlink"), events: len(groups) > 0}
 	c.buf = make([]byte, bufferSize)
 	c.raw, _ = c.file.SyscallConn() // it fails for a nil file only
-	// The kernel has replied when sendto returns, or replies when we read. The timeout is for a kernel
-	// that does neither.
+	// The kernel has replied when sendto returns, or replies when we read. The timeout is for a
+	// kernel that does neither.
 	timeout := unix.NsecToTimeval(int64(replyTimeout))
 	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
 	err = os.NewSyscallError("netlink: timeout", err)
 	bindErr := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 	err = errors.Join(err, os.NewSyscallError("netlink: bind", bindErr))
-	// Replies are shorter with these (Linux 4.3 and 4.20), and errors have a message (4.12). It works
-	// without them too.
+	// Replies are shorter with these (Linux 4.3 and 4.20), and errors have a message (4.12). It
+	// works without them too.
 	for _, opt := range []int{unix.NETLINK_CAP_ACK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK} {
 		_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, opt, 1)
 	}
@@ -70,8 +70,8 @@ func dialRtnl(groups ...int) (*rtnl, error) {
 // close frees the socket.
 func (c *rtnl) close() { _ = c.file.Close() }
 
-// dump returns all objects of a kind, or an error. A dump that a change interrupted (NLM_F_DUMP_INTR),
-// or that had no room in the socket's buffer, is asked for again from the start.
+// dump returns all objects of a kind, or an error. A dump that a change interrupted
+// (NLM_F_DUMP_INTR), or that had no room in the socket's buffer, is asked for again from the start.
 func (c *rtnl) dump(typ uint16, body []byte) ([]nlMessage, error) {
 	for range maxInterrupted {
 		objects, whole, err := c.dumpOnce(typ, body)
@@ -86,8 +86,8 @@ func (c *rtnl) dump(typ uint16, body []byte) ([]nlMessage, error) {
 }
 
 // dumpOnce is a dump that may not be whole: with NLM_F_DUMP_INTR (netlink(7)) objects were changed
-// meanwhile, and some may be left out. It reads to the end even then, because before that the socket
-// takes no other dump (EBUSY, __netlink_dump_start of net/netlink/af_netlink.c).
+// meanwhile, and some may be left out. It reads to the end even then, because before that the
+// socket takes no other dump (EBUSY, __netlink_dump_start of net/netlink/af_netlink.c).
 func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []nlMessage, whole bool, err error) {
 	c.seq++
 	request := nlMessage{typ: typ, flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, seq: c.seq, body: body}
@@ -121,9 +121,9 @@ func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []nlMessage, whole boo
 }
 
 // send puts requests into one datagram. The kernel carries all of it out in order, even if this
-// process is killed: netlink_rcv_skb of net/netlink/af_netlink.c goes on after an error, and looks at
-// no signals. It returns nil or a kernelError for each request; err is a failure of the socket, after
-// which results say nothing.
+// process is killed: netlink_rcv_skb of net/netlink/af_netlink.c goes on after an error, and looks
+// at no signals. It returns nil or a kernelError for each request; err is a failure of the socket,
+// after which results say nothing.
 func (c *rtnl) send(requests []nlMessage) (results []error, err error) {
 	firstSeq := c.seq + 1
 	var datagram []byte
@@ -153,8 +153,8 @@ func (c *rtnl) send(requests []nlMessage) (results []error, err error) {
 	return results, nil
 }
 
-// execute sends requests as one datagram and returns the first refusal. Later ones say nothing new: in
-// a plan they follow from the first.
+// execute sends requests as one datagram and returns the first refusal. Later ones say nothing new:
+// in a plan they follow from the first.
 func (c *rtnl) execute(requests []nlMessage) error {
 	if len(requests) == 0 {
 		return nil
@@ -185,8 +185,8 @@ func (c *rtnl) write(datagram []byte) error {
 	return os.NewSyscallError("netlink: sendto", err)
 }
 
-// receive reads one datagram from the kernel and cuts it into messages. It ignores datagrams of other
-// processes. A datagram that does not fit into the buffer is an error.
+// receive reads one datagram from the kernel and cuts it into messages. It ignores datagrams of
+// other processes. A datagram that does not fit into the buffer is an error.
 func (c *rtnl) receive() ([]nlMessage, error) {
 	var (
 		n    int
@@ -341,8 +341,8 @@ func dialEvents() (*rtnl, error) {
 		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
 }
 
-// await calls done now and after each change of links, addresses or routes, until done returns true or
-// an error, or ctx ends. It returns that error, or the cause of ctx.
+// await calls done now and after each change of links, addresses or routes, until done returns true
+// or an error, or ctx ends. It returns that error, or the cause of ctx.
 func await(ctx context.Context, done func() (bool, error)) error {
 	events, err := dialEvents()
 	if err != nil {
@@ -365,8 +365,8 @@ func await(ctx context.Context, done func() (bool, error)) error {
 	}
 }
 
-// awaitQuiet returns when no link, address or route has changed for d, or when ctx ends, then with the
-// cause.
+// awaitQuiet returns when no link, address or route has changed for d, or when ctx ends, then with
+// the cause.
 func awaitQuiet(ctx context.Context, d time.Duration) error {
 	events, err := dialEvents()
 	if err != nil {

@@ -1,5 +1,9 @@
 package main
 
+// This file is what follows a rename: the network managers are restarted so that they apply their
+// configuration by the new names, and it waits until the network has settled. Then it restores what
+// the restart has removed, or puts the names back where the machine has lost its network.
+
 import (
 	"context"
 	"fmt"
@@ -10,18 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is what follows a rename: the network managers apply their configuration by the new
-// names, what that costs is put back, and where the machine has lost its network by it the names
-// are put back too.
-
 const (
-	settleTimeout = 20 * time.Second      // after the managers' job, for the network to be there
-	quietPeriod   = time.Second           // without a change, before what is missing is taken for lost
-	pollInterval  = 50 * time.Millisecond // between two looks, so that the manager has the processor
+	settleTimeout = 20 * time.Second      // after the restart, for the network to be complete
+	quietPeriod   = time.Second           // without a change, before missing objects count as lost
+	pollInterval  = 50 * time.Millisecond // between two looks, to leave the processor to the manager
 )
 
-// snapshotAndRename is rename, with a note before of what the links have: a manager that is to be
-// told of the new names may remove it.
+// snapshotAndRename is rename, and before it a snapshot if managers are restarted later: they may
+// remove objects.
 func (r *renaming) snapshotAndRename(m managers, targets map[int32]string) error {
 	if len(m.units) > 0 {
 		if err := r.takeSnapshot(r.before, snapshotSet(r.before, targets)); err != nil {
@@ -31,9 +31,9 @@ func (r *renaming) snapshotAndRename(m managers, targets map[int32]string) error
 	return r.rename(targets)
 }
 
-// reconfigure has the managers apply their configuration by the new names, and puts back what the
-// renames and the restart have cost. Where nobody is told there is nothing to wait for. Its error
-// is that of an undo: codeDoubt, or codeBroken where that did not work.
+// reconfigure restarts the managers, waits until the network has settled, and restores what is
+// lost. Without a manager it does not wait. It returns an error where it has put the names back,
+// with codeDoubt, or could not, with codeBroken.
 func (r *renaming) reconfigure(was network, m managers) error {
 	if !r.restartManagers(m) {
 		return nil
@@ -47,8 +47,8 @@ func (r *renaming) reconfigure(was network, m managers) error {
 	return nil
 }
 
-// restartManagers has the managers apply their configuration, and reports whether anybody was told.
-// What links have lost by going down they get back before, or where nobody makes it again, at once.
+// restartManagers restarts the managers, and reports whether there was one. Before that it restores
+// what links have lost by going down; without a manager, that includes the routes of a manager.
 func (r *renaming) restartManagers(m managers) bool {
 	r.restoreAfterDown(len(m.units) > 0)
 	now, err := r.nl.links()
@@ -62,16 +62,17 @@ func (r *renaming) restartManagers(m managers) bool {
 	return told
 }
 
-// settleContext begins when the managers are done. It is none of the run's context, so that no
-// signal and no deadline of the run cuts it short.
+// settleContext is for the wait after a restart, which neither a signal nor the deadline of the run
+// may cut short.
 func settleContext() (context.Context, context.CancelFunc) {
 	return detachedTimeout(settleTimeout)
 }
 
-// waitSettled waits until done says so of the network, and still does after quietTime: a manager
-// that has been restarted may only be about to change something. It returns what the machine has
-// lost at the last look that worked.
-func (r *renaming) waitSettled(ctx context.Context, was network, done func(was, now network) bool) (lost error) {
+// waitSettled waits until done returns true, and does so again after quietPeriod: a manager may
+// still be about to change something after its restart. It returns what the machine has lost, as of
+// the last look.
+func (r *renaming) waitSettled(ctx context.Context, was network,
+	done func(was, now network) bool) (lost error) {
 	good := false
 	look := func() (bool, error) {
 		now, err := r.nl.observeNetwork(was.primary)
@@ -97,37 +98,38 @@ func (r *renaming) waitSettled(ctx context.Context, was network, done func(was, 
 	return lost
 }
 
-// routeFollowed reports whether the network is as a rename, or a restart alone, is to make it:
-// nothing is lost, and default traffic leaves by the primary, if what carried it before was
-// renamed.
+// routeFollowed reports whether the network is complete: nothing is lost, and default traffic
+// leaves by the primary if the link it left by before was renamed, or if managers are restarted
+// without a rename.
 func (r *renaming) routeFollowed(was, now network) bool {
 	carried := slices.ContainsFunc(was.egressLinks(), func(index int32) bool {
-		_, ours := linkByIndex(r.toRename, index)
-		return ours || len(r.toRename) == 0
+		_, isRenamed := linkByIndex(r.toRename, index)
+		return isRenamed || len(r.toRename) == 0
 	})
 	p, err := now.primaryLink()
 	return err == nil && networkLost(was, now) == nil && (!carried || now.egress(p) == egressPrimary)
 }
 
-// undoRename puts the names back, because with the new ones the machine has lost its network, and
-// has the managers apply their configuration again.
+// undoRename puts the names back, because the machine has lost its network with the new ones, and
+// restarts the managers again.
 func (r *renaming) undoRename(was network, m managers, lost error) error {
 	r.log.err("%v: putting the names back", lost)
-	p, _ := was.primaryLink() // which was found before the rename
+	p, _ := was.primaryLink() // there was one, or there would have been no rename
 	err := r.putNamesBack(fmt.Errorf("with the new names, %v after %s was told, %w: see %s",
 		settleTimeout, strings.Join(slices.Concat(m.units, m.boundUnits), " "), lost, m.statusCommand(p)))
 	if codeOf(err) == codeBroken {
 		return err
 	}
-	r.restore(missingObjects) // whatever becomes of the managers, this was the network
+	r.restore(missingObjects) // even if the managers fail, this is the network of before
 	m.restart(m.restartVerb(), nil)
 	ctx, cancel := settleContext()
 	defer cancel()
-	if r.waitSettled(ctx, was, func(was, now network) bool { return networkLost(was, now) == nil }) == nil {
+	complete := func(was, now network) bool { return networkLost(was, now) == nil }
+	if r.waitSettled(ctx, was, complete) == nil {
 		r.restoreAfterRestart(ctx, was)
 		return err
 	}
-	r.restore(missingObjects) // all of it belongs here, as the names are those of before
+	r.restore(missingObjects) // with the names of before, all of it belongs here
 	now, lookErr := r.nl.observeNetwork(was.primary)
 	if lost = networkLost(was, now); lookErr == nil && lost != nil {
 		err = codedError{codeDoubt, fmt.Errorf("%w; the names are as before, but %w", err, lost)}
@@ -135,11 +137,11 @@ func (r *renaming) undoRename(was network, m managers, lost error) error {
 	return err
 }
 
-// restoreAfterRestart puts back what nobody has any more after a manager was restarted. It waits
-// until the renamed links have leases again, where they had some, and until nothing changes for a
-// while: what a manager's own files give to a link by its name comes only then.
+// restoreAfterRestart creates again what is lost after a restart of managers. Before that it waits
+// until renamed links that had leases have them again, and until nothing changes for quietPeriod:
+// only then is it known what the manager's own configuration gives to each link.
 func (r *renaming) restoreAfterRestart(ctx context.Context, was network) {
-	if !slices.ContainsFunc(r.snapshot, func(i netObject) bool { return !i.transient }) {
+	if !slices.ContainsFunc(r.snapshot, func(o netObject) bool { return !o.transient }) {
 		return
 	}
 	err := await(ctx, func() (bool, error) {
@@ -150,14 +152,14 @@ func (r *renaming) restoreAfterRestart(ctx context.Context, was network) {
 		err = awaitQuiet(ctx, quietPeriod)
 	}
 	if err != nil {
-		r.log.warn("links, addresses or routes still change, what is missing is put back all the same: %v",
-			err)
+		r.log.warn("links, addresses or routes still change, "+
+			"what is missing is put back all the same: %v", err)
 	}
 	r.restore(lostObjects)
 }
 
-// haveLeases reports whether all renamed links have an address by a lease or a router
-// advertisement that had one. One that was made by hand does not come back by itself.
+// haveLeases reports whether all renamed links that had an address with a lifetime have an address
+// again. An address without a lifetime, made by hand, does not come back by itself.
 func (r *renaming) haveLeases(was, now network) bool {
 	return !slices.ContainsFunc(r.toRename, func(l link) bool {
 		return slices.ContainsFunc([]bool{false, true}, func(ipv6 bool) bool {
@@ -166,7 +168,7 @@ func (r *renaming) haveLeases(was, now network) bool {
 	})
 }
 
-// hasLease reports whether l has an address with a lifetime.
+// hasLease reports whether l has an address with a lifetime: of a lease or a router advertisement.
 func (n network) hasLease(l link, ipv6 bool) bool {
 	return slices.ContainsFunc(n.addresses, func(a address) bool {
 		leased := a.scope < scopeLink && a.flags&unix.IFA_F_PERMANENT == 0
@@ -174,8 +176,8 @@ func (n network) hasLease(l link, ipv6 bool) bool {
 	})
 }
 
-// snapshotSet is the set of the links of which it is noted what they have before a manager is
-// restarted: all ENIs, as it may remove things from any of them, and what is to be renamed.
+// snapshotSet returns the indexes of the links for a snapshot before a restart: all ENIs, because a
+// manager may remove objects of any of them, and the links that are renamed.
 func snapshotSet(links []link, targets map[int32]string) map[int32]bool {
 	set := map[int32]bool{}
 	for _, e := range allENIs(links) {

@@ -1,9 +1,9 @@
 package main
 
-// This file turns the objects of the kernel's dumps into the requests that create them again, and tells
-// which of them are missing. It is pure: keep.go takes the dumps and sends the requests. What the kernel
-// dumps it also accepts, once counters and state are cleared: `ip route save` and `ip route restore`
-// rely on the same.
+// This file turns the objects of the kernel's dumps into the requests that create them again, and
+// tells which of them are missing. It is pure: keep.go takes the dumps and sends the requests. What
+// the kernel dumps it also accepts, once counters and state are cleared: `ip route save` and `ip
+// route restore` rely on the same.
 
 import (
 	"encoding/binary"
@@ -23,20 +23,20 @@ type netObject struct {
 	description string     // route 10.9.0.0/16 table 100 (index 3)
 	proto       byte       // of a route: who made it (RTPROT_DHCP, ...)
 	followUp    *nlMessage // to be sent when request has worked; nil for none
-	// It comes and goes with a lease, a router advertisement or the link, or it is a default route of
-	// the main table, about which the network manager decides.
+	// It comes and goes with a lease, a router advertisement or the link, or it is a default route
+	// of the main table, about which the network manager decides.
 	transient bool
 }
 
-// isManaged reports whether o is a route of a network manager's configuration, or of the kernel. After
-// its restart the manager makes such routes again.
+// isManaged reports whether o is a route of a network manager's configuration, or of the kernel.
+// After its restart the manager makes such routes again.
 func (o netObject) isManaged() bool {
 	managed := []byte{unix.RTPROT_KERNEL, unix.RTPROT_STATIC, unix.RTPROT_DHCP, unix.RTPROT_RA}
 	return o.request.typ == unix.RTM_NEWROUTE && slices.Contains(managed, o.proto)
 }
 
-// anyLink is in place of an index where the object has no link, as policy rules, or has a next hop's id
-// instead.
+// anyLink is in place of an index where the object has no link, as policy rules, or has a next
+// hop's id instead.
 const anyLink = -1
 
 // missingObjects lists the objects of before that are not there now, in their order.
@@ -48,10 +48,10 @@ func missingObjects(before, now []netObject) []netObject {
 	return slices.DeleteFunc(slices.Clone(before), func(o netObject) bool { return there[o.key] })
 }
 
-// lostObjects lists the objects of before that are gone for good: they are not where they were, and have
-// not moved to another link either, as those of a manager's configuration move with the name. Each new
-// object of now stands for one that has moved. Transient objects are left out: what makes them makes
-// them again.
+// lostObjects lists the objects of before that are gone for good: they are not where they were, and
+// have not moved to another link either, as those of a manager's configuration move with the name.
+// Each new object of now stands for one that has moved. Transient objects are left out: what makes
+// them makes them again.
 func lostObjects(before, now []netObject) []netObject {
 	followed := map[string]int{}
 	for _, o := range missingObjects(now, before) {
@@ -107,8 +107,8 @@ func addressObject(body []byte) (netObject, error) {
 		o.request = withFlags(unix.NLM_F_EXCL, flags)
 		return o, err
 	}
-	// The link had this address a moment ago. Without DAD routes and sockets can use it at once. The
-	// second request clears the flag again.
+	// The link had this address a moment ago. Without DAD routes and sockets can use it at once.
+	// The second request clears the flag again.
 	o.request = withFlags(unix.NLM_F_EXCL, flags|unix.IFA_F_NODAD)
 	if flags&unix.IFA_F_NODAD == 0 {
 		clearFlag := withFlags(unix.NLM_F_REPLACE, flags)
@@ -150,8 +150,8 @@ func neighbourObject(body []byte) (netObject, error) {
 // routeFlags are the flags of a route or hop that its maker sets; the others are state.
 const routeFlags = unix.RTNH_F_ONLINK | unix.RTNH_F_PERVASIVE
 
-// routeObject reads an RTM_NEWROUTE. All are kept but those of the local table, which the kernel makes
-// with the addresses.
+// routeObject reads an RTM_NEWROUTE. All are kept but those of the local table, which the kernel
+// makes with the addresses.
 func routeObject(body []byte) (netObject, error) {
 	r, err := parseRoute(body)
 	if err != nil {
@@ -182,8 +182,8 @@ func routeObject(body []byte) (netObject, error) {
 	return o, nil
 }
 
-// routeBody returns a route's body without state and counters; expires is in 1/100 s from now, 0 for
-// never. With byID, the id of the next-hop object stands for the hops: rtm_to_fib_config of
+// routeBody returns a route's body without state and counters; expires is in 1/100 s from now, 0
+// for never. With byID, the id of the next-hop object stands for the hops: rtm_to_fib_config of
 // net/ipv4/fib_frontend.c refuses both.
 func routeBody(body []byte, byID bool) (made []byte, expires int32, err error) {
 	made = slices.Clone(body[:unix.SizeofRtMsg])
@@ -210,8 +210,8 @@ func routeBody(body []byte, byID bool) (made []byte, expires int32, err error) {
 	return made, expires, err
 }
 
-// eachHop returns a copy of an RTA_MULTIPATH that parseRoute has checked, after a call of fn with each
-// struct rtnexthop in it, which fn may change.
+// eachHop returns a copy of an RTA_MULTIPATH that parseRoute has checked, after a call of fn with
+// each struct rtnexthop in it, which fn may change.
 func eachHop(value []byte, fn func(b []byte)) []byte {
 	out := slices.Clone(value)
 	for b := out; len(b) >= unix.SizeofRtNexthop; {
@@ -238,9 +238,9 @@ func describeRoute(body []byte, r routeEntry) string {
 	return fmt.Sprintf("route %s table %d%s", to, r.table, where)
 }
 
-// routeKeyAnyLink is the key of a route without link and metric: destination, gateways and table. The
-// metrics of a manager's routes may change with its restart: NetworkManager counts them up in the order
-// in which it activates links.
+// routeKeyAnyLink is the key of a route without link and metric: destination, gateways and table.
+// The metrics of a manager's routes may change with its restart: NetworkManager counts them up in
+// the order in which it activates links.
 func routeKeyAnyLink(made []byte) string {
 	same := slices.Clone(made[:unix.SizeofRtMsg])
 	_ = eachAttr(made[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
@@ -291,8 +291,8 @@ func nextHopObject(body []byte) (netObject, error) {
 // ruleFlags are the flags of a policy rule that its maker sets: linux/fib_rules.h.
 const ruleFlags = unix.FIB_RULE_PERMANENT | unix.FIB_RULE_INVERT
 
-// ruleObject reads an RTM_NEWRULE. The kernel loses none, but a network manager may remove those that
-// neither it nor the kernel made. Names of links in a rule stay as they are.
+// ruleObject reads an RTM_NEWRULE. The kernel loses none, but a network manager may remove those
+// that neither it nor the kernel made. Names of links in a rule stay as they are.
 func ruleObject(body []byte) (netObject, error) {
 	r, err := parseRule(body)
 	if err != nil || r.proto == unix.RTPROT_KERNEL {

@@ -1,5 +1,11 @@
 package main
 
+// This file asks IMDS before the network is configured. Each ENI gets a temporary address: the link
+// goes up, DHCP has an address for it, and one route leads to IMDS. After the answer everything is
+// undone, the last change first. After SIGKILL the kernel removes the address and its route in two
+// minutes; the next fix does so at once, and sets the link down again. A link without an address
+// stays up then.
+
 import (
 	"context"
 	"encoding/binary"
@@ -13,32 +19,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is how IMDS is asked before the network is configured: each ENI borrows a network. The
-// link goes up, DHCP says what address it has, one route leads to IMDS; and when that has answered,
-// or never will, everything is given back, last change first. Where SIGKILL keeps it from that, the
-// kernel takes the address and its route back after two minutes; the next fix does so at once, and
-// has the link down again. Only a link that has no address then, yet or any more, stays up.
-
 const (
-	tempLifetime   = 2 * time.Minute        // of a borrowed address; the kernel takes it back then, with its route
-	secondaryDelay = 250 * time.Millisecond // eth0 is asked by first, and the others after that
-	retryDelay     = time.Second            // a loan that came to nothing
+	tempLifetime   = 2 * time.Minute        // then the kernel removes the address and its route
+	secondaryDelay = 250 * time.Millisecond // how much later the other ENIs begin than eth0
+	retryDelay     = time.Second            // between two tries of one ENI
 
-	// What marks addresses (IFA_PROTO, Linux 5.18) and routes as borrowed: a /32 with it is taken
-	// for ours. The second says that the link was down.
+	// The IFA_PROTO (Linux 5.18) of a temporary address, and the protocol of its route. A /32 with
+	// one of them is taken for ours. The second says that the link was down.
 	tempProto     = 0xe0
 	tempProtoDown = 0xe1
 )
 
-// A tempAsker asks IMDS over borrowed networks.
+// A tempAsker asks IMDS over temporary addresses.
 type tempAsker struct {
 	imds endpoint
 	q    metadataQuery
 	log  logger
 }
 
-// joinRace has every ENI join r over a network of its own, those too that are probed meanwhile,
-// until r is over. What is borrowed is given back by then: r waits for that.
+// joinRace adds to r a path over a temporary address of each ENI, also of those that are probed
+// while r goes on. r waits until the last temporary address is removed.
 func (b tempAsker) joinRace(r *race, nl *rtnl) error {
 	r.expectTemporary()
 	start := time.Now()
@@ -66,11 +66,11 @@ func (b tempAsker) joinRace(r *race, nl *rtnl) error {
 	return err
 }
 
-// errGone means that a link is not there any more.
+// errLinkGone means that a link is not there any more.
 var errLinkGone = errors.New("link is gone")
 
-// fetchFrom asks by one ENI, after a delay, until there is an answer, an error that is final, or no
-// such ENI; and until ctx ends.
+// fetchFrom asks by one ENI, after a delay, until there is an answer or a final error, the ENI is
+// gone, or ctx ends.
 func (b tempAsker) fetchFrom(ctx context.Context, index int32, delay time.Duration) ([]byte, error) {
 	if ctx.Err() != nil || delay > 0 && !sleep(ctx, delay) {
 		return nil, errors.New("imds: no answer yet")
@@ -84,7 +84,8 @@ func (b tempAsker) fetchFrom(ctx context.Context, index int32, delay time.Durati
 	}
 }
 
-// fetchOnce borrows a network, asks over it while it lasts, and gives it back.
+// fetchOnce sets up a temporary address, asks over it until shortly before it expires, and removes
+// it.
 func (b tempAsker) fetchOnce(ctx context.Context, index int32) ([]byte, error) {
 	nl, err := dialRtnl()
 	if err != nil {
@@ -110,29 +111,31 @@ func (b tempAsker) fetchOnce(ctx context.Context, index int32) ([]byte, error) {
 	return b.imds.fetchBy(ctx, e.name, b.q, func() {})
 }
 
-// permissionError makes the kernel's EPERM final, and says what people can do about it.
+// permissionError makes EPERM final, and says what a person can do about it.
 func permissionError(err error) error {
 	if errors.Is(err, unix.EPERM) {
-		return finalError{fmt.Errorf("%w: borrowing a network takes root, or CAP_NET_ADMIN and CAP_NET_RAW", err)}
+		return finalError{fmt.Errorf("%w: borrowing a network takes root, "+
+			"or CAP_NET_ADMIN and CAP_NET_RAW", err)}
 	}
 	return err
 }
 
-// A tempNetwork is what was changed to have a network by one link, and how that is undone.
+// A tempNetwork is the temporary address of one link: what was changed for it, and how to undo
+// that.
 type tempNetwork struct {
 	nl   *rtnl
 	log  logger
 	on   string      // eth0 (0a:ff:00:00:00:02, index 2)
 	undo []nlMessage // in the order of the changes
 	down bool        // the link was down
-	had  []address   // its addresses when it was found
-	// A packet socket takes milliseconds to close, for an RCU grace period (packet_release of
-	// net/packet/af_packet.c): IMDS is asked meanwhile.
+	had  []address   // all addresses before
+	// To close a packet socket takes milliseconds, for an RCU grace period (packet_release of
+	// net/packet/af_packet.c). IMDS is asked in the meantime.
 	closing sync.WaitGroup
 }
 
-// change does something, and notes the undo unless the kernel's verdict is that it was not done:
-// where the socket fails, who knows. What is there already is not ours.
+// change sends do, and notes undo unless the kernel refused: if the socket fails, do may have been
+// carried out. What was there already is not ours, and is not undone.
 func (n *tempNetwork) change(do, undo nlMessage) error {
 	err := n.nl.execute([]nlMessage{do})
 	if _, refused := errors.AsType[kernelError](err); !refused {
@@ -141,7 +144,7 @@ func (n *tempNetwork) change(do, undo nlMessage) error {
 	return ignoreError(err, unix.EEXIST)
 }
 
-// setUp takes the link up, if it is down, and waits until it carries frames.
+// setUp sets the link up, if it is down, and waits for its carrier.
 func (n *tempNetwork) setUp(ctx context.Context, index int32) (link, error) {
 	e, err := n.currentLink(index)
 	if err != nil {
@@ -152,7 +155,8 @@ func (n *tempNetwork) setUp(ctx context.Context, index int32) (link, error) {
 		return e, err
 	}
 	if n.down {
-		err = n.change(setLink(index, "", unix.IFF_UP, unix.IFF_UP), setLink(index, "", 0, unix.IFF_UP))
+		up, down := setLink(index, "", unix.IFF_UP, unix.IFF_UP), setLink(index, "", 0, unix.IFF_UP)
+		err = n.change(up, down)
 		if err != nil {
 			return e, err
 		}
@@ -172,7 +176,7 @@ func (n *tempNetwork) setUp(ctx context.Context, index int32) (link, error) {
 	return e, err
 }
 
-// currentLink looks at a link again.
+// currentLink returns a link as it is now.
 func (n *tempNetwork) currentLink(index int32) (link, error) {
 	links, err := n.nl.links()
 	if err != nil {
@@ -194,56 +198,62 @@ func (n *tempNetwork) getLease(ctx context.Context, e link, imds netip.Addr) (le
 	got, err := obtainLease(ctx, socket, e.addr)
 	n.closing.Go(socket.close)
 	got.life = min(got.life, tempLifetime)
-	if err == nil && got.addr == imds {
-		err = fmt.Errorf("dhcp: %v gives us the address of IMDS", got.server) // which would cut off every ENI
+	if err == nil && got.addr == imds { // with it no ENI would reach IMDS any more
+		err = fmt.Errorf("dhcp: %v gives us the address of IMDS", got.server)
 	}
 	return got, err
 }
 
-// addAddressAndRoute gives the link its address and the route to IMDS.
+// addAddressAndRoute adds the address and the route to IMDS.
 func (n *tempNetwork) addAddressAndRoute(e link, got lease, imds netip.Addr) error {
 	proto := byte(tempProto)
 	if n.down {
 		proto = tempProtoDown
 	}
 	a := tempAddressRequest(e.index, got, proto)
-	if err := n.change(createRequest(unix.RTM_NEWADDR, unix.NLM_F_EXCL, a), nlMessage{typ: unix.RTM_DELADDR, body: a}); err != nil {
+	err := n.change(createRequest(unix.RTM_NEWADDR, unix.NLM_F_EXCL, a),
+		nlMessage{typ: unix.RTM_DELADDR, body: a})
+	if err != nil {
 		return fmt.Errorf("address %v: %w", got.addr, err)
 	}
 	r := tempRouteRequest(e.index, got, imds)
-	if err := n.change(createRequest(unix.RTM_NEWROUTE, unix.NLM_F_EXCL, r), nlMessage{typ: unix.RTM_DELROUTE, body: r}); err != nil {
+	err = n.change(createRequest(unix.RTM_NEWROUTE, unix.NLM_F_EXCL, r),
+		nlMessage{typ: unix.RTM_DELROUTE, body: r})
+	if err != nil {
 		return fmt.Errorf("route to %v: %w", imds, err)
 	}
 	n.log.info("%s: borrowed %v of %v, and a route to %v", n.on, got.addr, got.server, imds)
 	return nil
 }
 
-// tempAddressRequest is the body of an RTM_NEWADDR: the address as /32, which brings no other route
-// along, with a lifetime.
+// tempAddressRequest is the body of an RTM_NEWADDR: the address with a lifetime, as /32 so that the
+// kernel adds no other route with it.
 func tempAddressRequest(index int32, got lease, proto byte) []byte {
 	seconds := uint32(got.life / time.Second)
 	// struct ifaddrmsg, linux/if_addr.h: family, prefixlen, flags, scope, index.
-	b := binary.NativeEndian.AppendUint32([]byte{unix.AF_INET, 32, 0, unix.RT_SCOPE_UNIVERSE}, uint32(index))
+	b := []byte{unix.AF_INET, 32, 0, unix.RT_SCOPE_UNIVERSE}
+	b = binary.NativeEndian.AppendUint32(b, uint32(index))
 	b = appendAttr(b, unix.IFA_LOCAL, got.addr.AsSlice())
 	b = appendAttr(b, unix.IFA_ADDRESS, got.addr.AsSlice())
-	// struct ifa_cacheinfo, linux/if_addr.h: preferred and valid seconds, and two times of the
-	// kernel's.
+	// struct ifa_cacheinfo, linux/if_addr.h: preferred and valid seconds, and two times that the
+	// kernel sets.
 	life := binary.NativeEndian.AppendUint32(nil, seconds)
 	life = append(binary.NativeEndian.AppendUint32(life, seconds), make([]byte, 8)...)
 	b = appendAttr(b, unix.IFA_CACHEINFO, life)
 	return appendAttr(b, ifaProto, []byte{proto})
 }
 
-// tempRouteRequest is the body of an RTM_NEWROUTE: to IMDS alone, from the borrowed address, with
-// which it goes. The metric tells the ENIs' routes apart.
+// tempRouteRequest is the body of an RTM_NEWROUTE: to IMDS alone, from the temporary address, so
+// that the kernel removes both together. The metric is different for each ENI.
 func tempRouteRequest(index int32, got lease, to netip.Addr) []byte {
 	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table, protocol, scope, type,
 	// flags.
-	b := []byte{unix.AF_INET, 32, 0, 0, unix.RT_TABLE_MAIN, tempProto, unix.RT_SCOPE_LINK, unix.RTN_UNICAST}
+	b := []byte{unix.AF_INET, 32, 0, 0,
+		unix.RT_TABLE_MAIN, tempProto, unix.RT_SCOPE_LINK, unix.RTN_UNICAST}
 	via := got.gateway(to)
 	if via.IsValid() {
 		b[6] = unix.RT_SCOPE_UNIVERSE
-		b = binary.NativeEndian.AppendUint32(b, unix.RTNH_F_ONLINK) // beyond a /32 no router is
+		b = binary.NativeEndian.AppendUint32(b, unix.RTNH_F_ONLINK) // no router is in a /32
 		b = appendAttr(b, unix.RTA_GATEWAY, via.AsSlice())
 	} else {
 		b = binary.NativeEndian.AppendUint32(b, 0)
@@ -254,16 +264,16 @@ func tempRouteRequest(index int32, got lease, to netip.Addr) []byte {
 	return appendUint32(b, unix.RTA_OIF, uint32(index))
 }
 
-// tearDown undoes what was changed, last first.
+// tearDown undoes the changes, the last one first.
 func (n *tempNetwork) tearDown() {
 	if len(n.undo) == 0 {
 		return
 	}
 	var errs []error
-	for _, undo := range slices.Backward(n.undo) {
-		err := n.undoChange(undo)
+	for i := len(n.undo) - 1; i >= 0; i-- {
+		err := n.undoChange(n.undo[i])
 		for tries := 1; err != nil && err != errInUse && tries < maxAttempts; tries++ {
-			err = n.undoChange(undo)
+			err = n.undoChange(n.undo[i])
 		}
 		errs = append(errs, err)
 	}
@@ -275,10 +285,10 @@ func (n *tempNetwork) tearDown() {
 	n.log.info("%s: gave back what was borrowed", n.on)
 }
 
-// errInUse means that a link is not ours any more.
+// errInUse means that another program uses the link by now.
 var errInUse = errors.New("stays up: somebody else has come to use it")
 
-// undoChange undoes one change. What has gone by itself needs no undoing.
+// undoChange undoes one change. It is no error if that is undone already.
 func (n *tempNetwork) undoChange(undo nlMessage) error {
 	if undo.typ == unix.RTM_SETLINK {
 		if err := n.checkUnused(indexOf(undo)); err != nil {
@@ -292,16 +302,15 @@ func (n *tempNetwork) undoChange(undo nlMessage) error {
 	return err
 }
 
-// isAlreadyGone reports whether err is the kernel's word that there is nothing to undo: the link
-// was pulled out, the address taken back, and the route with it.
+// isAlreadyGone reports whether the kernel refused because there is nothing to undo: the link was
+// detached, or the address is gone and its route with it.
 func isAlreadyGone(err error) bool {
-	_, refused := errors.AsType[kernelError](err)
-	return refused && (errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ESRCH))
+	refusal, refused := errors.AsType[kernelError](err)
+	return refused && slices.Contains([]unix.Errno{unix.ENODEV, unix.EADDRNOTAVAIL, unix.ESRCH}, refusal.errno)
 }
 
-// checkUnused is errInUse where somebody else has come to use the link: it is a port of another, or
-// has an address that it had not when it was found, and that is neither ours nor one of those which
-// IPv6 gives by itself.
+// checkUnused returns errInUse where another program uses the link: it is a port of another link,
+// or has an address that was not there before and that neither we nor the kernel added.
 func (n *tempNetwork) checkUnused(index int32) error {
 	e, err := n.currentLink(index)
 	if err != nil {
@@ -312,8 +321,10 @@ func (n *tempNetwork) checkUnused(index int32) error {
 		return err
 	}
 	isNew := func(a address) bool {
-		// Not one of IPv6, though it was there: it would be lost with the link.
-		old := !a.ipv6 && slices.ContainsFunc(n.had, func(b address) bool { return a.index == b.index && a.ip == b.ip })
+		// An IPv6 address counts as new even if it was there: a link that goes down loses it.
+		old := !a.ipv6 && slices.ContainsFunc(n.had, func(b address) bool {
+			return a.index == b.index && a.ip == b.ip
+		})
 		return a.index == index && !old && !a.isAutomatic() && !a.isTemporary()
 	}
 	if e.master != 0 || slices.ContainsFunc(addresses, isNew) {
@@ -322,12 +333,12 @@ func (n *tempNetwork) checkUnused(index int32) error {
 	return nil
 }
 
-// isTemporary reports whether an eni0 has made a.
+// isTemporary reports whether a is a temporary address of this program.
 func (a address) isTemporary() bool {
 	return !a.ipv6 && a.ip.IsSingleIP() && (a.proto == tempProto || a.proto == tempProtoDown)
 }
 
-// reclaim gives back what an eni0 that was killed had borrowed.
+// reclaim removes the temporary addresses that a killed eni0 has left.
 func reclaim(nl *rtnl, log logger, notifySignals func()) error {
 	addresses, err := nl.addresses()
 	if err != nil {
@@ -335,9 +346,9 @@ func reclaim(nl *rtnl, log logger, notifySignals func()) error {
 	}
 	for _, a := range addresses {
 		if !a.isTemporary() {
-			continue // somebody else's
+			continue // of another program
 		}
-		notifySignals() // all of it, or none
+		notifySignals() // from here on something is changed
 		n := &tempNetwork{nl: nl, log: log, on: fmt.Sprintf("index %d", a.index)}
 		if a.proto == tempProtoDown {
 			n.undo = append(n.undo, setLink(a.index, "", 0, unix.IFF_UP))

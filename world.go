@@ -1,7 +1,7 @@
 package main
 
-// This file holds the nouns: links, routes, addresses, and renames. It imports nothing that can touch
-// the machine, and decides nothing: what is right is in judge.go, which renames in rename.go.
+// This file holds the nouns: links, routes, addresses, and renames. It imports nothing that can
+// touch the machine, and decides nothing: what is right is in judge.go, which renames in rename.go.
 
 import (
 	"errors"
@@ -75,8 +75,8 @@ type route struct {
 	hops   []hop
 }
 
-// liveLinks lists the indexes of the links that traffic by r leaves by, each once; nil if all hops are
-// dead.
+// liveLinks lists the indexes of the links that traffic by r leaves by, each once; nil if all hops
+// are dead.
 func (r route) liveLinks() []int32 {
 	var out []int32
 	for _, h := range r.hops {
@@ -194,8 +194,8 @@ func linkByIndex(links []link, index int32) (link, bool) {
 	return links[i], true
 }
 
-// allENIs lists the ENIs. A veth end counts only where no Ethernet link is a device of its own: at the
-// other end may be a container, and it must not answer in place of IMDS.
+// allENIs lists the ENIs. A veth end counts only where no Ethernet link is a device of its own: at
+// the other end may be a container, and it must not answer in place of IMDS.
 func allENIs(links []link) []link {
 	own := slices.ContainsFunc(links, func(l link) bool { return l.eni() && l.kind == "" })
 	return slices.DeleteFunc(slices.Clone(links), func(l link) bool {
@@ -204,8 +204,8 @@ func allENIs(links []link) []link {
 }
 
 // stackedOn returns the set with the links that are stacked on its links added: VLANs, macvlans and
-// ipvlans, and with masters also the bridges and bonds that they are ports of. The IFLA_LINK of a veth
-// end does not count: it is its peer, often with an index of another namespace.
+// ipvlans, and with masters also the bridges and bonds that they are ports of. The IFLA_LINK of a
+// veth end does not count: it is its peer, often with an index of another namespace.
 func stackedOn(links []link, set map[int32]bool, masters bool) map[int32]bool {
 	out := map[int32]bool{}
 	maps.Copy(out, set)
@@ -241,9 +241,9 @@ func isKernelName(name string) bool {
 	return ok && n != "" && strings.Trim(n, "0123456789") == "" && (n == "0" || n[0] != '0')
 }
 
-// validName is the error of a name that the kernel would not take: dev_valid_name of net/core/dev.c.
-// '%' is refused because it means a template there, "all" and "default" because they are directories
-// of /proc/sys/net/ipv4/conf (addrconf_sysctl_register).
+// validName is the error of a name that the kernel would not take: dev_valid_name of
+// net/core/dev.c. '%' is refused because it means a template there, "all" and "default" because
+// they are directories of /proc/sys/net/ipv4/conf (addrconf_sysctl_register).
 func validName(name string) error {
 	switch {
 	case name == "":
@@ -271,8 +271,8 @@ func visible(name string) string {
 	return name
 }
 
-// sortBy sorts n items by their keys and returns their indexes. Of two items with one key it returns
-// the first. Its time grows with the square of n, so n must be small.
+// sortBy sorts n items by their keys and returns their indexes. Of two items with one key it
+// returns the first. Its time grows with the square of n, so n must be small.
 func sortBy(n int, key func(i int) string) (indexes []int) {
 	var keys []string
 	for i := range n {
