@@ -100,7 +100,7 @@ func obtainLease(ctx context.Context, conn wire, client hwaddr) (lease, error) {
 // ends.
 func (q *dhcpQuery) exchange(ctx context.Context, conn wire, tries int) (lease, error) {
 	for n, wait := 1, firstWait; ; n, wait = n+1, min(2*wait, maxWait) {
-		if q.kind == dhcpDiscover { // RFC 2131, 4.4.1: a REQUEST has the xid and secs of its DISCOVER
+		if q.kind == dhcpDiscover { // a REQUEST has the secs of its DISCOVER: RFC 2131, 4.4.1
 			q.seconds = uint16(min(time.Since(q.began)/time.Second, 0xffff))
 		}
 		if _, err := conn.Write(q.frame()); err != nil {

@@ -78,7 +78,8 @@ func (c *call) imdsDevices(nl *rtnl) func() ([]string, error) {
 		names, err := imdsDevices(nl)
 		switch {
 		case len(names) > 0:
-			c.log.info("imds: no answer yet; asking on, by each of %s", countOf(len(names), "ENI", "ENIs"))
+			c.log.info("imds: no answer yet; asking on, by each of %s",
+				countOf(len(names), "ENI", "ENIs"))
 		case err == nil && !c.mayBorrow():
 			c.log.info("imds: no answer yet, and no ENI that is up has an address to ask by")
 		}
@@ -99,7 +100,8 @@ func (c *call) borrow(ctx context.Context, nl *rtnl) func(*race) error {
 			return err
 		}
 		if configured || c.imds.loopback() {
-			c.log.info("imds: no answer yet; asking on as the routing table says, borrowing nothing")
+			c.log.info("imds: no answer yet; " +
+				"asking on as the routing table says, borrowing nothing")
 			return nil
 		}
 		c.notifySignals() // from here on there is something to undo

@@ -79,7 +79,8 @@ type verb struct {
 func verbs() []verb {
 	const brief, long = 5 * time.Second, time.Minute
 	return []verb{
-		{name: "check", does: "say whether eth0 is the primary ENI and default traffic leaves by it",
+		{name: "check",
+			does:  "say whether eth0 is the primary ENI and default traffic leaves by it",
 			more:  "Changes nothing. Without a verb, this is what eni0 does.",
 			flags: []string{"timeout", "imds", "json", "names"}, budget: brief},
 		{name: "fix", usage: "[-- COMMAND ARG...]",
@@ -132,12 +133,14 @@ func exitCodes() [][2]string {
 	return [][2]string{
 		{"0", "right: eth0 is the primary ENI (or was made so), " +
 			"and no default route leaves by another ENI"},
-		{"1", "could not tell, or could not do it; nothing was changed, or everything was put back"},
+		{"1", "could not tell, or could not do it; " +
+			"nothing was changed, or everything was put back"},
 		{"2", "usage"},
 		{"10", "names are wrong; fix would rename (only from check and fix -n)"},
 		{"11", "names are right (now), but default traffic leaves by another ENI: " +
 			"renaming can't cure it"},
-		{"12", "a rename broke off and could not be put back: the message says where each link stands"},
+		{"12", "a rename broke off and could not be put back: " +
+			"the message says where each link stands"},
 	}
 }
 
@@ -199,28 +202,41 @@ type verbFlag struct {
 	value  string // the name of its value in the help: D, URL; "" for a boolean flag
 	preset string // the default
 	does   string
-	set    func(o *verbOptions, value string) error
 }
 
 // flagsOf lists the flags that v has. A flag means the same in every verb.
 func flagsOf(v verb) []verbFlag {
-	const restartDoes = "after a rename restart these UNITS, with commas between them, if they run;\n" +
-		"'' restarts none"
 	all := []verbFlag{
-		{"timeout", "D", v.budget.String(), "the budget of the whole run, D such as 1.5s",
-			func(o *verbOptions, s string) (err error) { o.timeout, err = parseBudget(s); return err }},
-		{"imds", "URL", defaultIMDS, "ask the IMDS at URL",
-			func(o *verbOptions, s string) (err error) { o.imds, err = parseEndpoint(s); return err }},
-		{"json", "", "false", "print one JSON object",
-			func(o *verbOptions, s string) (err error) { o.json, err = parseSwitch(s); return err }},
-		{"names", "", "false", "names decide, whatever the routes say (for boot)",
-			func(o *verbOptions, s string) (err error) { o.names, err = parseSwitch(s); return err }},
-		{"n", "", "false", "say what would be done, as ip(8) commands, and do nothing",
-			func(o *verbOptions, s string) (err error) { o.dry, err = parseSwitch(s); return err }},
-		{"restart", "UNITS", defaultUnits, restartDoes,
-			func(o *verbOptions, s string) (err error) { o.units, err = parseUnits(s); return err }},
+		{"timeout", "D", v.budget.String(), "the budget of the whole run, D such as 1.5s"},
+		{"imds", "URL", defaultIMDS, "ask the IMDS at URL"},
+		{"json", "", "false", "print one JSON object"},
+		{"names", "", "false", "names decide, whatever the routes say (for boot)"},
+		{"n", "", "false", "say what would be done, as ip(8) commands, and do nothing"},
+		{"restart", "UNITS", defaultUnits, "after a rename restart these UNITS, " +
+			"with commas between them, if they run;\n'' restarts none"},
 	}
-	return slices.DeleteFunc(all, func(f verbFlag) bool { return !slices.Contains(v.flags, f.name) })
+	return slices.DeleteFunc(all, func(f verbFlag) bool {
+		return !slices.Contains(v.flags, f.name)
+	})
+}
+
+// set sets the option of a flag.
+func (o *verbOptions) set(name, value string) (err error) {
+	switch name {
+	case "timeout":
+		o.timeout, err = parseBudget(value)
+	case "imds":
+		o.imds, err = parseEndpoint(value)
+	case "json":
+		o.json, err = parseSwitch(value)
+	case "names":
+		o.names, err = parseSwitch(value)
+	case "n":
+		o.dry, err = parseSwitch(value)
+	case "restart":
+		o.units, err = parseUnits(value)
+	}
+	return err
 }
 
 // parseBudget reads a duration of more than 0.
@@ -249,14 +265,14 @@ func parseArgs(v verb, args []string) (o verbOptions, err error) {
 	set := flag.NewFlagSet(v.name, flag.ContinueOnError)
 	set.SetOutput(io.Discard) // call.usage writes the error and the usage
 	for _, f := range flagsOf(v) {
-		if err := f.set(&o, f.preset); err != nil {
+		if err := o.set(f.name, f.preset); err != nil {
 			return o, fmt.Errorf("-%s: %w", f.name, err)
 		}
 		declare := set.Func
 		if f.value == "" {
 			declare = set.BoolFunc
 		}
-		declare(f.name, f.does, func(s string) error { return f.set(&o, s) })
+		declare(f.name, f.does, func(s string) error { return o.set(f.name, s) })
 	}
 	if err := set.Parse(args); err != nil {
 		return o, err
@@ -265,7 +281,8 @@ func parseArgs(v verb, args []string) (o verbOptions, err error) {
 	o.args = set.Args()
 	switch {
 	case len(o.args) > v.maxArgs && strings.HasPrefix(o.args[v.maxArgs], "-"):
-		return o, fmt.Errorf("%q: flags stand between the verb and its arguments", o.args[v.maxArgs])
+		return o, fmt.Errorf("%q: flags stand between the verb and its arguments",
+			o.args[v.maxArgs])
 	case len(o.args) > v.maxArgs:
 		return o, fmt.Errorf("what is %q?", o.args[v.maxArgs])
 	case len(o.args) < v.minArgs:

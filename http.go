@@ -71,7 +71,8 @@ func readReply(from io.Reader, limit int) (reply, error) {
 		}
 		f, err := readFraming(r, &head)
 		if err == nil && f.chunked && protocol != "HTTP/1.1" {
-			err = finalError{errors.New("chunks in HTTP/1.0")} // RFC 9112, 6.1: the framing is faulty
+			// RFC 9112, 6.1: the framing is faulty.
+			err = finalError{errors.New("chunks in HTTP/1.0")}
 		}
 		if err != nil {
 			return reply{}, err

@@ -30,7 +30,9 @@ func imdsENIs(links []link) []link {
 
 // hasIPv4 reports whether the link of that index has an IPv4 address.
 func hasIPv4(addresses []address, index int32) bool {
-	return slices.ContainsFunc(addresses, func(a address) bool { return a.index == index && !a.ipv6 })
+	return slices.ContainsFunc(addresses, func(a address) bool {
+		return a.index == index && !a.ipv6
+	})
 }
 
 // linksOnENIs returns the set of the ENIs that are up and of the links stacked on them.
@@ -357,8 +359,10 @@ func (e endpoint) fetchOnce(ctx context.Context, device string, q metadataQuery)
 		return nil, fmt.Errorf("token: %w", err)
 	}
 	secret := string(token.body)
-	got, err := e.roundTrip(ctx, device, "GET "+q.path, "X-aws-ec2-metadata-token: "+secret, q.limit)
-	if err == nil && (bytes.Contains(got.body, token.body) || strings.Contains(got.reason, secret)) {
+	header := "X-aws-ec2-metadata-token: " + secret
+	got, err := e.roundTrip(ctx, device, "GET "+q.path, header, q.limit)
+	echoed := bytes.Contains(got.body, token.body) || strings.Contains(got.reason, secret)
+	if err == nil && echoed {
 		err = finalError{errors.New("the reply has the token in it, which is not for show")}
 	}
 	if err == nil {
@@ -379,7 +383,8 @@ func (e endpoint) roundTrip(ctx context.Context, device, request, header string,
 	reply, error) {
 	conn, err := e.dial(ctx, device)
 	if err != nil {
-		return reply{}, fmt.Errorf("connect %s%s: %w", e.host, viaDevice(device), describeTimeout(err))
+		return reply{}, fmt.Errorf("connect %s%s: %w",
+			e.host, viaDevice(device), describeTimeout(err))
 	}
 	defer conn.Close()
 	defer interruptAtEnd(ctx, conn)()

@@ -107,8 +107,8 @@ func (w world) routeOnly(p link) verdict {
 		l, _ := linkByIndex(w.links, index)
 		names = append(names, visible(l.name))
 	}
-	note := fmt.Sprintf("%s, but default traffic leaves by another link, %s; a rename can't cure that",
-		who, strings.Join(names, " and "))
+	note := fmt.Sprintf("%s, but default traffic leaves by another link, %s; "+
+		"a rename can't cure that", who, strings.Join(names, " and "))
 	return verdict{code: codeRoute, note: note}
 }
 
@@ -194,12 +194,12 @@ func interruptedTargets(links []link, primary link) map[int32]string {
 func resolveConflicts(links []link, targets map[int32]string, primary link) {
 	taken := takenNames(links, targets)
 	taken[primaryName] = true
-	for _, holder := range []bool{false, true} { // links with temporary names first: they wait for longer
+	for _, holdsEth0 := range []bool{false, true} { // a temporary name is the older claim
 		for _, l := range links {
-			if targets[l.index] == "" || l.index == primary.index || (l.name == primaryName) != holder {
-				continue // no target, or the primary, or for the other pass
+			isTurn := (l.name == primaryName) == holdsEth0
+			if isTurn && targets[l.index] != "" && l.index != primary.index {
+				targets[l.index] = freeName(targets[l.index], taken)
 			}
-			targets[l.index] = freeName(targets[l.index], taken)
 		}
 	}
 }

@@ -54,7 +54,8 @@ func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]netObject, error) 
 		all = append(all, found...)
 	}
 	return slices.DeleteFunc(all, func(o netObject) bool {
-		return o.key == "" || !slices.ContainsFunc(o.links, func(index int32) bool { return of[index] })
+		isOf := func(index int32) bool { return of[index] }
+		return o.key == "" || !slices.ContainsFunc(o.links, isOf)
 	}), nil
 }
 

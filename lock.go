@@ -25,7 +25,8 @@ func acquireLock(ctx context.Context, log logger) (unlock func(), err error) {
 		if err := context.Cause(ctx); err != nil {
 			return nil, fmt.Errorf("lock: %w", err)
 		}
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		const kind = unix.SOCK_STREAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
+		fd, err := unix.Socket(unix.AF_UNIX, kind, 0)
 		if err != nil {
 			return nil, os.NewSyscallError("lock: socket", err)
 		}
@@ -83,7 +84,8 @@ func waitForHolder(ctx context.Context, f *os.File, log logger) error {
 	case connectErr != nil:
 		return os.NewSyscallError("connect", connectErr)
 	case os.Geteuid() == 0 && holder.Uid >= minUserUID:
-		return fmt.Errorf("held by process %d (uid %d): %w", holder.Pid, holder.Uid, errForeignHolder)
+		return fmt.Errorf("held by process %d (uid %d): %w",
+			holder.Pid, holder.Uid, errForeignHolder)
 	}
 	log.info("lock: waiting for process %d (uid %d)", holder.Pid, holder.Uid)
 	defer interruptAtEnd(ctx, f)()

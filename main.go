@@ -80,7 +80,7 @@ func (c *call) usage(v verb, err error) int {
 }
 
 func main() {
-	signal.Ignore(syscall.SIGPIPE) // a closed pipe must not end the process in the middle of a change
+	signal.Ignore(syscall.SIGPIPE) // a closed pipe must not end the process during a change
 	log := newLogger()
 	own, next := splitCommandLine(os.Args[1:], isKernelInit())
 	code := runVerb(own, len(next) > 0, os.Stdout, log)

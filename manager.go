@@ -159,7 +159,8 @@ func (m managers) activeProfiles(ctx context.Context, names []string) (profiles 
 	out, err := runQuery(ctx, "nmcli", "-g", "UUID", "connection", "show", "--active")
 	for _, uuid := range strings.Fields(out) {
 		var name string
-		name, err = runQuery(ctx, "nmcli", "-g", "connection.interface-name", "connection", "show", uuid)
+		name, err = runQuery(ctx, "nmcli",
+			"-g", "connection.interface-name", "connection", "show", uuid)
 		if err != nil {
 			break
 		}

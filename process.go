@@ -171,11 +171,16 @@ func withTimeout(ctx context.Context, d time.Duration) (context.Context, context
 	return ctx, func() { timer.Stop(); cancel(nil) }
 }
 
+// endingSignals are the signals that end a run.
+func endingSignals() []os.Signal {
+	return []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT}
+}
+
 // cancelOnSignal calls cancel at the first of these signals. A signal that was ignored when the
 // process began stays ignored: nohup(1) relies on that.
 func cancelOnSignal(cancel context.CancelCauseFunc) {
 	received := make(chan os.Signal, 1)
-	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
+	for _, s := range endingSignals() {
 		if !signal.Ignored(s) {
 			signal.Notify(received, s)
 		}
@@ -186,7 +191,7 @@ func cancelOnSignal(cancel context.CancelCauseFunc) {
 // ignoreSignals ignores the same signals for the rest of the run, when nothing is left that they
 // could interrupt.
 func ignoreSignals() {
-	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT)
+	signal.Ignore(endingSignals()...)
 }
 
 // detachedTimeout returns a context that ends after d, and neither with the deadline of the run nor

@@ -37,7 +37,9 @@ func plan(links []link, targets map[int32]string) ([]step, error) {
 		steps = append(steps, step{l.index, l.id(), l.name, to})
 		delete(held, l.name)
 		held[to], l.name = true, to
-		pending = slices.DeleteFunc(pending, func(l link) bool { return l.name == targets[l.index] })
+		pending = slices.DeleteFunc(pending, func(l link) bool {
+			return l.name == targets[l.index]
+		})
 	}
 	return steps, nil
 }
@@ -77,8 +79,8 @@ func checkNamesFree(links []link, targets map[int32]string, asked map[string]boo
 		}
 		for _, a := range l.altnames {
 			if asked[a] {
-				return fmt.Errorf("%s is an altname of %s: `ip link property del dev %s altname %s` "+
-					"clears it", a, l, l.name, a)
+				return fmt.Errorf("%s is an altname of %s: "+
+					"`ip link property del dev %s altname %s` clears it", a, l, l.name, a)
 			}
 		}
 	}
@@ -110,7 +112,8 @@ func pickTemporary(pending []link, targets map[int32]string, held map[string]boo
 		}
 	}
 	for i, l := range pending {
-		if temp := fmt.Sprintf("%s#%x", tempPrefix, l.index); validName(temp) == nil && !held[temp] {
+		temp := fmt.Sprintf("%s#%x", tempPrefix, l.index)
+		if validName(temp) == nil && !held[temp] {
 			return i, temp
 		}
 	}
@@ -201,7 +204,8 @@ func swapTargets(links []link, a, b string) (map[int32]string, error) {
 	isNumbered := func(l link) bool { return strings.HasPrefix(l.name, tempPrefix+"#") }
 	if i := slices.IndexFunc(links, isNumbered); i >= 0 {
 		return nil, fmt.Errorf("%s: no such link; but a rename of %s broke off, "+
-			"and `ip link set dev %s name %s` may be what is left of it", a, links[i], links[i].name, a)
+			"and `ip link set dev %s name %s` may be what is left of it",
+			a, links[i], links[i].name, a)
 	}
 	return nil, fmt.Errorf("%s: no such link", a)
 }
@@ -219,7 +223,9 @@ func nameChanges(before, now []link) []step {
 
 // linksDown lists the links of the set that are down.
 func linksDown(links []link, set map[int32]bool) []link {
-	return slices.DeleteFunc(slices.Clone(links), func(l link) bool { return l.up || !set[l.index] })
+	return slices.DeleteFunc(slices.Clone(links), func(l link) bool {
+		return l.up || !set[l.index]
+	})
 }
 
 // involvedNames lists the names that links lose or get by targets, sorted, each once; where targets

@@ -238,7 +238,8 @@ func ipLines(links []link, steps []step, units []string) string {
 		fmt.Fprintf(&b, "ip link set dev %s name %s\n", shellQuote(s.from), shellQuote(s.to))
 	}
 	if len(steps) > 0 && len(units) > 0 {
-		fmt.Fprintf(&b, "# and then these are restarted if they run: %s\n", strings.Join(units, " "))
+		fmt.Fprintf(&b, "# and then these are restarted if they run: %s\n",
+			strings.Join(units, " "))
 	}
 	return b.String()
 }

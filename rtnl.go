@@ -53,7 +53,8 @@ func dialRtnl(groups ...int) (*rtnl, error) {
 	err = errors.Join(err, os.NewSyscallError("netlink: bind", bindErr))
 	// Replies are shorter with these (Linux 4.3 and 4.20), and errors have a message (4.12). It
 	// works without them too.
-	for _, opt := range []int{unix.NETLINK_CAP_ACK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK} {
+	options := []int{unix.NETLINK_CAP_ACK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK}
+	for _, opt := range options {
 		_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, opt, 1)
 	}
 	for _, g := range groups { // after bind, which leaves groups: netlink_bind of af_netlink.c
@@ -90,7 +91,8 @@ func (c *rtnl) dump(typ uint16, body []byte) ([]nlMessage, error) {
 // socket takes no other dump (EBUSY, __netlink_dump_start of net/netlink/af_netlink.c).
 func (c *rtnl) dumpOnce(typ uint16, body []byte) (objects []nlMessage, whole bool, err error) {
 	c.seq++
-	request := nlMessage{typ: typ, flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, seq: c.seq, body: body}
+	const flags = unix.NLM_F_REQUEST | unix.NLM_F_DUMP
+	request := nlMessage{typ: typ, flags: flags, seq: c.seq, body: body}
 	if err := c.write(appendMessage(nil, request)); err != nil {
 		return nil, false, ignoreError(err, unix.ENOBUFS)
 	}

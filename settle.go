@@ -17,7 +17,7 @@ import (
 const (
 	settleTimeout = 20 * time.Second      // after the restart, for the network to be complete
 	quietPeriod   = time.Second           // without a change, before missing objects count as lost
-	pollInterval  = 50 * time.Millisecond // between two looks, to leave the processor to the manager
+	pollInterval  = 50 * time.Millisecond // between two looks
 )
 
 // snapshotAndRename is rename, and before it a snapshot if managers are restarted later: they may
@@ -107,7 +107,8 @@ func (r *renaming) routeFollowed(was, now network) bool {
 		return isRenamed || len(r.toRename) == 0
 	})
 	p, err := now.primaryLink()
-	return err == nil && networkLost(was, now) == nil && (!carried || now.egress(p) == egressPrimary)
+	return err == nil && networkLost(was, now) == nil &&
+		(!carried || now.egress(p) == egressPrimary)
 }
 
 // undoRename puts the names back, because the machine has lost its network with the new ones, and
@@ -115,8 +116,9 @@ func (r *renaming) routeFollowed(was, now network) bool {
 func (r *renaming) undoRename(was network, m managers, lost error) error {
 	r.log.err("%v: putting the names back", lost)
 	p, _ := was.primaryLink() // there was one, or there would have been no rename
+	restarted := strings.Join(slices.Concat(m.units, m.boundUnits), " ")
 	err := r.putNamesBack(fmt.Errorf("with the new names, %v after %s was told, %w: see %s",
-		settleTimeout, strings.Join(slices.Concat(m.units, m.boundUnits), " "), lost, m.statusCommand(p)))
+		settleTimeout, restarted, lost, m.statusCommand(p)))
 	if codeOf(err) == codeBroken {
 		return err
 	}

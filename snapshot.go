@@ -190,7 +190,8 @@ func routeBody(body []byte, byID bool) (made []byte, expires int32, err error) {
 	binary.NativeEndian.PutUint32(made[8:], binary.NativeEndian.Uint32(body[8:])&routeFlags)
 	err = eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
 		switch typ {
-		case unix.RTA_CACHEINFO: // struct rta_cacheinfo, linux/rtnetlink.h: clntref, lastuse, expires
+		case unix.RTA_CACHEINFO:
+			// struct rta_cacheinfo, linux/rtnetlink.h: clntref, lastuse, expires.
 			if len(value) >= 12 {
 				expires = int32(binary.NativeEndian.Uint32(value[8:]))
 			}

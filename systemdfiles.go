@@ -222,7 +222,9 @@ func networkProfiles(files, dropIns []configFile) []linkProfile {
 
 // linkFiles are the .link files in the order in which udev takes the first that fits:
 // link_get_config of src/udev/net/link-config.c.
-func linkFiles(files, dropIns []configFile) []netFile { return systemdFiles(files, dropIns, kindLink) }
+func linkFiles(files, dropIns []configFile) []netFile {
+	return systemdFiles(files, dropIns, kindLink)
+}
 
 // linkNamings are the names that .link files may give to l: those of files that may fit, to the
 // first that does. The last has no name where that file gives none, or no file fits. NamePolicy=

@@ -71,7 +71,8 @@ var errLinkGone = errors.New("link is gone")
 
 // fetchFrom asks by one ENI, after a delay, until there is an answer or a final error, the ENI is
 // gone, or ctx ends.
-func (b tempAsker) fetchFrom(ctx context.Context, index int32, delay time.Duration) ([]byte, error) {
+func (b tempAsker) fetchFrom(ctx context.Context, index int32, delay time.Duration) (
+	[]byte, error) {
 	if ctx.Err() != nil || delay > 0 && !sleep(ctx, delay) {
 		return nil, errors.New("imds: no answer yet")
 	}
@@ -92,7 +93,7 @@ func (b tempAsker) fetchOnce(ctx context.Context, index int32) ([]byte, error) {
 		return nil, err
 	}
 	defer nl.close()
-	n := &tempNetwork{nl: nl, log: b.log, on: fmt.Sprintf("index %d", index)}
+	n := &tempAddress{nl: nl, log: b.log, on: fmt.Sprintf("index %d", index)}
 	defer n.tearDown()
 	defer n.closing.Wait()
 	e, err := n.setUp(ctx, index)
@@ -120,9 +121,9 @@ func permissionError(err error) error {
 	return err
 }
 
-// A tempNetwork is the temporary address of one link: what was changed for it, and how to undo
+// A tempAddress is the temporary address of one link: what was changed for it, and how to undo
 // that.
-type tempNetwork struct {
+type tempAddress struct {
 	nl   *rtnl
 	log  logger
 	on   string      // eth0 (0a:ff:00:00:00:02, index 2)
@@ -136,7 +137,7 @@ type tempNetwork struct {
 
 // change sends do, and notes undo unless the kernel refused: if the socket fails, do may have been
 // carried out. What was there already is not ours, and is not undone.
-func (n *tempNetwork) change(do, undo nlMessage) error {
+func (n *tempAddress) change(do, undo nlMessage) error {
 	err := n.nl.execute([]nlMessage{do})
 	if _, refused := errors.AsType[kernelError](err); !refused {
 		n.undo = append(n.undo, undo)
@@ -145,7 +146,7 @@ func (n *tempNetwork) change(do, undo nlMessage) error {
 }
 
 // setUp sets the link up, if it is down, and waits for its carrier.
-func (n *tempNetwork) setUp(ctx context.Context, index int32) (link, error) {
+func (n *tempAddress) setUp(ctx context.Context, index int32) (link, error) {
 	e, err := n.currentLink(index)
 	if err != nil {
 		return e, err
@@ -177,7 +178,7 @@ func (n *tempNetwork) setUp(ctx context.Context, index int32) (link, error) {
 }
 
 // currentLink returns a link as it is now.
-func (n *tempNetwork) currentLink(index int32) (link, error) {
+func (n *tempAddress) currentLink(index int32) (link, error) {
 	links, err := n.nl.links()
 	if err != nil {
 		return link{}, err
@@ -190,7 +191,7 @@ func (n *tempNetwork) currentLink(index int32) (link, error) {
 }
 
 // getLease gets a lease for the link.
-func (n *tempNetwork) getLease(ctx context.Context, e link, imds netip.Addr) (lease, error) {
+func (n *tempAddress) getLease(ctx context.Context, e link, imds netip.Addr) (lease, error) {
 	socket, err := dialPacket(e.index)
 	if err != nil {
 		return lease{}, err
@@ -205,7 +206,7 @@ func (n *tempNetwork) getLease(ctx context.Context, e link, imds netip.Addr) (le
 }
 
 // addAddressAndRoute adds the address and the route to IMDS.
-func (n *tempNetwork) addAddressAndRoute(e link, got lease, imds netip.Addr) error {
+func (n *tempAddress) addAddressAndRoute(e link, got lease, imds netip.Addr) error {
 	proto := byte(tempProto)
 	if n.down {
 		proto = tempProtoDown
@@ -265,7 +266,7 @@ func tempRouteRequest(index int32, got lease, to netip.Addr) []byte {
 }
 
 // tearDown undoes the changes, the last one first.
-func (n *tempNetwork) tearDown() {
+func (n *tempAddress) tearDown() {
 	if len(n.undo) == 0 {
 		return
 	}
@@ -289,7 +290,7 @@ func (n *tempNetwork) tearDown() {
 var errInUse = errors.New("stays up: somebody else has come to use it")
 
 // undoChange undoes one change. It is no error if that is undone already.
-func (n *tempNetwork) undoChange(undo nlMessage) error {
+func (n *tempAddress) undoChange(undo nlMessage) error {
 	if undo.typ == unix.RTM_SETLINK {
 		if err := n.checkUnused(indexOf(undo)); err != nil {
 			return ignoreError(err, errLinkGone)
@@ -306,12 +307,13 @@ func (n *tempNetwork) undoChange(undo nlMessage) error {
 // detached, or the address is gone and its route with it.
 func isAlreadyGone(err error) bool {
 	refusal, refused := errors.AsType[kernelError](err)
-	return refused && slices.Contains([]unix.Errno{unix.ENODEV, unix.EADDRNOTAVAIL, unix.ESRCH}, refusal.errno)
+	gone := []unix.Errno{unix.ENODEV, unix.EADDRNOTAVAIL, unix.ESRCH}
+	return refused && slices.Contains(gone, refusal.errno)
 }
 
 // checkUnused returns errInUse where another program uses the link: it is a port of another link,
 // or has an address that was not there before and that neither we nor the kernel added.
-func (n *tempNetwork) checkUnused(index int32) error {
+func (n *tempAddress) checkUnused(index int32) error {
 	e, err := n.currentLink(index)
 	if err != nil {
 		return err
@@ -349,7 +351,7 @@ func reclaim(nl *rtnl, log logger, notifySignals func()) error {
 			continue // of another program
 		}
 		notifySignals() // from here on something is changed
-		n := &tempNetwork{nl: nl, log: log, on: fmt.Sprintf("index %d", a.index)}
+		n := &tempAddress{nl: nl, log: log, on: fmt.Sprintf("index %d", a.index)}
 		if a.proto == tempProtoDown {
 			n.undo = append(n.undo, setLink(a.index, "", 0, unix.IFF_UP))
 		}
