@@ -185,7 +185,10 @@ func linkByName(links []link, name string) (link, bool) {
 	return links[i], true
 }
 
-// linkByIndex returns the link with that index, and whether there is one.
+// linkByIndex returns the link with that index, and whether there is one. It is not inlined, as it is
+// called in many places.
+//
+//go:noinline
 func linkByIndex(links []link, index int32) (link, bool) {
 	i := slices.IndexFunc(links, func(l link) bool { return l.index == index })
 	if i < 0 {
