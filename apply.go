@@ -33,9 +33,7 @@ const maxAttempts = 5
 // lost by it. On older kernels links go down and up, and restoreAfterDown has to follow. After an
 // error the names are as before, or its code is codeBroken.
 func (r *renaming) rename(targets map[int32]string) error {
-	r.toRename = slices.DeleteFunc(slices.Clone(r.before), func(l link) bool {
-		return targets[l.index] == ""
-	})
+	r.toRename = filter(r.before, func(l link) bool { return targets[l.index] != "" })
 	// From here on a failure puts names back before it returns.
 	err := r.tryRename(r.before, targets)
 	for tries := 1; errors.Is(err, unix.EEXIST) && tries < maxAttempts; tries++ {
@@ -188,8 +186,8 @@ func (r *renaming) restoreAfterDown(managed bool) {
 		return
 	}
 	r.restore(func(before, now []netObject) []netObject {
-		return slices.DeleteFunc(missingObjects(before, now), func(i netObject) bool {
-			return managed && i.isManaged()
+		return filter(missingObjects(before, now), func(o netObject) bool {
+			return !managed || !o.isManaged()
 		})
 	})
 }
@@ -201,8 +199,8 @@ func (r *renaming) restoreOn(links []link, pick func(before, now []netObject) []
 	if err != nil {
 		return nil, err
 	}
-	lost := slices.DeleteFunc(pick(r.snapshot, now), func(i netObject) bool {
-		return slices.ContainsFunc(i.links, func(index int32) bool {
+	lost := filter(pick(r.snapshot, now), func(o netObject) bool {
+		return !slices.ContainsFunc(o.links, func(index int32) bool {
 			_, there := linkByIndex(links, index)
 			return index != anyLink && !there
 		})

@@ -215,9 +215,7 @@ func flagsOf(v verb) []verbFlag {
 		{"restart", "UNITS", defaultUnits, "after a rename restart these UNITS, " +
 			"with commas between them, if they run;\n'' restarts none"},
 	}
-	return slices.DeleteFunc(all, func(f verbFlag) bool {
-		return !slices.Contains(v.flags, f.name)
-	})
+	return filter(all, func(f verbFlag) bool { return slices.Contains(v.flags, f.name) })
 }
 
 // set sets the option of a flag.

@@ -25,7 +25,7 @@ import (
 
 // imdsENIs lists the ENIs by which IMDS can be asked: all but the ports of a bridge or bond.
 func imdsENIs(links []link) []link {
-	return slices.DeleteFunc(allENIs(links), func(l link) bool { return l.master != 0 })
+	return filter(allENIs(links), func(l link) bool { return l.master == 0 })
 }
 
 // hasIPv4 reports whether the link of that index has an IPv4 address.

@@ -53,9 +53,9 @@ func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]netObject, error) 
 		}
 		all = append(all, found...)
 	}
-	return slices.DeleteFunc(all, func(o netObject) bool {
-		isOf := func(index int32) bool { return of[index] }
-		return o.key == "" || !slices.ContainsFunc(o.links, isOf)
+	isOf := func(index int32) bool { return of[index] }
+	return filter(all, func(o netObject) bool {
+		return o.key != "" && slices.ContainsFunc(o.links, isOf)
 	}), nil
 }
 

@@ -202,12 +202,9 @@ func detachedTimeout(d time.Duration) (context.Context, context.CancelFunc) {
 
 // sleep waits for d and reports whether ctx has time left.
 func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	timeout, cancel := withTimeout(ctx, d)
+	defer cancel()
+	<-timeout.Done()
 	return ctx.Err() == nil
 }
 

@@ -37,9 +37,7 @@ func plan(links []link, targets map[int32]string) ([]step, error) {
 		steps = append(steps, step{l.index, l.id(), l.name, to})
 		delete(held, l.name)
 		held[to], l.name = true, to
-		pending = slices.DeleteFunc(pending, func(l link) bool {
-			return l.name == targets[l.index]
-		})
+		pending = filter(pending, func(l link) bool { return l.name != targets[l.index] })
 	}
 	return steps, nil
 }
@@ -184,19 +182,23 @@ func undoTargets(before, now []link) map[int32]string {
 func swapTargets(links []link, a, b string) (map[int32]string, error) {
 	la, okA := linkByName(links, a)
 	lb, okB := linkByName(links, b)
+	targets := map[int32]string{}
 	if okA && okB {
-		return map[int32]string{la.index: b, lb.index: a}, nil
+		targets[la.index], targets[lb.index] = b, a
+		return targets, nil
 	}
 	for _, l := range links {
 		final, _ := finalName(l.name)
 		switch {
 		case final == a && okA:
-			return map[int32]string{l.index: a, la.index: b}, nil
+			targets[la.index] = b
 		case final == b && okB:
-			return map[int32]string{l.index: b, lb.index: a}, nil
-		case final == a || final == b:
-			return map[int32]string{l.index: final}, nil
+			targets[lb.index] = a
+		case final != a && final != b:
+			continue
 		}
+		targets[l.index] = final
+		return targets, nil
 	}
 	if okA {
 		a = b
@@ -223,9 +225,7 @@ func nameChanges(before, now []link) []step {
 
 // linksDown lists the links of the set that are down.
 func linksDown(links []link, set map[int32]bool) []link {
-	return slices.DeleteFunc(slices.Clone(links), func(l link) bool {
-		return l.up || !set[l.index]
-	})
+	return filter(links, func(l link) bool { return !l.up && set[l.index] })
 }
 
 // involvedNames lists the names that links lose or get by targets, sorted, each once; where targets

@@ -39,11 +39,10 @@ func (r report) write(w io.Writer, asJSON bool) error {
 
 // shownLinks lists the links that are shown: ENIs, and those of default routes.
 func (w world) shownLinks() []link {
-	return slices.DeleteFunc(slices.Clone(w.links), func(l link) bool {
-		routed := slices.ContainsFunc(w.routes, func(r route) bool {
+	return filter(w.links, func(l link) bool {
+		return l.eni() || slices.ContainsFunc(w.routes, func(r route) bool {
 			return slices.ContainsFunc(r.hops, func(h hop) bool { return h.index == l.index })
 		})
-		return !l.eni() && !routed
 	})
 }
 

@@ -45,7 +45,7 @@ func missingObjects(before, now []netObject) []netObject {
 	for _, o := range now {
 		there[o.key] = true
 	}
-	return slices.DeleteFunc(slices.Clone(before), func(o netObject) bool { return there[o.key] })
+	return filter(before, func(o netObject) bool { return !there[o.key] })
 }
 
 // lostObjects lists the objects of before that are gone for good: they are not where they were, and
@@ -57,12 +57,12 @@ func lostObjects(before, now []netObject) []netObject {
 	for _, o := range missingObjects(now, before) {
 		followed[o.keyAnyLink]++
 	}
-	return slices.DeleteFunc(missingObjects(before, now), func(o netObject) bool {
+	return filter(missingObjects(before, now), func(o netObject) bool {
 		if !o.transient && followed[o.keyAnyLink] > 0 {
 			followed[o.keyAnyLink]--
-			return true
+			return false
 		}
-		return o.transient
+		return !o.transient
 	})
 }
 

@@ -201,9 +201,7 @@ func linkByIndex(links []link, index int32) (link, bool) {
 // the other end may be a container, and it must not answer in place of IMDS.
 func allENIs(links []link) []link {
 	own := slices.ContainsFunc(links, func(l link) bool { return l.eni() && l.kind == "" })
-	return slices.DeleteFunc(slices.Clone(links), func(l link) bool {
-		return !l.eni() || (l.kind == "") != own
-	})
+	return filter(links, func(l link) bool { return l.eni() && (l.kind == "") == own })
 }
 
 // stackedOn returns the set with the links that are stacked on its links added: VLANs, macvlans and
@@ -272,6 +270,20 @@ func visible(name string) string {
 		return fmt.Sprintf("%q", name)
 	}
 	return name
+}
+
+// filter returns the items for which keep returns true. It is not inlined, as it is called in many
+// places.
+//
+//go:noinline
+func filter[T any](items []T, keep func(T) bool) []T {
+	var out []T
+	for _, item := range items {
+		if keep(item) {
+			out = append(out, item)
+		}
+	}
+	return out
 }
 
 // sortBy sorts n items by their keys and returns their indexes. Of two items with one key it
