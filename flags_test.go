@@ -185,8 +185,8 @@ var commandLines = []struct {
 	{"check --timeout 1m30s -json", "check", verbOptions{timeout: 90 * time.Second, json: true}},
 	{"check -timeout 1s --timeout=2s", "check", verbOptions{timeout: 2 * time.Second}},
 	{"check -json --", "check", verbOptions{timeout: 5 * time.Second, json: true}},
-	{"check -imds http://127.0.0.1:8080", "check", verbOptions{timeout: 5 * time.Second, imds: endpoint{netip.MustParseAddrPort("127.0.0.1:8080"), "127.0.0.1:8080"}}},
-	{"check -imds http://10.0.0.1/", "check", verbOptions{timeout: 5 * time.Second, imds: endpoint{netip.MustParseAddrPort("10.0.0.1:80"), "10.0.0.1"}}},
+	{"check -imds http://127.0.0.1:8080", "check", verbOptions{timeout: 5 * time.Second, imds: endpoint{netip.MustParseAddr("127.0.0.1"), 8080, "127.0.0.1:8080"}}},
+	{"check -imds http://10.0.0.1/", "check", verbOptions{timeout: 5 * time.Second, imds: endpoint{netip.MustParseAddr("10.0.0.1"), 80, "10.0.0.1"}}},
 	{"fix", "fix", verbOptions{timeout: time.Minute}},
 	{"fix -n -names -json", "fix", verbOptions{timeout: time.Minute, dry: true, names: true, json: true}},
 	{"fix -restart a.service,b.service", "fix", verbOptions{timeout: time.Minute, units: []string{"a.service", "b.service"}}},
@@ -210,7 +210,7 @@ var commandLines = []struct {
 func TestParse(t *testing.T) {
 	standard := func(v verb, o verbOptions) verbOptions { // what holds where no flag says otherwise
 		if o.imds == (endpoint{}) && slices.Contains(v.flags, "imds") {
-			o.imds = endpoint{netip.MustParseAddrPort("169.254.169.254:80"), "169.254.169.254"}
+			o.imds = endpoint{netip.MustParseAddr("169.254.169.254"), 80, "169.254.169.254"}
 		}
 		if o.units == nil && slices.Contains(v.flags, "restart") {
 			o.units = strings.Split(defaultUnits, ",")

@@ -8,7 +8,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -101,8 +100,9 @@ const (
 // An endpoint is where IMDS answers. It is IPv4: EC2 serves that on every subnet, also on one that
 // has IPv6 only, while fd00:ec2::254 has to be switched on (HttpProtocolIpv6).
 type endpoint struct {
-	addr netip.AddrPort // 169.254.169.254:80
-	host string         // 169.254.169.254, as the Host header has it
+	addr netip.Addr // 169.254.169.254
+	port uint16     // 80
+	host string     // 169.254.169.254, as the Host header has it
 }
 
 // parseEndpoint reads a URL such as http://169.254.169.254 or http://127.0.0.1:8080. There can be
@@ -125,12 +125,12 @@ func parseEndpoint(s string) (endpoint, error) {
 	if err != nil || portNumber == 0 {
 		return endpoint{}, fmt.Errorf("not a port: %q", port)
 	}
-	e.addr = netip.AddrPortFrom(addr, uint16(portNumber))
+	e.addr, e.port = addr, uint16(portNumber)
 	return e, nil
 }
 
 // loopback reports whether e is on this machine, so that no ENI leads to it.
-func (e endpoint) loopback() bool { return e.addr.Addr().IsLoopback() }
+func (e endpoint) loopback() bool { return e.addr.IsLoopback() }
 
 // resolvePath returns the path of the request for `eni0 imds PATH`.
 func resolvePath(path string) (string, error) {
@@ -151,10 +151,9 @@ func resolvePath(path string) (string, error) {
 
 // parseMAC reads six bytes in hex with colons, with white space around them or not.
 func parseMAC(s []byte) (hwaddr, error) {
-	var a hwaddr
 	t := strings.TrimSpace(string(s))
-	b, err := hex.DecodeString(strings.ReplaceAll(t, ":", ""))
-	if err == nil && len(t) == 17 && copy(a[:], b) == 6 && strings.EqualFold(t, a.String()) {
+	a, ok := readAddress(t)
+	if ok && strings.EqualFold(t, a.String()) {
 		return a, nil
 	}
 	return hwaddr{}, fmt.Errorf("%.40q is not a MAC address", t)
@@ -431,7 +430,7 @@ func (e endpoint) dial(ctx context.Context, device string) (*os.File, error) {
 		err = unix.BindToDevice(fd, device)
 	}
 	if err == nil {
-		to := &unix.SockaddrInet4{Addr: e.addr.Addr().As4(), Port: int(e.addr.Port())}
+		to := &unix.SockaddrInet4{Addr: e.addr.As4(), Port: int(e.port)}
 		err = unix.Connect(fd, to)
 	}
 	if err != nil && err != unix.EINPROGRESS {

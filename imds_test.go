@@ -879,10 +879,10 @@ func TestParseMAC(t *testing.T) {
 
 func TestParseEndpoint(t *testing.T) {
 	for s, want := range map[string]endpoint{
-		defaultIMDS:                     {netip.MustParseAddrPort("169.254.169.254:80"), "169.254.169.254"},
-		"http://169.254.169.254/":       {netip.MustParseAddrPort("169.254.169.254:80"), "169.254.169.254"},
-		"http://127.0.0.1:8080":         {netip.MustParseAddrPort("127.0.0.1:8080"), "127.0.0.1:8080"},
-		"http://255.255.255.255:65535/": {netip.MustParseAddrPort("255.255.255.255:65535"), "255.255.255.255:65535"},
+		defaultIMDS:                     {netip.MustParseAddr("169.254.169.254"), 80, "169.254.169.254"},
+		"http://169.254.169.254/":       {netip.MustParseAddr("169.254.169.254"), 80, "169.254.169.254"},
+		"http://127.0.0.1:8080":         {netip.MustParseAddr("127.0.0.1"), 8080, "127.0.0.1:8080"},
+		"http://255.255.255.255:65535/": {netip.MustParseAddr("255.255.255.255"), 65535, "255.255.255.255:65535"},
 	} {
 		if got, err := parseEndpoint(s); err != nil || got != want {
 			t.Errorf("parseEndpoint(%q) = %v, %v, want %v", s, got, err, want)

@@ -100,11 +100,11 @@ func (b tempAsker) fetchOnce(ctx context.Context, index int32) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", n.on, permissionError(err))
 	}
-	got, err := n.getLease(ctx, e, b.imds.addr.Addr())
+	got, err := n.getLease(ctx, e, b.imds.addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e, permissionError(err))
 	}
-	if err := n.addAddressAndRoute(e, got, b.imds.addr.Addr()); err != nil {
+	if err := n.addAddressAndRoute(e, got, b.imds.addr); err != nil {
 		return nil, fmt.Errorf("%s: %w", e, permissionError(err))
 	}
 	ctx, cancel := withTimeout(ctx, got.life-got.life/8)
