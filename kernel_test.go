@@ -56,7 +56,8 @@ type lab struct {
 }
 
 // launch runs the calling test again in namespaces of its own, and returns nil, or there a lab
-// with those ENIs: ec2.Launch. PATH is empty, so that no systemctl of the host can be met.
+// with those ENIs: ec2.Launch. PATH is empty, so that no systemctl of the host can be met. $GORACE is for
+// the race detector.
 func launch(t *testing.T, order ...int) *lab {
 	t.Helper()
 	if os.Getenv("ENI0_INSIDE") == "" {
@@ -67,7 +68,7 @@ func launch(t *testing.T, order ...int) *lab {
 	if why := ec2.Refused(err); why != "" {
 		t.Skip(why)
 	}
-	l := &lab{t, i, []string{"ENI0_MAIN=1", "PATH="}}
+	l := &lab{t, i, []string{"ENI0_MAIN=1", "PATH=", "GORACE=" + os.Getenv("GORACE")}}
 	l.must(err)
 	t.Cleanup(func() { l.must(i.Close()) })
 	return l
