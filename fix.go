@@ -72,8 +72,8 @@ func (c *call) print(text string) (int, error) {
 	return codeRight, nil
 }
 
-// imdsDevices is the function of that name for endpoint.fetch, and logs what is being done.
-func (c *call) imdsDevices(nl *rtnl) func() ([]string, error) {
+// listDevices returns imdsDevices for endpoint.fetch, which also logs what is being done.
+func (c *call) listDevices(nl *rtnl) func() ([]string, error) {
 	return func() ([]string, error) {
 		names, err := imdsDevices(nl)
 		switch {
@@ -93,7 +93,7 @@ func (c *call) mayBorrow() bool { return c.verb == "fix" && !c.dry }
 // borrow returns the function that adds paths over temporary addresses to a race. It adds none
 // where ENIs have addresses already, because the temporary route to IMDS would take over their
 // traffic, or where no ENI leads to the endpoint.
-func (c *call) borrow(ctx context.Context, nl *rtnl) func(*race) error {
+func (c *call) borrow(nl *rtnl) func(*race) error {
 	return func(r *race) error {
 		configured, err := hasNetwork(nl)
 		if err != nil {
@@ -112,12 +112,12 @@ func (c *call) borrow(ctx context.Context, nl *rtnl) func(*race) error {
 // findPrimary asks IMDS for the address of the primary ENI.
 func (c *call) findPrimary(ctx context.Context, nl *rtnl) (hwaddr, error) {
 	if !c.mayBorrow() {
-		return c.imds.fetchMAC(ctx, c.imdsDevices(nl), nil)
+		return c.imds.fetchMAC(ctx, c.listDevices(nl), nil)
 	}
 	if err := reclaim(nl, c.log, c.notifySignals); err != nil {
 		return hwaddr{}, err
 	}
-	return c.imds.fetchMAC(ctx, c.imdsDevices(nl), c.borrow(ctx, nl))
+	return c.imds.fetchMAC(ctx, c.listDevices(nl), c.borrow(nl))
 }
 
 // assess asks IMDS for the primary ENI, looks at links and routes, waits if the kernel has not

@@ -48,7 +48,7 @@ func patient(t *testing.T) context.Context {
 }
 
 // A stranger is a server over TCP whose replies are made by hand.
-type stranger struct {
+type rawServer struct {
 	endpoint
 	listener net.Listener
 	handlers sync.WaitGroup
@@ -57,9 +57,9 @@ type stranger struct {
 }
 
 // A replyFunc answers one connection, which has sent head.
-type replyFunc func(s *stranger, conn *net.TCPConn, head string)
+type replyFunc func(s *rawServer, conn *net.TCPConn, head string)
 
-func listen(t *testing.T, reply replyFunc) *stranger {
+func listen(t *testing.T, reply replyFunc) *rawServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -69,8 +69,8 @@ func listen(t *testing.T, reply replyFunc) *stranger {
 }
 
 // serve answers each connection by reply until the test is over.
-func serve(t *testing.T, listener net.Listener, reply replyFunc) *stranger {
-	s := &stranger{endpoint: at(t, listener.Addr().String()), listener: listener}
+func serve(t *testing.T, listener net.Listener, reply replyFunc) *rawServer {
+	s := &rawServer{endpoint: at(t, listener.Addr().String()), listener: listener}
 	s.handlers.Go(func() {
 		for conn, err := listener.Accept(); err == nil; conn, err = listener.Accept() {
 			s.handlers.Go(func() {
@@ -83,12 +83,12 @@ func serve(t *testing.T, listener net.Listener, reply replyFunc) *stranger {
 	return s
 }
 
-func (s *stranger) close() {
+func (s *rawServer) close() {
 	_ = s.listener.Close()
 	s.handlers.Wait()
 }
 
-func (s *stranger) readHead(conn net.Conn) string {
+func (s *rawServer) readHead(conn net.Conn) string {
 	r, head := bufio.NewReader(conn), ""
 	for !strings.HasSuffix(head, "\r\n\r\n") {
 		line, err := r.ReadString('\n')
@@ -103,7 +103,7 @@ func (s *stranger) readHead(conn net.Conn) string {
 }
 
 // requests lists the heads that begin with method; "" is all.
-func (s *stranger) requests(method string) (heads []string) {
+func (s *rawServer) requests(method string) (heads []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, h := range s.heads {
@@ -115,13 +115,13 @@ func (s *stranger) requests(method string) (heads []string) {
 }
 
 // scripted answers the nth PUT by the nth of puts, the nth GET by that of gets; the last one for ever.
-func scripted(t *testing.T, puts, gets []string) *stranger {
+func scripted(t *testing.T, puts, gets []string) *rawServer {
 	t.Helper()
 	return listen(t, script(puts, gets))
 }
 
 func script(puts, gets []string) replyFunc {
-	return func(s *stranger, conn *net.TCPConn, head string) {
+	return func(s *rawServer, conn *net.TCPConn, head string) {
 		method, _, _ := strings.Cut(head, " ")
 		replies := map[string][]string{"PUT": puts, "GET": gets}[method]
 		if n := min(len(s.requests(method)), len(replies)); n > 0 {
@@ -131,8 +131,8 @@ func script(puts, gets []string) replyFunc {
 }
 
 // silent takes connections and says nothing until they are given up.
-func silent(t *testing.T) *stranger {
-	return listen(t, func(_ *stranger, conn *net.TCPConn, _ string) { _, _ = io.Copy(io.Discard, conn) })
+func silent(t *testing.T) *rawServer {
+	return listen(t, func(_ *rawServer, conn *net.TCPConn, _ string) { _, _ = io.Copy(io.Discard, conn) })
 }
 
 // ok is the reply of an IMDS that has body to say.
@@ -364,7 +364,7 @@ func TestAskNobodyElse(t *testing.T) {
 }
 
 // reset ends the connection by RST.
-func reset(_ *stranger, conn *net.TCPConn, _ string) { _ = conn.SetLinger(0) }
+func reset(_ *rawServer, conn *net.TCPConn, _ string) { _ = conn.SetLinger(0) }
 
 // closedPort is an endpoint that refuses until file is made to listen; nobody else can.
 func closedPort(t *testing.T) (e endpoint, file *os.File) {
@@ -424,7 +424,7 @@ func testAskGivesUp(t *testing.T) {
 		{"404 on mac", func(t *testing.T) endpoint { return scripted(t, token, []string{status("404 Not Found")}).endpoint }, mac + `404 "Not Found"`},
 		{"503", func(t *testing.T) endpoint { return scripted(t, []string{status("503 Busy")}, nil).endpoint }, `token: 503 "Busy"`},
 		{"503, and then silence", func(t *testing.T) endpoint {
-			return listen(t, func(s *stranger, conn *net.TCPConn, _ string) {
+			return listen(t, func(s *rawServer, conn *net.TCPConn, _ string) {
 				if len(s.requests("PUT")) > 2 {
 					_, _ = io.Copy(io.Discard, conn)
 				}
@@ -465,7 +465,7 @@ func TestAskOpenedLater(t *testing.T) {
 			return
 		}
 		answer := script([]string{ok(aToken)}, []string{ok(aMAC)})
-		serve(t, listener, func(s *stranger, conn *net.TCPConn, head string) {
+		serve(t, listener, func(s *rawServer, conn *net.TCPConn, head string) {
 			if len(s.requests("PUT")) < 3 {
 				reset(s, conn, head)
 				return
@@ -518,7 +518,7 @@ func endsSoon(t *testing.T, e endpoint, ctx context.Context, devices ...string) 
 }
 
 // drip says a byte of an endless header every now and then.
-func drip(_ *stranger, conn *net.TCPConn, _ string) {
+func drip(_ *rawServer, conn *net.TCPConn, _ string) {
 	_, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\nX: ")
 	for err == nil {
 		time.Sleep(5 * time.Millisecond)
@@ -527,7 +527,7 @@ func drip(_ *stranger, conn *net.TCPConn, _ string) {
 }
 
 // flood says as much as the other takes, which is not much.
-func flood(_ *stranger, conn *net.TCPConn, _ string) {
+func flood(_ *rawServer, conn *net.TCPConn, _ string) {
 	_, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
 	for err == nil {
 		_, err = conn.Write(make([]byte, 1<<16))
@@ -587,7 +587,7 @@ func TestAskLeavesNobodyBehind(t *testing.T) {
 			if _, err := scripted(t, []string{ok(aToken)}, []string{ok(aMAC)}).fetchMAC(context.Background(), noDevices, nil); err != nil {
 				t.Error(err)
 			}
-			for _, s := range []*stranger{scripted(t, []string{status("403 no")}, nil), listen(t, flood)} {
+			for _, s := range []*rawServer{scripted(t, []string{status("403 no")}, nil), listen(t, flood)} {
 				if _, err := s.fetchMAC(context.Background(), noDevices, nil); !isFinal(err) {
 					t.Errorf("primaryMAC() = %v, want a final error", err)
 				}
@@ -623,7 +623,7 @@ func TestAskPatiently(t *testing.T) {
 func testAskByEveryDevice(t *testing.T) {
 	t.Parallel()
 	answer := script([]string{ok(aToken)}, []string{ok(aMAC)})
-	s := listen(t, func(s *stranger, conn *net.TCPConn, head string) {
+	s := listen(t, func(s *rawServer, conn *net.TCPConn, head string) {
 		if len(s.requests("PUT")) == 1 {
 			_, _ = io.Copy(io.Discard, conn)
 			return

@@ -221,7 +221,7 @@ func runIMDS(ctx context.Context, c *call) (int, error) {
 		if path == macPath {
 			q = macQuery()
 		}
-		body, err := c.imds.fetch(ctx, q, c.imdsDevices(nl), nil)
+		body, err := c.imds.fetch(ctx, q, c.listDevices(nl), nil)
 		if err != nil {
 			return codeDoubt, err
 		}

@@ -77,7 +77,7 @@ func (b tempAsker) fetchFrom(ctx context.Context, index int32, delay time.Durati
 		return nil, errors.New("imds: no answer yet")
 	}
 	for {
-		body, err := b.fetchOnce(ctx, index)
+		body, err := b.fetchOverTemporary(ctx, index)
 		if err == nil || isFinal(err) || errors.Is(err, errLinkGone) || !sleep(ctx, retryDelay) {
 			return body, err
 		}
@@ -85,9 +85,9 @@ func (b tempAsker) fetchFrom(ctx context.Context, index int32, delay time.Durati
 	}
 }
 
-// fetchOnce sets up a temporary address, asks over it until shortly before it expires, and removes
+// fetchOverTemporary sets up a temporary address, asks over it until shortly before it expires, and removes
 // it.
-func (b tempAsker) fetchOnce(ctx context.Context, index int32) ([]byte, error) {
+func (b tempAsker) fetchOverTemporary(ctx context.Context, index int32) ([]byte, error) {
 	nl, err := dialRtnl()
 	if err != nil {
 		return nil, err
@@ -327,7 +327,7 @@ func (n *tempAddress) checkUnused(index int32) error {
 		old := !a.ipv6 && slices.ContainsFunc(n.had, func(b address) bool {
 			return a.index == b.index && a.ip == b.ip
 		})
-		return a.index == index && !old && !a.isAutomatic() && !a.isTemporary()
+		return a.index == index && !old && !a.isAutomatic() && !a.isTempAddress()
 	}
 	if e.master != 0 || slices.ContainsFunc(addresses, isNew) {
 		return errInUse
@@ -335,8 +335,8 @@ func (n *tempAddress) checkUnused(index int32) error {
 	return nil
 }
 
-// isTemporary reports whether a is a temporary address of this program.
-func (a address) isTemporary() bool {
+// isTempAddress reports whether a is a temporary address of this program.
+func (a address) isTempAddress() bool {
 	return !a.ipv6 && a.ip.IsSingleIP() && (a.proto == tempProto || a.proto == tempProtoDown)
 }
 
@@ -347,7 +347,7 @@ func reclaim(nl *rtnl, log logger, notifySignals func()) error {
 		return err
 	}
 	for _, a := range addresses {
-		if !a.isTemporary() {
+		if !a.isTempAddress() {
 			continue // of another program
 		}
 		notifySignals() // from here on something is changed
