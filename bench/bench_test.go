@@ -147,7 +147,7 @@ func TestCompare(t *testing.T) {
 		{"a swap that swaps nothing", side{commands: idle, swaps: true}, "theirs: the ENIs are called [eth0 eth1], want [eth1 eth0]"},
 	} {
 		test.theirs.name = "theirs"
-		err := w.compare(3, contest{[]side{ours, test.theirs}, []pair{{"ours", "theirs", atMost(1, "")}}})
+		err := w.compare(3, comparison{[]side{ours, test.theirs}, []pair{{"ours", "theirs", atMost(1, "")}}})
 		if got := fmt.Sprint(err); got != test.want {
 			t.Errorf("%s: compare() = %v, want %v", test.what, got, test.want)
 		}
@@ -171,35 +171,6 @@ func TestOnceWantsAllAsBefore(t *testing.T) {
 		if got := fmt.Sprint(err); !strings.Contains(got, test.want) {
 			t.Errorf("%s: once() = %v, want %q", test.does, got, test.want)
 		}
-	}
-}
-
-func TestDissect(t *testing.T) {
-	begin := time.Now()
-	at := func(n time.Duration) time.Time { return begin.Add(n) }
-	moments := []moment{{"DISCOVER", at(3), at(4)}, {"REQUEST", at(5), at(6)}, {"PUT", at(8), at(9)},
-		{"PUT", at(9), at(10)}, {"GET", at(10), at(12)}, {"GET", at(19), at(21)}}
-	first, err := firsts(moments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := dissection{[len(parts)]time.Duration{3, 1, 2, 1, 8}, 15, 5}
-	if got := dissect(begin, at(20), first); got != want {
-		t.Errorf("dissect() = %v, want %v", got, want)
-	}
-	if _, err := firsts(moments[:4]); err == nil {
-		t.Error("firsts() of moments without a GET = nil, want an error")
-	}
-}
-
-func TestMiddle(t *testing.T) {
-	var runs []dissection
-	for _, own := range []time.Duration{1000, 12, 1, 22} {
-		runs = append(runs, dissection{[len(parts)]time.Duration{own / 2, own / 2}, own, 2 * own})
-	}
-	want := dissection{[len(parts)]time.Duration{8, 8}, 17, 34}
-	if got := middle(runs); got != want {
-		t.Errorf("middle() = %v, want %v", got, want)
 	}
 }
 
@@ -267,7 +238,7 @@ func TestWants(t *testing.T) {
 		{lessThan(0.5), 0.4999, "less than 0.5: met"},
 		{lessThan(0.5), 0.5, "less than 0.5: MISSED"},
 	} {
-		l := line{}.judged(test.want, test.got)
+		l := figure{}.judged(test.want, test.got)
 		if got := l.want + ": " + l.met; got != test.said {
 			t.Errorf("judged(%v) = %q, want %q", test.got, got, test.said)
 		}

@@ -17,7 +17,8 @@ import (
 //go:embed *.sh
 var scripts embed.FS
 
-// binaries builds eni0 into dir, and shows what comes of it. The last one built is for this machine.
+// binaries builds eni0 into dir, and shows what comes of it. The last one built is for this
+// machine.
 func binaries(ctx context.Context, dir string) error {
 	archs := slices.DeleteFunc([]string{"amd64", "arm64"}, func(a string) bool { return a == runtime.GOARCH })
 	for _, arch := range append(archs, runtime.GOARCH) {
@@ -25,7 +26,7 @@ func binaries(ctx context.Context, dir string) error {
 		if err != nil {
 			return err
 		}
-		l := line{what: "binary, linux/" + arch, ours: fmt.Sprintf("%d bytes", size)}
+		l := figure{what: "binary, linux/" + arch, ours: fmt.Sprintf("%d bytes", size)}
 		if arch == "amd64" {
 			l = l.judged(atMost(2750000, "bytes"), float64(size))
 		}
@@ -36,7 +37,7 @@ func binaries(ctx context.Context, dir string) error {
 		return err
 	}
 	packages := strings.Fields(out)
-	l := line{what: "packages", ours: fmt.Sprint(len(packages)), want: "no net", met: met(!slices.Contains(packages, "net"))}
+	l := figure{what: "packages", ours: fmt.Sprint(len(packages)), want: "no net", met: met(!slices.Contains(packages, "net"))}
 	l.print()
 	return nil
 }
@@ -67,9 +68,9 @@ func golang(ctx context.Context, arch string, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// furnish puts beside eni0 what else is to be found before the host's: a systemctl that says no, and
-// never asks the host's systemd. It is also where the other sides have their files.
-func furnish(dir string) error {
+// installPrograms puts beside eni0 what else is to be found before the host's: a systemctl that says no,
+// and never asks the host's systemd. It is also where the other sides have their files.
+func installPrograms(dir string) error {
 	no, err := exec.LookPath("false")
 	if err != nil {
 		return err

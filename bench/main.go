@@ -15,8 +15,7 @@
 //	             no unit to restart, and once as typed: then `false` is there in the place of systemctl
 //	fix, borrowed network
 //	             with nothing to do, no network configured and DHCP at the wires, against borrow.sh: busybox
-//	             udhcpc, curl twice, ip. Below it where our time goes, by what the servers saw when: means of
-//	             the middle half of the runs
+//	             udhcpc, curl twice, ip
 //	late         how long after IMDS is ready such a fix has its answer, where IMDS was not ready for the
 //	             first so many milliseconds: connections refused, or every fresh token (401), or everything (503)
 //	boot         how long systemd/eni0.service holds a boot in the right order, on two kernels: that is case a
@@ -123,7 +122,7 @@ func host(ctx context.Context, rounds int) error {
 	if err := binaries(ctx, dir); err != nil {
 		return err
 	}
-	if err := furnish(dir); err != nil {
+	if err := installPrograms(dir); err != nil {
 		return err
 	}
 	err = enter(ctx, dir, strconv.Itoa(rounds))

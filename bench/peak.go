@@ -40,15 +40,15 @@ func (w *world) weigh() error {
 		if most == 0 {
 			return fmt.Errorf("eni0 %s: its memory could not be read", m.args)
 		}
-		l := line{what: "memory, " + m.what, ours: fmt.Sprintf("%.2f MiB", most)}
+		l := figure{what: "memory, " + m.what, ours: fmt.Sprintf("%.2f MiB", most)}
 		l.judged(atMost(8, "MiB"), most).print()
 	}
 	return nil
 }
 
-// peak runs a command, which must exit with that code, and returns the most memory that was resident in
-// it, in KiB; 0 if it was gone before that could be read. What wait4(2) tells would be the larger of its
-// peak and ours: between fork and exec it is a copy of us.
+// peak runs a command, which must exit with that code, and returns the most memory that was
+// resident in it, in KiB; 0 if it was gone before that could be read. What wait4(2) tells would be
+// the larger of its peak and ours: between fork and exec it is a copy of us.
 func peak(code int, name string, args ...string) (kib int, err error) {
 	runtime.LockOSThread() // ptrace(2): who is traced obeys one thread
 	defer runtime.UnlockOSThread()
@@ -72,8 +72,8 @@ func peak(code int, name string, args ...string) (kib int, err error) {
 	return kib, err
 }
 
-// trace lets a process run to its end. It is stopped when it is about to exit (its main thread, whichever
-// thread has called exit), and has all its memory then: PTRACE_EVENT_EXIT of ptrace(2).
+// trace lets a process run to its end. It is stopped when it is about to exit (its main thread,
+// whichever thread has called exit), and has all its memory then: PTRACE_EVENT_EXIT of ptrace(2).
 func trace(pid int) (status unix.WaitStatus, kib int, err error) {
 	for signal := 0; ; {
 		err := unix.PtraceCont(pid, signal)

@@ -64,7 +64,6 @@ func bare(dir string, n int) error {
 	err = all(
 		w.putRight, // which prints nothing
 		func() error { return w.compare(n, w.borrowers()) },
-		func() error { return w.anatomy(n) },
 		func() error { return w.lateness(max(n/20, 3)) },
 	)
 	return errors.Join(err, w.Close())
@@ -95,8 +94,8 @@ func newWorld(dir string, order ...int) (*world, error) {
 	return w, errors.Join(w.writeMap(right), w.writeMap(right.swapped()))
 }
 
-// mountSys makes /sys show the links of this namespace: a sysfs has those of where it was mounted. The
-// mount stays in ours: what a user namespace mounts does not propagate (mount_namespaces(7)).
+// mountSys makes /sys show the links of this namespace: a sysfs has those of where it was mounted.
+// The mount stays in ours: what a user namespace mounts does not propagate (mount_namespaces(7)).
 func mountSys() error {
 	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	err := unix.Mount("sysfs", "/sys", "sysfs", flags, "")

@@ -81,8 +81,8 @@ func enter(ctx context.Context, args ...string) int {
 	return 1
 }
 
-// isolated is the command that runs this program in namespaces of its own. When ctx ends it is asked
-// to end too.
+// isolated is the command that runs this program in namespaces of its own. When ctx ends it is
+// asked to end too.
 func isolated(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := command(ctx, "/proc/self/exe", args...)
 	cmd.Args[0] = inside

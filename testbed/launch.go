@@ -41,8 +41,8 @@ func tryLaunch(ctx context.Context, seed, enis string) int {
 	})
 }
 
-// draw picks the order of a launch's ENIs, and how far it has got, and returns the dice for what is on
-// its links. enis 0 is any number of them.
+// draw picks the order of a launch's ENIs, and how far it has got, and returns the dice for what is
+// on its links. enis 0 is any number of them.
 func draw(seed uint64, enis int) (order []int, stage string, dice *rand.Rand) {
 	dice = rand.New(rand.NewPCG(seed, 0))
 	if enis == 0 {

@@ -48,8 +48,8 @@ func launches(ctx context.Context, o options) int {
 	return sum.conclude(o)
 }
 
-// results makes the launches and hands over what they come to, in the order in which they end. Whoever
-// calls it reads until the channel is closed: no goroutine is left then, and no launch.
+// results makes the launches and hands over what they come to, in the order in which they end.
+// Whoever calls it reads until the channel is closed: no goroutine is left then, and no launch.
 func results(ctx context.Context, o options) <-chan result {
 	seeds := make(chan uint64)
 	out := make(chan result)

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shell leaves the user on an instance, with eni0 on the PATH. What the shell ends with is not judged.
+// shell leaves the user on an instance, with eni0 on the PATH. What the shell ends with is not
+// judged.
 func shell(ctx context.Context, order, stage string) int {
 	dropInterrupts()
 	return onInstance(order, stage, os.Stdout, func(t *trial) (bool, error) {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// show runs check, fix and check on one instance, and shows it before and after. It returns the exit
-// code of the program.
+// show runs check, fix and check on one instance, and shows it before and after. It returns the
+// exit code of the program.
 func show(ctx context.Context, order, stage string) int {
 	return onInstance(order, stage, os.Stdout, func(t *trial) (bool, error) { return t.demonstrate(ctx) })
 }
@@ -79,7 +79,8 @@ func (t *trial) ipv4(device int) string {
 	return t.Addr(device).String()
 }
 
-// notes says of an ENI what is not in its columns: its name before, and that default traffic leaves by it.
+// notes says of an ENI what is not in its columns: its name before, and that default traffic leaves
+// by it.
 func (t *trial) notes(now, before snapshot, device int) string {
 	was := ""
 	if name := t.nameOf(before, device); name != t.nameOf(now, device) {

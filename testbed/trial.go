@@ -147,8 +147,8 @@ func look() (snapshot, error) {
 	return snapshot{names, leaves(), state}, err
 }
 
-// leaves has the kernel itself choose the way to the rest of the world, and says by which address that
-// begins. A connected UDP socket has a way, and sends nothing.
+// leaves has the kernel itself choose the way to the rest of the world, and says by which address
+// that begins. A connected UDP socket has a way, and sends nothing.
 func leaves() netip.Addr {
 	conn, err := net.Dial("udp4", "192.0.2.1:9") // RFC 5737: an address that is nobody's
 	if err != nil {
@@ -213,8 +213,8 @@ func (t *trial) served() [][]string {
 	return all
 }
 
-// released finds what is wrong with what the DHCP servers have seen: each asks for an address, and whoever
-// comes next at the boot gets the same, so it is never released.
+// released finds what is wrong with what the DHCP servers have seen: each asks for an address, and
+// whoever comes next at the boot gets the same, so it is never released.
 func released(served [][]string) []string {
 	var faults []string
 	asked := false
@@ -232,7 +232,8 @@ func released(served [][]string) []string {
 	return faults
 }
 
-// difference returns the lines that a has and b has not with "- ", and the other way round with "+ ".
+// difference returns the lines that a has and b has not with "- ", and the other way round with "+
+// ".
 func difference(a, b []string) []string {
 	count := make(map[string]int)
 	for _, line := range a {

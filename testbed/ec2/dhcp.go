@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A DHCP is the DHCP server that an ENI meets at its wire. It answers in the words of EC2's, to that
-// ENI alone. What goes wrong between clients and servers it can be told to do.
+// A DHCP is the DHCP server that an ENI meets at its wire. It answers in the words of EC2's, to
+// that ENI alone. What goes wrong between clients and servers it can be told to do.
 type DHCP struct {
 	i      *Instance
 	device int
@@ -39,8 +39,8 @@ func (m DHCPMessage) String() string { return fmt.Sprintf("%s %08x", m.Type, m.X
 // DHCP is the server at the wire of an ENI, whether that is plugged in or not.
 func (i *Instance) DHCP(device int) *DHCP { return i.dhcp[device] }
 
-// Give makes l what all answers have from now on. The address must be one that the VPC knows the way
-// back to: that of Lease or of LinkLocalLease.
+// Give makes l what all answers have from now on. The address must be one that the VPC knows the
+// way back to: that of Lease or of LinkLocalLease.
 func (d *DHCP) Give(l Lease) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -69,14 +69,16 @@ func (d *DHCP) Delay(by time.Duration) {
 }
 
 // Garbage says whether frames that no client may believe come before each answer: cut short, or for
-// another client, of another exchange or by another server. Those that have an address have 192.0.2.66.
+// another client, of another exchange or by another server. Those that have an address have
+// 192.0.2.66.
 func (d *DHCP) Garbage(on bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.garbage = on
 }
 
-// Damage says whether frames with a wrong UDP checksum come before each answer, with that address too.
+// Damage says whether frames with a wrong UDP checksum come before each answer, with that address
+// too.
 func (d *DHCP) Damage(on bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,8 +92,8 @@ func (d *DHCP) Seen() []DHCPMessage {
 	return slices.Clone(d.seen)
 }
 
-// Messages is the same as strings: "DISCOVER 3903f326", "REQUEST 3903f326". What is no DHCP message at
-// all is "NOTHING" and what was read of an xid.
+// Messages is the same as strings: "DISCOVER 3903f326", "REQUEST 3903f326". What is no DHCP message
+// at all is "NOTHING" and what was read of an xid.
 func (d *DHCP) Messages() []string {
 	var s []string
 	for _, m := range d.Seen() {
@@ -127,7 +129,8 @@ func (d *DHCP) take(b []byte, p *dhcpPort) {
 	time.AfterFunc(delay, func() { p.send(frames, sent) })
 }
 
-// answer returns the frames that answer q from the router's MAC address, none if nothing does. d.mu is held.
+// answer returns the frames that answer q from the router's MAC address, none if nothing does. d.mu
+// is held.
 func (d *DHCP) answer(q query, src [6]byte) [][]byte {
 	if d.silent > 0 {
 		d.silent--
@@ -144,7 +147,7 @@ func (d *DHCP) answer(q query, src [6]byte) [][]byte {
 	f := d.frame(q, r, src)
 	var frames [][]byte
 	if d.garbage {
-		frames = rubbish(q, r, f)
+		frames = wrongFrames(q, r, f)
 	}
 	if d.damaged {
 		frames = append(frames, damaged(r, f)...)
@@ -152,7 +155,8 @@ func (d *DHCP) answer(q query, src [6]byte) [][]byte {
 	return append(frames, f.encode())
 }
 
-// decide says what q is answered with: RFC 2131, 4.3. It is stateless, for an ENI's address is its own.
+// decide says what q is answered with: RFC 2131, 4.3. It is stateless, for an ENI's address is its
+// own.
 func (d *DHCP) decide(q query) (kind dhcpType, ok bool) {
 	switch {
 	case q.kind == dhcpDiscover:
@@ -185,9 +189,9 @@ func (d *DHCP) reply(q query, kind dhcpType) reply {
 	return r
 }
 
-// frame is r on its way. RFC 2131, 4.1: to the client's own address if it has one that it can be reached
-// by; else to everybody if it has asked for that, or to the address that it is only about to get; and a
-// NAK always to everybody.
+// frame is r on its way. RFC 2131, 4.1: to the client's own address if it has one that it can be
+// reached by; else to everybody if it has asked for that, or to the address that it is only about
+// to get; and a NAK always to everybody.
 func (d *DHCP) frame(q query, r reply, src [6]byte) frame {
 	f := frame{src: src, dst: q.chaddr, from: d.lease.Server, to: r.yiaddr, fromPort: 67, toPort: 68, payload: r.encode()}
 	everybody := frame{dst: [6]byte{255, 255, 255, 255, 255, 255}, to: netip.AddrFrom4([4]byte{255, 255, 255, 255})}

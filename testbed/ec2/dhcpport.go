@@ -22,8 +22,8 @@ type dhcpPort struct {
 	kernel int        // to ask about the wire: rtnetlink; -1 once the port is closed
 }
 
-// Serve begins to answer, or ends it: then another server may listen at the wire. A server serves from
-// the moment in which its ENI is plugged in.
+// Serve begins to answer, or ends it: then another server may listen at the wire. A server serves
+// from the moment in which its ENI is plugged in.
 func (d *DHCP) Serve(on bool) error {
 	if d.port != nil {
 		d.port.close()
@@ -80,8 +80,8 @@ func (p *dhcpPort) open(wire string) error {
 	return err
 }
 
-// send sends frames, unless the port is closed, and calls sent then. A wire drops what it is given until
-// the kernel has seen that the ENI at its other end is up, so that comes first.
+// send sends frames, unless the port is closed, and calls sent then. A wire drops what it is given
+// until the kernel has seen that the ENI at its other end is up, so that comes first.
 func (p *dhcpPort) send(frames [][]byte, sent func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

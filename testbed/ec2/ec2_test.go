@@ -226,7 +226,7 @@ func TestState(t *testing.T) {
 	}
 	m, err := i.Manage()
 	must(t, err, m.Close())
-	furnish(t, i)
+	populate(t, i)
 	before := state(t)
 	t.Log("\n" + before)
 	for _, want := range []string{
@@ -258,8 +258,8 @@ func TestState(t *testing.T) {
 	}
 }
 
-// furnish makes one of everything.
-func furnish(t *testing.T, i *Instance) {
+// populate makes one of everything.
+func populate(t *testing.T, i *Instance) {
 	t.Helper()
 	p, a := netip.MustParsePrefix, netip.MustParseAddr
 	must(t,

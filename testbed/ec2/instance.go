@@ -19,9 +19,9 @@ import (
 // imds is where EC2 answers for itself.
 const imds = "169.254.169.254"
 
-// An Instance is an EC2 instance in a VPC. Each ENI is a veth pair: its near end, eth<i>, is in this
-// process's namespace, down and unconfigured as the kernel finds it; its far end, wire<device>, is in
-// the VPC with the router's address.
+// An Instance is an EC2 instance in a VPC. Each ENI is a veth pair: its near end, eth<i>, is in
+// this process's namespace, down and unconfigured as the kernel finds it; its far end,
+// wire<device>, is in the VPC with the router's address.
 type Instance struct {
 	enis     int          // their device indexes are 0 up to here
 	dhcp     []*DHCP      // by device index
@@ -79,14 +79,14 @@ func (i *Instance) plug(order []int) error {
 	return nil
 }
 
-// route makes metadata's address. It is on lo: it is the same by every wire, and each router answers
-// for it.
+// route makes metadata's address. It is on lo: it is the same by every wire, and each router
+// answers for it.
 func (i *Instance) route() error {
 	return errors.Join(AddAddr("lo", netip.PrefixFrom(netip.MustParseAddr(imds), 32)), SetUp("lo", true))
 }
 
-// Plug plugs an ENI in that is not there, for it was unplugged. The kernel gives it that name, and an
-// index that no link has had.
+// Plug plugs an ENI in that is not there, for it was unplugged. The kernel gives it that name, and
+// an index that no link has had.
 func (i *Instance) Plug(device int, name string) error {
 	if err := AddVeth(name, i.MAC(device), wire(device), int(i.vpc.netns.Fd())); err != nil {
 		return err
@@ -95,8 +95,8 @@ func (i *Instance) Plug(device int, name string) error {
 	return errors.Join(err, i.DHCP(device).Serve(true))
 }
 
-// wire makes the VPC's side of an ENI: the router, also for what has a link-local address, and the way
-// back to that.
+// wire makes the VPC's side of an ENI: the router, also for what has a link-local address, and the
+// way back to that.
 func (i *Instance) wire(device int) error {
 	name := wire(device)
 	return errors.Join(noIPv6(name), SetUp(name, true),
@@ -110,8 +110,8 @@ func (i *Instance) Unplug(device int) error {
 	return errors.Join(i.DHCP(device).Serve(false), i.Do(func() error { return Delete(wire(device)) }))
 }
 
-// Close ends what serves and takes the VPC away, and with it every ENI: at once, where the end of their
-// namespace would do so at some time. A second Close does nothing.
+// Close ends what serves and takes the VPC away, and with it every ENI: at once, where the end of
+// their namespace would do so at some time. A second Close does nothing.
 func (i *Instance) Close() error {
 	if i.vpc == nil {
 		return nil
@@ -153,8 +153,9 @@ func (i *Instance) Metadata() *Metadata { return i.metadata }
 // no other goroutines, no t.Fatal, and no further Do.
 func (i *Instance) Do(fn func() error) error { return i.vpc.do(fn) }
 
-// Start starts a command in the VPC, behind all wires. Another DHCP server would be one: dnsmasq runs there
-// with -d --no-ping --port=0 --bind-interfaces --interface=wire0, once the own one does not serve there.
+// Start starts a command in the VPC, behind all wires. Another DHCP server would be one: dnsmasq
+// runs there with -d --no-ping --port=0 --bind-interfaces --interface=wire0, once the own one does
+// not serve there.
 func (i *Instance) Start(cmd *exec.Cmd) error { return i.Do(cmd.Start) }
 
 // Serve makes h answer at http://169.254.169.254 in place of what did; with nil nothing listens
@@ -196,9 +197,9 @@ func Accepted(r *http.Request) time.Time {
 	return at
 }
 
-// Settle waits until every ENI whose near end is up carries frames: for the other end of a veth pair
-// the kernel sees to that a little later, and what is sent before is lost. A caller that sets links up
-// by itself wants this before it counts on the network.
+// Settle waits until every ENI whose near end is up carries frames: for the other end of a veth
+// pair the kernel sees to that a little later, and what is sent before is lost. A caller that sets
+// links up by itself wants this before it counts on the network.
 func (i *Instance) Settle() error {
 	links, err := net.Interfaces()
 	if err != nil {

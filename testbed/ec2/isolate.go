@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Isolate makes cmd start as root of a user namespace, and of a network and a mount namespace of its
-// own. They end with the last process in them; nothing outside can be reached, nor changed by what
-// is done to links, routes and mounts inside.
+// Isolate makes cmd start as root of a user namespace, and of a network and a mount namespace of
+// its own. They end with the last process in them; nothing outside can be reached, nor changed by
+// what is done to links, routes and mounts inside.
 func Isolate(cmd *exec.Cmd) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)
@@ -41,8 +41,9 @@ func Refused(err error) string {
 	return "user namespaces are not allowed here: in a container, give it --privileged; in a chroot, leave it"
 }
 
-// denied tells whether err is one of the ways in which the kernel says no to a namespace. EPERM means
-// that wherever it comes from; the others can have many reasons, unless a process was being started.
+// denied tells whether err is one of the ways in which the kernel says no to a namespace. EPERM
+// means that wherever it comes from; the others can have many reasons, unless a process was being
+// started.
 func denied(err error) bool {
 	var start *os.PathError // os/exec: "fork/exec /proc/self/exe: no space left on device"
 	starting := errors.As(err, &start) && start.Op == "fork/exec"

@@ -26,8 +26,8 @@ func linkLocal(device int) netip.Addr {
 	return netip.AddrFrom4([4]byte{169, 254, byte(device + 1), 10})
 }
 
-// Lease is what EC2 gives an ENI: server and router are the subnet's first address, DNS is the VPC's
-// second.
+// Lease is what EC2 gives an ENI: server and router are the subnet's first address, DNS is the
+// VPC's second.
 func (i *Instance) Lease(device int) Lease {
 	return Lease{
 		Addr:    netip.PrefixFrom(i.Addr(device), 24),
@@ -38,8 +38,8 @@ func (i *Instance) Lease(device int) Lease {
 	}
 }
 
-// LinkLocalLease is what EC2 gives an ENI in a subnet without IPv4, for the sake of IMDS: 169.254.1.10/32
-// for device 0, and the way to IMDS as a classless route by the server.
+// LinkLocalLease is what EC2 gives an ENI in a subnet without IPv4, for the sake of IMDS:
+// 169.254.1.10/32 for device 0, and the way to IMDS as a classless route by the server.
 func (i *Instance) LinkLocalLease(device int) Lease {
 	return Lease{
 		Addr:    netip.PrefixFrom(linkLocal(device), 32),

@@ -10,9 +10,10 @@ import (
 
 const create = unix.NLM_F_CREATE | unix.NLM_F_EXCL // what is there already is an error
 
-// AddVeth makes a pair of links in the calling thread's namespace, down. The peer gets an address of
-// the kernel's choice, and goes to the namespace of peerNetnsFd unless that is negative. As with all
-// links made here, the near end gets no IPv6 address by itself: one would come up at any moment.
+// AddVeth makes a pair of links in the calling thread's namespace, down. The peer gets an address
+// of the kernel's choice, and goes to the namespace of peerNetnsFd unless that is negative. As with
+// all links made here, the near end gets no IPv6 address by itself: one would come up at any
+// moment.
 func AddVeth(name string, mac [6]byte, peer string, peerNetnsFd int) error {
 	end := attr(ifinfomsg(0, 0, 0), unix.IFLA_IFNAME, cstring(peer))
 	if peerNetnsFd >= 0 {

@@ -23,8 +23,8 @@ const (
 // A Manager is a stand-in for the instance's network manager, as systemd-networkd is one. It sets
 // each ethN up once and gives it its ENI's address, by MAC, as DHCP would; and it gives the default
 // route to the link that is called eth0, whichever ENI that is, by that ENI's router. When another
-// link is called eth0 the default route follows. It touches nothing but its own addresses and routes,
-// and of these only what differs.
+// link is called eth0 the default route follows. It touches nothing but its own addresses and
+// routes, and of these only what differs.
 type Manager struct {
 	i      *Instance
 	events *os.File
@@ -64,8 +64,8 @@ func (m *Manager) Close() error {
 	return errors.Join(err, m.err)
 }
 
-// Hold makes the manager act no more by itself, only when Apply tells it to: like one that has to be
-// restarted to see that a link has another name. What it was doing is done when Hold returns.
+// Hold makes the manager act no more by itself, only when Apply tells it to: like one that has to
+// be restarted to see that a link has another name. What it was doing is done when Hold returns.
 func (m *Manager) Hold() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -123,7 +123,8 @@ func passing(err error) bool {
 		errors.Is(err, unix.ENETUNREACH)
 }
 
-// configure configures one link, which it knows by index from here on: it may have another name by now.
+// configure configures one link, which it knows by index from here on: it may have another name by
+// now.
 func (m *Manager) configure(l net.Interface, device int) error {
 	if !slices.Contains(m.known, l.Index) {
 		if err := setFlags(l.Index, unix.IFF_UP, unix.IFF_UP); err != nil {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Metadata is the instance's metadata service, IMDSv2 only: a token from PUT, then GET with the token.
-// It answers in the words of the real one, one request per connection.
+// Metadata is the instance's metadata service, IMDSv2 only: a token from PUT, then GET with the
+// token. It answers in the words of the real one, one request per connection.
 type Metadata struct {
 	mu       sync.Mutex
 	keys     map[string]string    // "latest/meta-data/mac": "0a:ff:00:00:00:01"
@@ -88,8 +88,8 @@ func (m *Metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// put gives out a token. The limits are those that AWS documents; a PUT that a proxy has passed on is
-// refused, for a token must not leave the instance.
+// put gives out a token. The limits are those that AWS documents; a PUT that a proxy has passed on
+// is refused, for a token must not leave the instance.
 func (m *Metadata) put(w http.ResponseWriter, r *http.Request) {
 	const ttlHeader = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
 	ttl, err := strconv.Atoi(r.Header.Get(ttlHeader))
@@ -134,7 +134,8 @@ func (m *Metadata) get(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// list returns what is in a folder, one name a line, folders with a slash; "" if there is no such one.
+// list returns what is in a folder, one name a line, folders with a slash; "" if there is no such
+// one.
 func (m *Metadata) list(folder string) string {
 	var names []string
 	for key := range m.keys {

@@ -137,7 +137,8 @@ func u32(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
 // cstring is a name as the kernel wants it in an attribute.
 func cstring(s string) []byte { return append([]byte(s), 0) }
 
-// attrs takes attributes apart by type, the nested flag taken off; of two with one type the last counts.
+// attrs takes attributes apart by type, the nested flag taken off; of two with one type the last
+// counts.
 func attrs(b []byte) (map[uint16][]byte, error) {
 	m := make(map[uint16][]byte)
 	for len(b) >= unix.SizeofRtAttr {
@@ -183,7 +184,8 @@ func about(err error, format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, err)...)
 }
 
-// unknownFamily tells whether err says that the kernel lacks a whole part, IPv6 or next-hop objects.
+// unknownFamily tells whether err says that the kernel lacks a whole part, IPv6 or next-hop
+// objects.
 func unknownFamily(err error) bool {
 	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP)
 }

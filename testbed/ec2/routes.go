@@ -88,8 +88,8 @@ func (r Route) ways(b []byte) ([]byte, error) {
 	return attr(b, unix.RTA_OIF, u32(uint32(index))), err
 }
 
-// encodeHops lays hops out as struct rtnexthop (length, flags, weight less one, index), each with its
-// gateway.
+// encodeHops lays hops out as struct rtnexthop (length, flags, weight less one, index), each with
+// its gateway.
 func encodeHops(hops []Hop) ([]byte, error) {
 	var b []byte
 	for _, h := range hops {
@@ -147,7 +147,8 @@ func AddRule(r Rule) error {
 	if r.V6 || r.From.Addr().Is6() {
 		fam = unix.AF_INET6
 	}
-	// struct fib_rule_hdr: family, lengths of destination and source, tos, table, 2 reserved, action, flags.
+	// struct fib_rule_hdr: family, lengths of destination and source, tos, table, 2 reserved,
+	// action, flags.
 	b := []byte{fam, 0, byte(max(r.From.Bits(), 0)), 0, 0, 0, 0, unix.FR_ACT_TO_TBL, 0, 0, 0, 0}
 	b = attr(b, unix.FRA_TABLE, u32(r.Table))
 	if r.Priority != 0 {

@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// State returns every link, address, route, permanent neighbour, policy rule and next-hop object of the
-// calling thread's namespace, in all tables and both families, one line each, sorted. Links are named
-// by index and address, never by name; a rule's iif and oif are names and stay so. What changes by
-// itself is left out: lifetimes, carrier, duplicate address detection, multicast; and so are labels
-// of IPv4 addresses, which the kernel rewrites when a link is renamed.
+// State returns every link, address, route, permanent neighbour, policy rule and next-hop object of
+// the calling thread's namespace, in all tables and both families, one line each, sorted. Links are
+// named by index and address, never by name; a rule's iif and oif are names and stay so. What
+// changes by itself is left out: lifetimes, carrier, duplicate address detection, multicast; and so
+// are labels of IPv4 addresses, which the kernel rewrites when a link is renamed.
 func State() ([]string, error) {
 	w, err := lookAtLinks()
 	if err != nil {
@@ -145,8 +145,8 @@ func (w world) address(h []byte, a map[uint16][]byte) string {
 	})
 }
 
-// route is the line of a struct rtmsg: family, lengths of destination and source, tos, table, protocol,
-// scope, type, flags. It is "" for those that the kernel makes and takes as it likes.
+// route is the line of a struct rtmsg: family, lengths of destination and source, tos, table,
+// protocol, scope, type, flags. It is "" for those that the kernel makes and takes as it likes.
 func (w world) route(h []byte, a map[uint16][]byte) string {
 	flags := number(h[8:12])
 	if flags&unix.RTM_F_CLONED != 0 || h[7] == unix.RTN_MULTICAST || h[7] == unix.RTN_ANYCAST {
@@ -204,8 +204,8 @@ func (w world) hops(b []byte) string {
 	return "hops " + strings.Join(s, " ")
 }
 
-// neighbour is the line of a struct ndmsg: family, 3 pads, index, state, flags, type. It is "" for one
-// that the kernel has learned by asking.
+// neighbour is the line of a struct ndmsg: family, 3 pads, index, state, flags, type. It is "" for
+// one that the kernel has learned by asking.
 func (w world) neighbour(h []byte, a map[uint16][]byte) string {
 	if number(h[8:10])&unix.NUD_PERMANENT == 0 {
 		return ""

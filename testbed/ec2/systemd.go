@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The unit that a Manager is, the socket at which it takes orders, and what shows that systemd runs.
+// The unit that a Manager is, the socket at which it takes orders, and what shows that systemd
+// runs.
 const (
 	managerUnit = "systemd-networkd.service"
 	orders      = "/run/manager"
@@ -18,7 +19,8 @@ const (
 )
 
 // Systemd makes m the unit systemd-networkd.service of a systemd that is not there: from now on
-// sd_booted(3) says so in this process's mount namespace, which Isolate made, and Systemctl answers.
+// sd_booted(3) says so in this process's mount namespace, which Isolate made, and Systemctl
+// answers.
 func (m *Manager) Systemd() error {
 	if err := unix.Mount("none", "/run", "tmpfs", 0, ""); err != nil {
 		return about(err, "mount /run")
@@ -49,8 +51,8 @@ func (m *Manager) obey(l net.Listener) {
 	}
 }
 
-// Systemctl stands in for systemctl(1) as eni0 calls it, and returns the exit code. Of all units only
-// the one that a Manager is can run.
+// Systemctl stands in for systemctl(1) as eni0 calls it, and returns the exit code. Of all units
+// only the one that a Manager is can run.
 func Systemctl(args []string, stdout io.Writer) int {
 	units := args[slices.Index(args, "--")+1:]
 	switch {

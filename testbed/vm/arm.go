@@ -17,7 +17,7 @@ func armCases() []*testCase {
 
 // judgeStages judges two fixes on a running system without a network manager: nobody takes the
 // default route to the primary, and nothing but the names has to change.
-func judgeStages(s []*scene) *verdict {
+func judgeStages(s []*observation) *verdict {
 	v := new(verdict)
 	r := s[0].Report
 	v.started(r.Settled, "eth0")

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"eni0/testbed/vm/witness"
+	"eni0/testbed/vm/guestreport"
 )
 
 // A boot is one start of a virtual machine: what it starts with, and what the world around it does.
@@ -40,7 +40,7 @@ type outcome struct {
 	Requests []request // to IMDS, in the order in which they came
 	Plugged  bool      // the late NIC, some time after the others
 	Asked    int       // how often the machine turned to IMDS before that listened
-	Report   witness.Report
+	Report   guestreport.Report
 }
 
 // A request is one to IMDS, and the status it was answered with.

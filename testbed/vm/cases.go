@@ -10,7 +10,7 @@ type testCase struct {
 	setup *setup
 	start string // the kind of initramfs
 	boots []boot // one after the other
-	judge func([]*scene) *verdict
+	judge func([]*observation) *verdict
 }
 
 // What is added to the kernel's command line.

@@ -23,7 +23,7 @@ func onRequest() []*testCase {
 
 // judgeSwap judges a live swap, by eni0 or by hand: only that it was one. What it came to is for
 // comparison.
-func judgeSwap(s []*scene) *verdict {
+func judgeSwap(s []*observation) *verdict {
 	v := new(verdict)
 	r := s[0].Report
 	v.started(r.Settled, "eth0")

@@ -3,7 +3,7 @@ package main
 import (
 	"strings"
 
-	"eni0/testbed/vm/witness"
+	"eni0/testbed/vm/guestreport"
 )
 
 // This file has the cases of the images that people have on EC2.
@@ -54,14 +54,14 @@ func imageCases() []*testCase {
 }
 
 // judgePolicy judges a start with amazon-ec2-net-utils and the early unit.
-func judgePolicy(s []*scene) *verdict {
+func judgePolicy(s []*observation) *verdict {
 	v := judgeEarly(s)
 	v.policy(s[0], s[0].Report.Settled)
 	return v
 }
 
 // judgePolicyLate judges the same where IMDS is late.
-func judgePolicyLate(s []*scene) *verdict {
+func judgePolicyLate(s []*observation) *verdict {
 	v := judgeSlowIMDS(s)
 	v.policy(s[0], s[0].Report.Settled)
 	return v
@@ -69,7 +69,7 @@ func judgePolicyLate(s []*scene) *verdict {
 
 // judgePolicyLive judges a fix of names on a system with amazon-ec2-net-utils, where default
 // traffic has left by the primary before, whatever that was called.
-func judgePolicyLive(s []*scene) *verdict {
+func judgePolicyLive(s []*observation) *verdict {
 	v := new(verdict)
 	r := s[0].Report
 	v.started(r.Settled, "eth1")
@@ -85,7 +85,7 @@ func judgePolicyLive(s []*scene) *verdict {
 
 // policy wants what amazon-ec2-net-utils makes: a rule for the secondary's address and none for the
 // primary's, and one default route in the main table that is better than all others.
-func (v *verdict) policy(s *scene, now *witness.State) {
+func (v *verdict) policy(s *observation, now *guestreport.State) {
 	rules := s.Report.Commands["rules"]
 	own, others := "from "+address(1)+" lookup 10001", "from "+address(0)+" "
 	v.want(strings.Count(rules, own) == 1 && !strings.Contains(rules, others),
@@ -106,7 +106,7 @@ func (v *verdict) policy(s *scene, now *witness.State) {
 
 // judgeCloud judges boots of one disk with cloud-init, in the wrong order and in the right one, in
 // turns. At the first it writes files, by which the names stay as they are then.
-func judgeCloud(s []*scene) *verdict {
+func judgeCloud(s []*observation) *verdict {
 	v := new(verdict)
 	for at, boot := range s {
 		one := new(verdict)

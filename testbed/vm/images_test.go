@@ -11,15 +11,15 @@ import (
 // rules are what `ip -4 rule` prints where amazon-ec2-net-utils has been.
 const rules = "0:\tfrom all lookup local\n10001:\tfrom 10.0.2.10 lookup 10001 proto static\n32766:\tfrom all lookup main\n"
 
-// policed is a scene of an early start with amazon-ec2-net-utils.
-func policed() *scene {
+// policed is an observation of an early start with amazon-ec2-net-utils.
+func policed() *observation {
 	s := fixed()
 	s.Report.Commands["rules"] = rules
 	return s
 }
 
 // policedLive is one of a fix of names, where traffic has left by the primary before.
-func policedLive() *scene {
+func policedLive() *observation {
 	s := live()
 	s.Report.Settled = leaving(links(true, "eth1", "eth0"), "eth1")
 	s.Report.Commands["rules"] = rules
@@ -27,15 +27,15 @@ func policedLive() *scene {
 }
 
 // policedLate is one of an early start where IMDS is late.
-func policedLate() *scene {
+func policedLate() *observation {
 	s := slowIMDS()
 	s.Report.Commands["rules"] = rules
 	return s
 }
 
 // cloud are scenes of two boots with cloud-init.
-func cloud() []*scene {
-	scenes := []*scene{fixed(), right()}
+func cloud() []*observation {
+	scenes := []*observation{fixed(), right()}
 	for _, s := range scenes {
 		s.manager = cloudInit
 		s.units[cloudInitUnit] = unit{"active", ms(2500), ms(2900), ms(2501), ms(2899), 0}
@@ -47,41 +47,41 @@ func cloud() []*scene {
 func TestJudgeImages(t *testing.T) {
 	for _, c := range []struct {
 		world  string
-		judge  func([]*scene) *verdict
-		scenes []*scene
-		spoil  func([]*scene)
+		judge  func([]*observation) *verdict
+		scenes []*observation
+		spoil  func([]*observation)
 		want   string // in a fault, "" for none
 	}{
-		{"j1", judgePolicy, []*scene{policed()}, func([]*scene) {}, ""},
-		{"j2", judgePolicyLive, []*scene{policedLive()}, func([]*scene) {}, ""},
-		{"j3", judgePolicyLate, []*scene{policedLate()}, func([]*scene) {}, ""},
-		{"k1", judgeCloud, cloud(), func([]*scene) {}, ""},
-		{"no rule", judgePolicy, []*scene{fixed()}, func([]*scene) {}, "the rules are"},
-		{"a rule for the primary", judgePolicy, []*scene{policed()}, func(s []*scene) {
+		{"j1", judgePolicy, []*observation{policed()}, func([]*observation) {}, ""},
+		{"j2", judgePolicyLive, []*observation{policedLive()}, func([]*observation) {}, ""},
+		{"j3", judgePolicyLate, []*observation{policedLate()}, func([]*observation) {}, ""},
+		{"k1", judgeCloud, cloud(), func([]*observation) {}, ""},
+		{"no rule", judgePolicy, []*observation{fixed()}, func([]*observation) {}, "the rules are"},
+		{"a rule for the primary", judgePolicy, []*observation{policed()}, func(s []*observation) {
 			s[0].Report.Commands["rules"] += "10000:\tfrom 10.0.1.10 lookup 10000\n"
 		}, "the rules are"},
-		{"two equal default routes", judgePolicy, []*scene{policed()}, func(s []*scene) {
+		{"two equal default routes", judgePolicy, []*observation{policed()}, func(s []*observation) {
 			leaving(s[0].Report.Settled, "eth1")
 		}, "2 default routes"},
-		{"live: nothing was fixed", judgePolicyLive, []*scene{policedLive()}, func(s []*scene) {
+		{"live: nothing was fixed", judgePolicyLive, []*observation{policedLive()}, func(s []*observation) {
 			s[0].Report.After = s[0].Report.Settled
 		}, "the primary is eth1"},
-		{"live: the rule was lost", judgePolicyLive, []*scene{policedLive()}, func(s []*scene) {
+		{"live: the rule was lost", judgePolicyLive, []*observation{policedLive()}, func(s []*observation) {
 			s[0].Report.Commands["rules"] = ""
 		}, "the rules are"},
-		{"live: an address was lost", judgePolicyLive, []*scene{policedLive()}, func(s []*scene) {
+		{"live: an address was lost", judgePolicyLive, []*observation{policedLive()}, func(s []*observation) {
 			s[0].Report.After.Links[0].Addrs = nil
 		}, "want 10.0.1.10/24"},
-		{"late: IMDS was there", judgePolicyLate, []*scene{policedLate()}, func(s []*scene) { s[0].Asked = 0 }, "asked 0 times"},
-		{"cloud-init had errors", judgeCloud, cloud(), func(s []*scene) {
+		{"late: IMDS was there", judgePolicyLate, []*observation{policedLate()}, func(s []*observation) { s[0].Asked = 0 }, "asked 0 times"},
+		{"cloud-init had errors", judgeCloud, cloud(), func(s []*observation) {
 			s[1].Report.Commands["datasource"] = `{"v1": {"datasource": "DataSourceEc2Local", "errors": ["x"]}}`
 		}, "boot 2: cloud-init"},
-		{"another data source", judgeCloud, cloud(), func(s []*scene) {
+		{"another data source", judgeCloud, cloud(), func(s []*observation) {
 			s[0].Report.Commands["datasource"] = `{"v1": {"datasource": "DataSourceNone", "errors": []}}`
 		}, "boot 1: cloud-init"},
-		{"the second boot renamed", judgeCloud, cloud(), func(s []*scene) { s[1].journal = fixed().journal }, "boot 2: renamed"},
-		{"the first did not", judgeCloud, cloud(), func(s []*scene) { s[0].journal = nil }, "boot 1: nothing was renamed"},
-		{"renamed after cloud-init", judgeCloud, cloud(), func(s []*scene) { s[0].journal[1].at = ms(2600) }, "renamed at 2600 ms"},
+		{"the second boot renamed", judgeCloud, cloud(), func(s []*observation) { s[1].journal = fixed().journal }, "boot 2: renamed"},
+		{"the first did not", judgeCloud, cloud(), func(s []*observation) { s[0].journal = nil }, "boot 1: nothing was renamed"},
+		{"renamed after cloud-init", judgeCloud, cloud(), func(s []*observation) { s[0].journal[1].at = ms(2600) }, "renamed at 2600 ms"},
 	} {
 		c.spoil(c.scenes)
 		got := fmt.Sprint(c.judge(c.scenes).faults)
@@ -112,7 +112,7 @@ func TestChanges(t *testing.T) {
 		t.Error("change of words that are not there: no error")
 	}
 	for layer := range changes {
-		if _, err := overlay.ReadDir("root/" + layer); err != nil {
+		if _, err := overlay.ReadDir("overlay/" + layer); err != nil {
 			t.Errorf("changes of no layer: %v", err)
 		}
 	}

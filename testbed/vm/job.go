@@ -28,13 +28,13 @@ func (j *job) carryOut(ctx context.Context) *row {
 }
 
 // see boots, once or more. Whatever comes of it, the logs are in the folders of the boots.
-func (j *job) see(ctx context.Context) ([]*scene, error) {
+func (j *job) see(ctx context.Context) ([]*observation, error) {
 	drop, err := j.ownDisk(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer drop()
-	var scenes []*scene
+	var scenes []*observation
 	for at, b := range j.boots {
 		o, err := b.run(ctx)
 		if err != nil {

@@ -4,7 +4,7 @@ import (
 	"reflect"
 	"strings"
 
-	"eni0/testbed/vm/witness"
+	"eni0/testbed/vm/guestreport"
 )
 
 // This file says of each case what it must come to. The facts are the guest's own reading of its
@@ -12,7 +12,7 @@ import (
 // and links; eni0's word is only quoted. Times are the guest's: all in one are by one clock.
 
 // judgeRight judges a start in the right order.
-func judgeRight(s []*scene) *verdict {
+func judgeRight(s []*observation) *verdict {
 	v := new(verdict)
 	v.healthy(s[0])
 	v.untouched(s[0])
@@ -22,7 +22,7 @@ func judgeRight(s []*scene) *verdict {
 }
 
 // judgeEarly judges a start in the wrong order with the early unit.
-func judgeEarly(s []*scene) *verdict {
+func judgeEarly(s []*observation) *verdict {
 	v := new(verdict)
 	v.healthy(s[0])
 	v.renamedInTime(s[0], s[0].units["eni0.service"].starting)
@@ -31,7 +31,7 @@ func judgeEarly(s []*scene) *verdict {
 }
 
 // judgeInitrd judges a start in the wrong order with eni0 in the initramfs only.
-func judgeInitrd(s []*scene) *verdict {
+func judgeInitrd(s []*observation) *verdict {
 	v := new(verdict)
 	v.healthy(s[0])
 	v.renamedInTime(s[0], 0)
@@ -51,7 +51,7 @@ func judgeInitrd(s []*scene) *verdict {
 }
 
 // judgeInFront judges a start in the wrong order with eni0 in front of systemd.
-func judgeInFront(s []*scene) *verdict {
+func judgeInFront(s []*observation) *verdict {
 	v := new(verdict)
 	v.healthy(s[0])
 	left, found := s[0].said("init.scope", "Switching root")
@@ -65,17 +65,17 @@ func judgeInFront(s []*scene) *verdict {
 
 // judgeFirst judges eni0 as the first process, with a COMMAND. There is no systemd, and so no
 // journal.
-func judgeFirst(s []*scene) *verdict { return judgeChain(s[0], guestPath, "eth0") }
+func judgeFirst(s []*observation) *verdict { return judgeChain(s[0], guestPath, "eth0") }
 
 // judgeFirstInVain judges eni0 as the first process where it can't find out anything.
-func judgeFirstInVain(s []*scene) *verdict { return judgeChain(s[0], guestPath, "eth1") }
+func judgeFirstInVain(s []*observation) *verdict { return judgeChain(s[0], guestPath, "eth1") }
 
 // judgeNowhere judges eni0 as the first process, with a COMMAND that does not exist.
-func judgeNowhere(s []*scene) *verdict { return judgeChain(s[0], "/sbin/init", "eth0") }
+func judgeNowhere(s []*observation) *verdict { return judgeChain(s[0], "/sbin/init", "eth0") }
 
 // judgeChain judges eni0 as the first process: who came after it, and under which name it found the
 // primary, with nothing else done to the links.
-func judgeChain(s *scene, next, name string) *verdict {
+func judgeChain(s *observation, next, name string) *verdict {
 	v := new(verdict)
 	now := s.Report.Settled
 	v.want(s.Report.Teller == next, "%s was executed, want %s", s.Report.Teller, next)
@@ -87,7 +87,7 @@ func judgeChain(s *scene, next, name string) *verdict {
 }
 
 // judgeLive judges a fix on a running system.
-func judgeLive(s []*scene) *verdict {
+func judgeLive(s []*observation) *verdict {
 	v := new(verdict)
 	r := s[0].Report
 	v.want(primary(r.Settled) == "eth1" && r.Settled.Leaves() == "eth0",
@@ -107,7 +107,7 @@ func judgeLive(s []*scene) *verdict {
 }
 
 // judgeLate judges a start where the primary is plugged in late.
-func judgeLate(s []*scene) *verdict {
+func judgeLate(s []*observation) *verdict {
 	v := judgeEarly(s)
 	v.want(s[0].Plugged, "the primary was never plugged in: IMDS was not asked for it")
 	return v
@@ -115,7 +115,7 @@ func judgeLate(s []*scene) *verdict {
 
 // judgeNoIMDS judges a start in the wrong order where nobody answers: the boot goes on after the
 // budget with the names as they were, however wrong, and the unit says why.
-func judgeNoIMDS(s []*scene) *verdict {
+func judgeNoIMDS(s []*observation) *verdict {
 	v := new(verdict)
 	r, u := s[0].Report, s[0].units["eni0.service"]
 	v.untouched(s[0])
@@ -134,7 +134,7 @@ func judgeNoIMDS(s []*scene) *verdict {
 
 // judgeSlowIMDS judges a start in the wrong order where IMDS is not ready. That it was asked in
 // vain is seen on the wire and by the server.
-func judgeSlowIMDS(s []*scene) *verdict {
+func judgeSlowIMDS(s []*observation) *verdict {
 	v := judgeEarly(s)
 	refused := 0
 	for _, r := range s[0].Requests {
@@ -149,7 +149,7 @@ func judgeSlowIMDS(s []*scene) *verdict {
 }
 
 // judgeTwice judges two starts of one disk: what the first has done, the second leaves alone.
-func judgeTwice(s []*scene) *verdict {
+func judgeTwice(s []*observation) *verdict {
 	v := judgeEarly(s[:1])
 	for _, file := range strings.Fields(s[0].Report.Commands["changed"]) {
 		v.want(!leftBehind(file), "the first boot left %s", file)
@@ -170,7 +170,7 @@ func leftBehind(file string) bool {
 // judgeEnforced judges a start in the wrong order with files that give eth0 to the primary. udev,
 // whose they are, may or may not have carried them out: that can't rename a link to a name that is
 // taken.
-func judgeEnforced(s []*scene) *verdict {
+func judgeEnforced(s []*observation) *verdict {
 	v := new(verdict)
 	v.healthy(s[0])
 	v.renamedInTime(s[0], 0)
@@ -187,7 +187,7 @@ type pinned struct {
 
 // judgeEarly judges a start with the early unit: it renames nothing and fails, and everything else
 // is as without it.
-func (p pinned) judgeEarly(s []*scene) *verdict {
+func (p pinned) judgeEarly(s []*observation) *verdict {
 	v := new(verdict)
 	v.before(s[0], "eth1")
 	p.same(v, s[0].Report.Settled)
@@ -203,7 +203,7 @@ func (p pinned) judgeEarly(s []*scene) *verdict {
 }
 
 // judgeLive judges a fix on a running system: it changes nothing.
-func (p pinned) judgeLive(s []*scene) *verdict {
+func (p pinned) judgeLive(s []*observation) *verdict {
 	v := new(verdict)
 	r := s[0].Report
 	p.same(v, r.Settled)
@@ -219,7 +219,7 @@ func (p pinned) judgeLive(s []*scene) *verdict {
 }
 
 // same wants the network as the files have it.
-func (p pinned) same(v *verdict, now *witness.State) {
+func (p pinned) same(v *verdict, now *guestreport.State) {
 	v.want(primary(now) == "eth1", "the primary is %s, want eth1 as pinned", primary(now))
 	v.want(now.Leaves() == p.leaves,
 		"default traffic leaves by %q, want %s as without eni0", now.Leaves(), p.leaves)

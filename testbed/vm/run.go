@@ -152,7 +152,7 @@ func (k *kit) provide(ctx context.Context, j *job) error {
 	disk := ""
 	if j.start != alone {
 		disk, err = k.once(j.root.name+"-"+j.setup.name, func(file string) error {
-			return t.furnish(ctx, j.setup, file)
+			return t.makeDisk(ctx, j.setup, file)
 		})
 		if err != nil {
 			return err

@@ -12,9 +12,9 @@ type setup struct {
 
 // A manager configures the network.
 type manager struct {
-	unit string                         // "systemd-networkd.service"
-	read func(*scene) map[string]string // link to what the manager's own tool says of it
-	good string                         // what that has to be: "configured"
+	unit string                               // "systemd-networkd.service"
+	read func(*observation) map[string]string // link to what the manager's own tool says of it
+	good string                               // what that has to be: "configured"
 }
 
 // The units of the managers.

@@ -65,7 +65,7 @@ func (j *job) printLogs(w io.Writer, lines int) {
 func (b *boot) journal() string { return filepath.Join(b.Dir, "journal") }
 
 // keepJournal writes the journal for people to read, and after it what a live fix said.
-func (s *scene) keepJournal(file string) error {
+func (s *observation) keepJournal(file string) error {
 	var text bytes.Buffer
 	for _, e := range s.journal {
 		fmt.Fprintf(&text, "%10.3f %s: %s\n", e.at.Seconds(), e.unit, e.text)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"eni0/testbed/vm/witness"
+	"eni0/testbed/vm/guestreport"
 )
 
 // A verdict is what is to be said of a case, and what is wrong with it.
@@ -29,7 +29,7 @@ func (v *verdict) want(right bool, format string, args ...any) {
 }
 
 // healthy wants what every good start ends in.
-func (v *verdict) healthy(s *scene) {
+func (v *verdict) healthy(s *observation) {
 	v.managing(s)
 	v.state(s.Report.Settled)
 	v.addresses(s.Report.Settled)
@@ -38,7 +38,7 @@ func (v *verdict) healthy(s *scene) {
 
 // before wants the primary to have had that name when the network was about to be configured, and
 // nothing left of what eni0 had borrowed.
-func (v *verdict) before(s *scene, name string) {
+func (v *verdict) before(s *observation, name string) {
 	b := s.Report.Before
 	if b == nil {
 		v.want(false, "nobody looked before the network was configured")
@@ -49,27 +49,27 @@ func (v *verdict) before(s *scene, name string) {
 }
 
 // started wants names to have been wrong, and default traffic to have left by the link of a name.
-func (v *verdict) started(now *witness.State, leaves string) {
+func (v *verdict) started(now *guestreport.State, leaves string) {
 	v.want(primary(now) == "eth1" && now.Leaves() == leaves,
 		"it did not start wrong: the primary is %s, traffic leaves by %s", primary(now), now.Leaves())
 }
 
 // state wants the names and the default route right.
-func (v *verdict) state(now *witness.State) {
+func (v *verdict) state(now *guestreport.State) {
 	v.want(primary(now) == "eth0", "the primary is %s", primary(now))
 	v.want(now.Leaves() == "eth0", "default traffic leaves by %q", now.Leaves())
 }
 
 // managing wants every link configured, and no unit failed. A networkd up to 257 can lose a link
 // that was renamed under it, which is then "failed".
-func (v *verdict) managing(s *scene) {
+func (v *verdict) managing(s *observation) {
 	v.configured(s)
 	failed := strings.TrimSpace(s.Report.Commands["failed"])
 	v.want(failed == "", "failed: %s", failed)
 }
 
 // configured wants every link configured, by the word of the manager.
-func (v *verdict) configured(s *scene) {
+func (v *verdict) configured(s *observation) {
 	for _, name := range slices.Sorted(maps.Keys(s.managed)) {
 		v.want(s.managed[name] == s.manager.good, "%s: %s is %s", s.manager.unit, name, s.managed[name])
 	}
@@ -82,13 +82,13 @@ func (v *verdict) configured(s *scene) {
 }
 
 // pings tells what was lost of what goes by the primary while names changed.
-func (v *verdict) pings(f *witness.Fix) {
+func (v *verdict) pings(f *guestreport.Fix) {
 	p := f.Pings
 	v.note("%d of %d echoes by the primary were lost, at most %d ms without an answer", p.Lost, p.Sent, p.Gap)
 }
 
 // addresses wants each link to have the address that its network hands out.
-func (v *verdict) addresses(now *witness.State) {
+func (v *verdict) addresses(now *guestreport.State) {
 	for _, l := range now.Links {
 		want := ""
 		for device := range len(now.Links) {
@@ -103,7 +103,7 @@ func (v *verdict) addresses(now *witness.State) {
 
 // madeByHand wants everything that was made by hand before a fix to be there after it, on the link
 // on which it was made.
-func (v *verdict) madeByHand(s *scene) {
+func (v *verdict) madeByHand(s *observation) {
 	dumps := s.Report.Dumps
 	made, after := v.between(dumps[1], dumps[0]), v.between(dumps[2], nil)
 	v.want(len(made) == madeOnEach*len(s.Report.After.Links),
@@ -121,17 +121,17 @@ func (v *verdict) madeByHand(s *scene) {
 
 // advertised wants the default routes that routers have advertised to be as before the fix: one for
 // each link.
-func (v *verdict) advertised(s *scene) {
+func (v *verdict) advertised(s *observation) {
 	before, err := s.Report.Dumps[1].Advertised()
 	v.want(err == nil, "%v", err)
 	after, err := s.Report.Dumps[2].Advertised()
 	v.want(err == nil, "%v", err)
-	v.want(len(witness.Without(before, after)) == 0 && len(before) == len(after),
+	v.want(len(guestreport.Without(before, after)) == 0 && len(before) == len(after),
 		"default routes by routers' word: before %v, after %v", before, after)
 }
 
 // unchanged wants a fix to have left everything as it was.
-func (v *verdict) unchanged(s *scene) {
+func (v *verdict) unchanged(s *observation) {
 	before, after := s.Report.Dumps[1], s.Report.Dumps[2]
 	for _, e := range v.between(before, after) {
 		v.want(false, "gone: %s on link %d: %s", e.Kind, e.Index, e.Text)
@@ -145,16 +145,16 @@ func (v *verdict) unchanged(s *scene) {
 const madeOnEach = 10
 
 // between returns what one dump has and another has not.
-func (v *verdict) between(one, other witness.Dump) []witness.Entry {
+func (v *verdict) between(one, other guestreport.Dump) []guestreport.Entry {
 	have, err := one.Entries()
 	v.want(err == nil, "%v", err)
 	others, err := other.Entries()
 	v.want(err == nil, "%v", err)
-	return witness.Without(have, others)
+	return guestreport.Without(have, others)
 }
 
 // clean wants links as the kernel made them: down, and with nothing on them.
-func (v *verdict) clean(now *witness.State) {
+func (v *verdict) clean(now *guestreport.State) {
 	for _, l := range now.Links {
 		v.want(!l.Up && len(l.Addrs) == 0,
 			"left behind on %s: up %v, addresses %v", l.Name, l.Up, l.Addrs)
@@ -163,14 +163,14 @@ func (v *verdict) clean(now *witness.State) {
 }
 
 // untouched wants no link to have had another name, ever.
-func (v *verdict) untouched(s *scene) {
+func (v *verdict) untouched(s *observation) {
 	for _, r := range s.renames() {
 		v.want(false, "renamed at %s: %s", millis(r.at), r.text)
 	}
 }
 
 // renamedInTime wants renames, all of them after one time and before the manager started.
-func (v *verdict) renamedInTime(s *scene, after time.Duration) {
+func (v *verdict) renamedInTime(s *observation, after time.Duration) {
 	renames, manager := s.renames(), s.units[s.manager.unit].starting
 	v.want(len(renames) > 0, "nothing was renamed: it did not start wrong")
 	for _, r := range renames {
@@ -185,7 +185,7 @@ func (v *verdict) renamedInTime(s *scene, after time.Duration) {
 // times tells what the early unit cost: by the times that PID 1 keeps of its units, and by the
 // journal's. While it runs so does udev, and there is one processor: so the processor time of the
 // unit too, with systemd's making of the sandbox; and how long it was from eni0's first word.
-func (v *verdict) times(s *scene) {
+func (v *verdict) times(s *observation) {
 	u := s.units["eni0.service"]
 	v.want(u.state == "active", "eni0.service is %s", u.state)
 	starting, _ := s.said("eni0.service", "Starting ")

@@ -233,7 +233,7 @@ func TestParseJournal(t *testing.T) {
 	if _, err := parseJournal(`{"MESSAGE`); err == nil {
 		t.Error("parseJournal of half a line: no error")
 	}
-	s := &scene{journal: got}
+	s := &observation{journal: got}
 	if r := s.renames(); len(r) != 1 || r[0] != want[2] {
 		t.Errorf("renames() = %v, want %v", r, want[2])
 	}
@@ -294,7 +294,7 @@ func TestSetups(t *testing.T) {
 		}
 		disks[s.name] = s
 		for _, layer := range s.layers {
-			if files, err := overlay.ReadDir("root/" + layer); err != nil || len(files) == 0 {
+			if files, err := overlay.ReadDir("overlay/" + layer); err != nil || len(files) == 0 {
 				t.Errorf("%s: layer %s: %v, %v", s.name, layer, files, err)
 			}
 		}
@@ -338,7 +338,7 @@ func TestOverlay(t *testing.T) {
 		"NetworkManager.service.d/before.conf":   before,
 		"networking.service.d/before.conf":       before,
 	} {
-		unit, err := overlay.ReadFile("root/every/etc/systemd/system/" + name)
+		unit, err := overlay.ReadFile("overlay/every/etc/systemd/system/" + name)
 		if err != nil || !strings.Contains(string(unit), want) {
 			t.Errorf("%s = %q, %v, want %q in it", name, unit, err, want)
 		}

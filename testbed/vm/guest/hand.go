@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"eni0/testbed/vm/witness"
+	"eni0/testbed/vm/guestreport"
 )
 
 // byHand are the arguments of ip(8) that make on a link one thing of each kind that nobody but its
@@ -26,7 +26,7 @@ var byHand = []string{
 }
 
 // makeByHand makes all that on every link. Its number is the last of its address.
-func makeByHand(s *witness.State) error {
+func makeByHand(s *guestreport.State) error {
 	for _, l := range s.Links {
 		mac, err := net.ParseMAC(l.MAC)
 		if err != nil {
@@ -44,9 +44,9 @@ func makeByHand(s *witness.State) error {
 }
 
 // dump asks ip(8) for all there is.
-func dump() witness.Dump {
-	d := make(witness.Dump)
-	for _, args := range witness.Asked {
+func dump() guestreport.Dump {
+	d := make(guestreport.Dump)
+	for _, args := range guestreport.Asked {
 		d[args] = output("ip " + args)
 	}
 	return d

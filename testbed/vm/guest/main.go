@@ -16,7 +16,7 @@ import (
 	"fmt"
 	"os"
 
-	"eni0/testbed/vm/witness"
+	"eni0/testbed/vm/guestreport"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,7 +45,7 @@ func main() {
 
 // bare reports where nobody has mounted anything.
 func bare() error {
-	r := witness.Report{Teller: os.Args[0]}
+	r := guestreport.Report{Teller: os.Args[0]}
 	_, err := os.Stat("/proc/self")
 	r.Bare = os.IsNotExist(err)
 	if r.Bare {
@@ -56,7 +56,7 @@ func bare() error {
 	if err := mount("devtmpfs", "/dev"); err != nil {
 		return err
 	}
-	if r.Settled, err = witness.Look(); err != nil {
+	if r.Settled, err = guestreport.Look(); err != nil {
 		return err
 	}
 	return tell(&r)

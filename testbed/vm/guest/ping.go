@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"eni0/testbed/vm/witness"
+	"eni0/testbed/vm/guestreport"
 )
 
 // This file measures what an application loses while names change: one that is connected by the
@@ -33,7 +33,7 @@ type pinger struct {
 }
 
 // pingPrimary starts to ask the router of the primary.
-func pingPrimary(now *witness.State) (*pinger, error) {
+func pingPrimary(now *guestreport.State) (*pinger, error) {
 	for _, l := range now.Links {
 		for _, addr := range l.Addrs {
 			p, err := netip.ParsePrefix(addr)
@@ -102,7 +102,7 @@ func (p *pinger) receive() {
 }
 
 // end stops, gives the last answers a moment, and tells what was lost.
-func (p *pinger) end() witness.Pings {
+func (p *pinger) end() guestreport.Pings {
 	close(p.stop)
 	time.Sleep(500 * time.Millisecond)
 	p.c.Close()
@@ -113,8 +113,8 @@ func (p *pinger) end() witness.Pings {
 // count tells what was lost of what was sent. The longest gap is between two requests that were
 // answered with none between them that was; what is before the first answer or after the last
 // counts too.
-func count(sent, answered []time.Time) witness.Pings {
-	w := witness.Pings{Sent: len(sent), Lost: len(sent) - len(answered)}
+func count(sent, answered []time.Time) guestreport.Pings {
+	w := guestreport.Pings{Sent: len(sent), Lost: len(sent) - len(answered)}
 	if len(sent) == 0 {
 		return w
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"eni0/testbed/vm/witness"
+	"eni0/testbed/vm/guestreport"
 )
 
 func TestCount(t *testing.T) {
@@ -19,13 +19,13 @@ func TestCount(t *testing.T) {
 	for _, c := range []struct {
 		world          string
 		sent, answered []time.Time
-		want           witness.Pings
+		want           guestreport.Pings
 	}{
-		{"nothing was sent", nil, nil, witness.Pings{}},
-		{"all were answered", at(0, 1, 2), at(0, 1, 2), witness.Pings{Sent: 3, Gap: 20}},
-		{"none was", at(0, 1, 2), nil, witness.Pings{Sent: 3, Lost: 3, Gap: 40}},
-		{"out of order, two lost", at(0, 1, 2, 3, 4), at(4, 0, 1), witness.Pings{Sent: 5, Lost: 2, Gap: 60}},
-		{"the last are lost", at(0, 1, 2, 3), at(0), witness.Pings{Sent: 4, Lost: 3, Gap: 60}},
+		{"nothing was sent", nil, nil, guestreport.Pings{}},
+		{"all were answered", at(0, 1, 2), at(0, 1, 2), guestreport.Pings{Sent: 3, Gap: 20}},
+		{"none was", at(0, 1, 2), nil, guestreport.Pings{Sent: 3, Lost: 3, Gap: 40}},
+		{"out of order, two lost", at(0, 1, 2, 3, 4), at(4, 0, 1), guestreport.Pings{Sent: 5, Lost: 2, Gap: 60}},
+		{"the last are lost", at(0, 1, 2, 3), at(0), guestreport.Pings{Sent: 4, Lost: 3, Gap: 60}},
 	} {
 		if got := count(c.sent, c.answered); got != c.want {
 			t.Errorf("%s: count() = %+v, want %+v", c.world, got, c.want)

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"eni0/testbed/vm/witness"
+	"eni0/testbed/vm/guestreport"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,7 +48,7 @@ func before() error {
 	if _, err := os.Stat(note); err == nil {
 		return nil
 	}
-	state, err := witness.Look()
+	state, err := guestreport.Look()
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func before() error {
 // report tells what there is when all has settled. What it could not find out it tells too: a
 // machine that does not end is waited for.
 func report() error {
-	r := &witness.Report{Teller: os.Args[0], Commands: make(map[string]string)}
+	r := &guestreport.Report{Teller: os.Args[0], Commands: make(map[string]string)}
 	if err := find(r); err != nil {
 		r.Wrong = err.Error()
 	}
@@ -71,7 +71,7 @@ func report() error {
 
 // find waits until all has settled, fixes what is wrong if the kernel's command line says so, and
 // asks. It asks the tools last, so that their words are about the end.
-func find(r *witness.Report) error {
+func find(r *guestreport.Report) error {
 	cmdline, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
 		return err
@@ -108,13 +108,13 @@ func find(r *witness.Report) error {
 
 // settle waits until the network is configured, by scripts too where they are, and systemd has
 // nothing left to start. What never settles is reported as it is.
-func settle(scripted bool) (*witness.State, error) {
+func settle(scripted bool) (*guestreport.State, error) {
 	limit := patience
 	if scripted {
 		limit = morePatience
 	}
 	for until := time.Now().Add(limit); time.Now().Before(until); time.Sleep(100 * time.Millisecond) {
-		s, err := witness.Look()
+		s, err := guestreport.Look()
 		if err != nil {
 			return nil, err
 		}
@@ -124,12 +124,12 @@ func settle(scripted bool) (*witness.State, error) {
 		}
 	}
 	output("systemctl is-system-running --wait")
-	return witness.Look()
+	return guestreport.Look()
 }
 
 // policed tells whether amazon-ec2-net-utils is through: it has written what networkd has read
 // since, a rule for the secondary and other metrics than networkd's own.
-func policed(s *witness.State) bool {
+func policed(s *guestreport.State) bool {
 	const own = 1024 // DHCP_ROUTE_METRIC, systemd's networkd-dhcp-common.h
 	for _, r := range s.Routes {
 		if r.To.Bits() == 0 && r.Metric == own {
@@ -140,7 +140,7 @@ func policed(s *witness.State) bool {
 }
 
 // addressed tells whether every link has an address.
-func addressed(s *witness.State) bool {
+func addressed(s *guestreport.State) bool {
 	for _, l := range s.Links {
 		if !slices.ContainsFunc(l.Addrs, isIPv4) {
 			return false
@@ -171,7 +171,7 @@ func configured(n int) bool {
 
 // live is a fix, and what there was before and after it; with some things that were made by hand
 // before.
-func live(r *witness.Report, byHand bool, command []string) error {
+func live(r *guestreport.Report, byHand bool, command []string) error {
 	r.Dumps = append(r.Dumps, dump())
 	if byHand {
 		if err := makeByHand(r.Settled); err != nil {
@@ -190,7 +190,7 @@ func live(r *witness.Report, byHand bool, command []string) error {
 	time.Sleep(3 * time.Second) // so that what is not for good can be seen to fail
 	r.Fix.Pings = p.end()
 	r.Dumps = append(r.Dumps, dump())
-	r.After, err = witness.Look()
+	r.After, err = guestreport.Look()
 	return err
 }
 
@@ -209,7 +209,7 @@ var operators = map[string][]string{
 
 // fix runs a command as an operator would, and measures how long it takes until default traffic has
 // another way, unless it is by the primary already.
-func fix(r *witness.Report, command []string) error {
+func fix(r *guestreport.Report, command []string) error {
 	was := r.Settled.MAC(r.Settled.Leaves())
 	start := time.Now()
 	moved, ended := make(chan int64), make(chan struct{})
@@ -229,7 +229,7 @@ func fix(r *witness.Report, command []string) error {
 // after how many milliseconds it did; -1 for not before the fix had ended.
 func follow(was string, start time.Time, ended <-chan struct{}) int64 {
 	for was != primaryMAC {
-		s, err := witness.Look()
+		s, err := guestreport.Look()
 		if err == nil && s.Leaves() != "" && s.MAC(s.Leaves()) != was {
 			return time.Since(start).Milliseconds()
 		}
@@ -254,7 +254,7 @@ func output(command string) string {
 
 // tell sends the report and ends the machine. It does so by itself: a machine that is shut down
 // takes longer, and its shutdown is nobody's concern here.
-func tell(r *witness.Report) error {
+func tell(r *guestreport.Report) error {
 	args, err := os.ReadFile("/proc/1/cmdline")
 	if err != nil {
 		return err

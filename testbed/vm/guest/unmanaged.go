@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"eni0/testbed/ec2"
-	"eni0/testbed/vm/witness"
+	"eni0/testbed/vm/guestreport"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,18 +28,18 @@ func unmanaged() error {
 			return err
 		}
 	}
-	r := witness.Report{Teller: os.Args[0]}
+	r := guestreport.Report{Teller: os.Args[0]}
 	err := configure()
 	if err != nil {
 		return err
 	}
 	time.Sleep(afterUp / 5) // IPv6 addresses are tested for as long
-	if r.Settled, err = witness.Look(); err != nil {
+	if r.Settled, err = guestreport.Look(); err != nil {
 		return err
 	}
 	twice := []string{eni0, "fix", "-restart", ""}
 	for _, command := range [][]string{nil, twice, twice} {
-		stage := new(witness.Stage)
+		stage := new(guestreport.Stage)
 		if command != nil {
 			if stage.Fix, err = carryOut(command...); err != nil {
 				return err
@@ -54,7 +54,7 @@ func unmanaged() error {
 		}
 		r.Stages = append(r.Stages, stage)
 	}
-	if r.After, err = witness.Look(); err != nil {
+	if r.After, err = guestreport.Look(); err != nil {
 		return err
 	}
 	return tell(&r)
@@ -91,7 +91,7 @@ func configure() error {
 }
 
 // carryOut runs a program, and returns what came of it.
-func carryOut(args ...string) (*witness.Fix, error) {
+func carryOut(args ...string) (*guestreport.Fix, error) {
 	start := time.Now()
 	cmd := exec.Command(args[0], args[1:]...)
 	out, err := cmd.CombinedOutput()
@@ -99,7 +99,7 @@ func carryOut(args ...string) (*witness.Fix, error) {
 		return nil, err
 	}
 	took := time.Since(start).Milliseconds()
-	return &witness.Fix{Code: cmd.ProcessState.ExitCode(), Output: string(out), Took: took}, nil
+	return &guestreport.Fix{Code: cmd.ProcessState.ExitCode(), Output: string(out), Took: took}, nil
 }
 
 // awaitState waits until all is as it was. What never is so again is reported as it is.

@@ -38,8 +38,8 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.Handler.ServeHTTP(w, r)
 }
 
-// lateness shows how long after IMDS is ready fix has its answer, in a world without a network. That is
-// to be soon, however long IMDS was not ready. What fix does with it takes as long as ever.
+// lateness shows how long after IMDS is ready fix has its answer, in a world without a network.
+// That is to be soon, however long IMDS was not ready. What fix does with it takes as long as ever.
 func (w *world) lateness(rounds int) error {
 	defer w.Serve(w.Metadata())
 	for _, u := range []unready{{"refused", 0}, {"401", http.StatusUnauthorized}, {"503", http.StatusServiceUnavailable}} {
@@ -54,7 +54,7 @@ func (w *world) lateness(rounds int) error {
 				late = append(late, l)
 			}
 			worst := slices.Max(late)
-			l := line{what: fmt.Sprintf("late: %s until %v", u.what, after), ours: milliseconds(median(late)),
+			l := figure{what: fmt.Sprintf("late: %s until %v", u.what, after), ours: milliseconds(median(late)),
 				other: beside(fmt.Sprintf("worst of %d", rounds), worst)}
 			l.judged(atMost(100, "ms"), float64(worst)/float64(time.Millisecond)).print()
 		}
@@ -62,8 +62,8 @@ func (w *world) lateness(rounds int) error {
 	return nil
 }
 
-// wait has IMDS become ready that long after fix was started, and returns how long after that it has
-// answered.
+// wait has IMDS become ready that long after fix was started, and returns how long after that it
+// has answered.
 func (w *world) wait(u unready, after time.Duration) (time.Duration, error) {
 	g := &gate{Handler: w.Metadata(), unready: u}
 	before, became := http.Handler(g), func() error { g.open.Store(true); return nil }

@@ -8,9 +8,9 @@ import (
 // nobody is the address in all that must not be believed: RFC 5737.
 var nobody = netip.AddrFrom4([4]byte{192, 0, 2, 66})
 
-// rubbish is frames that a client may not take for r, the answer to q, though each is only one mistake
-// away from it. f is r's own way.
-func rubbish(q query, r reply, f frame) [][]byte {
+// wrongFrames are frames that a client may not take for r, the answer to q, though each is only one
+// mistake away from it. f is r's own way.
+func wrongFrames(q query, r reply, f frame) [][]byte {
 	f.payload = lie(r, func(*reply) {})
 	whole := f.encode()
 	const udp, payload = 14 + 20, 14 + 20 + 8 // behind Ethernet and IP, and behind UDP

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A line is one figure of the report.
-type line struct {
+// A figure is one line of the report.
+type figure struct {
 	what  string // check
 	ours  string // 3.10 ms
 	other string // check.sh 37.02 ms
@@ -19,11 +19,11 @@ type line struct {
 
 // heading prints what the columns are.
 func heading() {
-	line{"", "eni0", "the other side", "ratio", "want", ""}.print()
+	figure{"", "eni0", "the other side", "ratio", "want", ""}.print()
 }
 
 // print prints l.
-func (l line) print() {
+func (l figure) print() {
 	s := fmt.Sprintf("%-28s %13s   %-28s %5s   %-21s  %s", l.what, l.ours, l.other, l.ratio, l.want, l.met)
 	fmt.Println(strings.TrimRight(s, " "))
 }
@@ -44,7 +44,7 @@ func lessThan(limit float64) want {
 }
 
 // judged is l with what is wanted of it, and whether got is that.
-func (l line) judged(w want, got float64) line {
+func (l figure) judged(w want, got float64) figure {
 	l.want, l.met = w.words, met(w.met(got))
 	return l
 }

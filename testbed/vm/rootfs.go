@@ -19,10 +19,10 @@ import (
 // reporter, and what a setup wants. They are made anew for each run, so that nothing of an older
 // eni0 can be in them.
 
-// overlay is what roots have beside Debian's packages and eni0: root/every is in all of them, the other
-// folders are layers, for setups to choose from.
+// overlay is what roots have beside Debian's packages and eni0: overlay/every is in all of them,
+// the other folders are layers, for setups to choose from.
 //
-//go:embed all:root
+//go:embed all:overlay
 var overlay embed.FS
 
 // masked are units that would only make the boot longer: what waits for a person, for an hour or
@@ -111,9 +111,9 @@ func (t *tree) install(ctx context.Context) error {
 	return nil
 }
 
-// furnish makes a disk of the tree as a setup wants it. What it works on is a copy whose files are
+// makeDisk makes a disk of the tree as a setup wants it. What it works on is a copy whose files are
 // the tree's own (hard links), so nothing may write into them.
-func (t *tree) furnish(ctx context.Context, s *setup, disk string) error {
+func (t *tree) makeDisk(ctx context.Context, s *setup, disk string) error {
 	own := &tree{t.root, disk + ".root"}
 	if err := execute(ctx, nil, "cp", "-al", t.dir, own.dir); err != nil {
 		return err
@@ -158,7 +158,7 @@ func (t *tree) configure(s *setup) error {
 
 // lay writes one layer of the overlay. NetworkManager reads no keyfile that others can read.
 func (t *tree) lay(layer string) error {
-	from := "root/" + layer
+	from := "overlay/" + layer
 	return fs.WalkDir(overlay, from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A side is one of those that are compared. Its commands, one after the other, are what is timed; the
-// rest is how they must come out.
+// A side is one of those that are compared. Its commands, one after the other, are what is timed;
+// the rest is how they must come out.
 type side struct {
 	name     string
 	commands func(now names) [][]string
@@ -71,8 +71,8 @@ func (w *world) quietSwap() side {
 	return side{name: "swap -restart ''", commands: same("eni0 swap -restart= eth0 eth1"), swaps: true}
 }
 
-// A contest is sides, and the pairs of them that make figures.
-type contest struct {
+// A comparison is sides, and the pairs of them that make figures.
+type comparison struct {
 	sides []side
 	pairs []pair
 }
@@ -84,20 +84,20 @@ type pair struct {
 }
 
 // checks is what looking costs.
-func (w *world) checks() contest {
+func (w *world) checks() comparison {
 	fix := side{name: "fix, nothing to do", commands: same("eni0 fix")}
-	return contest{[]side{w.check(), fix, w.script()}, []pair{
+	return comparison{[]side{w.check(), fix, w.script()}, []pair{
 		{"check", "check.sh", atMost(0.15, "")},
 		{"fix, nothing to do", "check.sh", atMost(0.15, "")},
 	}}
 }
 
 // swaps is what renaming costs.
-func (w *world) swaps() contest {
+func (w *world) swaps() comparison {
 	w.manager.Hold() // a swap is nothing to it, and it would take a processor
 	byMap := func(now names) [][]string { return [][]string{{"ifrename", "-t", "-c", w.mapFile(now.swapped())}} }
 	byHand := same("ip link set dev eth0 name swapping", "ip link set dev eth1 name eth0", "ip link set dev swapping name eth1")
-	return contest{[]side{
+	return comparison{[]side{
 		w.quietSwap(),
 		{name: "ifrename -t", commands: byMap, swaps: true, needs: []string{"ifrename"}},
 		{name: "three ip link set", commands: byHand, swaps: true, needs: []string{"ip"}},
@@ -113,8 +113,8 @@ func (w *world) swaps() contest {
 // errLeftOut is the error of a run in which something could not be measured.
 var errLeftOut = errors.New("not everything could be measured")
 
-// compare has the sides of a contest take turns, and prints its pairs.
-func (w *world) compare(rounds int, c contest) error {
+// compare has the sides of a comparison take turns, and prints its pairs.
+func (w *world) compare(rounds int, c comparison) error {
 	lacks := map[string]string{}
 	for _, s := range c.sides {
 		lacks[s.name] = s.lacks()
@@ -125,7 +125,7 @@ func (w *world) compare(rounds int, c contest) error {
 		return err
 	}
 	for _, p := range c.pairs {
-		l := line{what: p.ours, ours: milliseconds(medians[p.ours]), other: p.theirs + ": LEFT OUT: " + lacks[p.theirs]}
+		l := figure{what: p.ours, ours: milliseconds(medians[p.ours]), other: p.theirs + ": LEFT OUT: " + lacks[p.theirs]}
 		if lacks[p.theirs] == "" {
 			l = l.against(p, medians[p.ours], medians[p.theirs])
 		} else {
@@ -137,7 +137,7 @@ func (w *world) compare(rounds int, c contest) error {
 }
 
 // against is l with the other side of it, and the ratio judged.
-func (l line) against(p pair, ours, theirs time.Duration) line {
+func (l figure) against(p pair, ours, theirs time.Duration) figure {
 	ratio := float64(ours) / float64(theirs)
 	l.other = beside(p.theirs, theirs)
 	l.ratio = fmt.Sprintf("%.2f", ratio)

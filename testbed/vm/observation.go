@@ -8,14 +8,14 @@ import (
 	"strings"
 	"time"
 
-	"eni0/testbed/vm/witness"
+	"eni0/testbed/vm/guestreport"
 )
 
 // This file understands what the tools of the guest printed.
 
-// A scene is one boot as it is judged: what came of it, with the words of the system's tools
+// An observation is one boot as it is judged: what came of it, with the words of the system's tools
 // understood.
-type scene struct {
+type observation struct {
 	*outcome
 	journal []entry
 	units   map[string]unit
@@ -46,8 +46,8 @@ func (u unit) took() time.Duration { return u.exited - u.execed }
 func (u unit) held() time.Duration { return u.started - u.starting }
 
 // understand reads what the guest's tools printed. A bare guest has none.
-func understand(o *outcome, m *manager) (*scene, error) {
-	s := &scene{outcome: o, manager: m}
+func understand(o *outcome, m *manager) (*observation, error) {
+	s := &observation{outcome: o, manager: m}
 	if o.Report.Wrong != "" {
 		return nil, fmt.Errorf("in the machine: %s", o.Report.Wrong)
 	}
@@ -125,9 +125,13 @@ func parseManaged(text string) map[string]string {
 }
 
 // What the managers' own tools say of links.
-func readNetworkd(s *scene) map[string]string { return parseManaged(s.Report.Commands["networkd"]) }
-func readNM(s *scene) map[string]string       { return parseNM(s.Report.Commands["nm"]) }
-func readIfupdown(s *scene) map[string]string { return parseIfupdown(s.Report.Commands["ifupdown"]) }
+func readNetworkd(s *observation) map[string]string {
+	return parseManaged(s.Report.Commands["networkd"])
+}
+func readNM(s *observation) map[string]string { return parseNM(s.Report.Commands["nm"]) }
+func readIfupdown(s *observation) map[string]string {
+	return parseIfupdown(s.Report.Commands["ifupdown"])
+}
 
 // parseNM reads what `nmcli -t -f DEVICE,TYPE,STATE device` prints: "eth0:ethernet:connected
 // (externally)".
@@ -159,7 +163,7 @@ func micros(s string) time.Duration {
 }
 
 // said returns the first line with a word in it that a unit's program said, or PID 1 of the unit.
-func (s *scene) said(unit, word string) (entry, bool) {
+func (s *observation) said(unit, word string) (entry, bool) {
 	for _, e := range s.journal {
 		if e.unit == unit && strings.Contains(e.text, word) {
 			return e, true
@@ -169,7 +173,7 @@ func (s *scene) said(unit, word string) (entry, bool) {
 }
 
 // first is the first line that a unit's program wrote. Before it systemd makes the sandbox.
-func (s *scene) first(unit string) entry {
+func (s *observation) first(unit string) entry {
 	for _, e := range s.journal {
 		if e.unit == unit && !e.manage {
 			return e
@@ -179,7 +183,7 @@ func (s *scene) first(unit string) entry {
 }
 
 // last is the last line that a unit's program wrote, "" if it wrote none.
-func (s *scene) last(unit string) string {
+func (s *observation) last(unit string) string {
 	text := ""
 	for _, e := range s.journal {
 		if e.unit == unit && !e.manage {
@@ -191,7 +195,7 @@ func (s *scene) last(unit string) string {
 
 // renames are the kernel's lines about names: "virtio_net virtio1 eth0: renamed from eth1". They
 // come from dev_change_name() of net/core/dev.c, whoever asked for it.
-func (s *scene) renames() []entry {
+func (s *observation) renames() []entry {
 	var renames []entry
 	for _, e := range s.journal {
 		if e.unit == "kernel" && strings.Contains(e.text, ": renamed from ") {
@@ -202,7 +206,7 @@ func (s *scene) renames() []entry {
 }
 
 // primary is the name of the primary ENI, "" where it is not there.
-func primary(s *witness.State) string {
+func primary(s *guestreport.State) string {
 	for _, l := range s.Links {
 		if l.MAC == mac(0) {
 			return l.Name

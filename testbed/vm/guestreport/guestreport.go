@@ -1,6 +1,6 @@
-// Package witness is what a guest reports: its links and routes as the kernel has them, read
+// Package guestreport is what a guest reports: its links and routes as the kernel has them, read
 // without any help of the program under test, and the output of the system's own tools.
-package witness
+package guestreport
 
 import (
 	"bufio"
