@@ -1,112 +1,219 @@
 package main
 
+// This file holds what the readers of all configuration files share: where the files are and what
+// kinds there are, how a text is cut into lines, and how a condition is answered. It opens no file.
 import (
 	"bytes"
-	"fmt"
 	"slices"
 	"strings"
 )
 
-// A configFile is one file that may give a name to a device.
+// A configFile is a file that may give a name to a device.
 type configFile struct {
 	path string // /etc/systemd/network/10-eth1.network
-	text []byte // empty for one that hides others of its name, as a link to /dev/null does
+	text []byte // empty for a link to /dev/null, which masks the files of the same name
 }
 
-// A filePlace is where a file says something.
+// A filePlace is a setting's place in a file.
 type filePlace struct {
 	file string // /etc/systemd/network/10-eth1.network
 	line int    // counted from 1
 	key  string // Name= in [Match]
 }
 
-// configFolders are the folders of the files, those that hide others first: systemd's and udev's by
-// CONF_PATHS of systemd's src/basic/constants.h, and /lib, which may be another than /usr/lib.
-var configFolders = []string{
+// An assignment is a KEY=VALUE in a section of a file.
+type assignment struct {
+	filePlace
+	section, value string
+}
+
+// configDirs are the directories of the files. Of two for the same files the one of higher priority
+// is first: CONF_PATHS of systemd's src/basic/constants.h, for systemd and udev. /lib is here
+// because it is not a link to /usr/lib everywhere.
+var configDirs = []string{
 	"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network",
 	"/usr/lib/systemd/network", "/lib/systemd/network",
 	"/etc/udev/rules.d", "/run/udev/rules.d", "/usr/local/lib/udev/rules.d",
 	"/usr/lib/udev/rules.d", "/lib/udev/rules.d",
-	// NetworkManager's: NMSKeyfileStorageType of nms-keyfile-storage.h.
+	// NMSKeyfileStorageType of NetworkManager's nms-keyfile-storage.h
 	"/run/NetworkManager/system-connections", "/etc/NetworkManager/system-connections",
 	"/usr/lib/NetworkManager/system-connections",
 	"/etc/sysconfig/network-scripts",
 }
 
-// folderRank is the lower the more the folder of f hides others.
-func folderRank(f *configFile) int {
-	in := func(folder string) bool { return strings.HasPrefix(f.path, folder+"/") }
-	return slices.IndexFunc(configFolders, in)
+// dirIndex is the index in configDirs of the directory that path is in.
+func dirIndex(path string) int {
+	return slices.IndexFunc(configDirs, func(dir string) bool {
+		return strings.HasPrefix(path, dir+"/")
+	})
 }
 
-// unhidden are the files that no other of their name hides, sorted by name, as conf_files_list_strv
-// of systemd's src/basic/conf-files.c has them.
-func unhidden(files []configFile) (out []*configFile) {
-	last := ""
-	for _, i := range sortBy(len(files), func(i int) string {
+// A fileKind is the format of a file.
+type fileKind int
+
+const (
+	kindNone    fileKind = iota // no program reads it
+	kindNetwork                 // systemd.network(5)
+	kindLink                    // systemd.link(5)
+	kindDropIn                  // of one of these: NAME.network.d/*.conf
+	kindRules                   // udev(7)
+	kindKeyfile                 // nm-settings-keyfile(5)
+	kindIfcfg                   // nm-settings-ifcfg-rh(5)
+	kindCount
+)
+
+// kindOf tells the kind of a file by its path.
+func kindOf(path string) fileKind {
+	dir, name := splitPath(path)
+	parent, base := splitPath(dir)
+	suffix := name[max(strings.LastIndexByte(name, '.'), 0):]
+	switch {
+	case slices.Contains(configDirs, parent) && isDropInDir(dir) && suffix == ".conf":
+		return kindDropIn
+	case !slices.Contains(configDirs, dir):
+		return kindNone
+	case base == "network" && suffix == ".network":
+		return kindNetwork
+	case base == "network" && suffix == ".link":
+		return kindLink
+	case base == "rules.d" && suffix == ".rules":
+		return kindRules
+	case base == "system-connections" && isKeyfile(dir, name):
+		return kindKeyfile
+	case base == "network-scripts" && isIfcfg(name):
+		return kindIfcfg
+	}
+	return kindNone
+}
+
+// splitPath cuts a path at its last slash.
+func splitPath(path string) (dir, name string) {
+	i := strings.LastIndexByte(path, '/')
+	return path[:max(i, 0)], path[i+1:]
+}
+
+// isDropInDir reports whether dir has the drop-ins of a .network or .link file.
+func isDropInDir(dir string) bool { return hasAnySuffix(dir, ".network.d", ".link.d") }
+
+// tombstoneSuffix ends the name of an empty file that hides the keyfiles with one UUID:
+// NM_KEYFILE_PATH_SUFFIX_NMMETA.
+const tombstoneSuffix = ".nmmeta"
+
+// isKeyfile reports whether NetworkManager reads a file as a keyfile or a tombstone:
+// nm_keyfile_utils_ignore_filename of src/libnm-core-impl/nm-keyfile.c. Only in /etc the suffix
+// .nmconnection is not needed.
+func isKeyfile(dir, name string) bool {
+	switch {
+	case strings.HasSuffix(name, tombstoneSuffix):
+		return true
+	case strings.HasPrefix(name, "."):
+		return false
+	case dir != "/etc/NetworkManager/system-connections":
+		return strings.HasSuffix(name, ".nmconnection")
+	}
+	name = lowerASCII(name)
+	// g_file_set_contents leaves temporary files: their names end with a dot and six of these.
+	end := name[strings.LastIndexByte(name, '.')+1:]
+	leftover := len(end) == 6 && len(end) < len(name) &&
+		strings.Trim(end, "0123456789abcdefghijklmnopqrstuvwxyz") == ""
+	return !leftover && !hasAnySuffix(name, "~", ".pem", ".der")
+}
+
+// isIfcfg reports whether a file of network-scripts is read: utils_should_ignore_file of
+// NetworkManager's ifcfg-rh plugin. /etc/init.d/network of the initscripts ignores more files.
+func isIfcfg(name string) bool {
+	name = lowerASCII(name)
+	return strings.HasPrefix(name, "ifcfg-") && name != "ifcfg-lo" &&
+		!strings.ContainsAny(name, ":;") && !hasAnySuffix(name, "~", ".bak", ".orig", ".rej",
+		".rpmnew", ".rpmsave", ".rpmorig", ".augnew", ".augtmp")
+}
+
+// hasAnySuffix reports whether s ends with one of suffixes.
+func hasAnySuffix(s string, suffixes ...string) bool {
+	return slices.ContainsFunc(suffixes, func(suffix string) bool {
+		return strings.HasSuffix(s, suffix)
+	})
+}
+
+// effectiveFiles are the files in the order of their names, as conf_files_list_strv of systemd's
+// src/basic/conf-files.c has them: a file replaces those of the same name that come after it.
+func effectiveFiles(files []configFile) []configFile {
+	var out []configFile
+	for _, i := range sortedIndexes(len(files), func(i int) string {
 		_, name := splitPath(files[i].path)
-		return name + "\x00" + string(rune('a'+folderRank(&files[i])))
+		return name
 	}) {
-		if _, name := splitPath(files[i].path); name != last {
-			out = append(out, &files[i])
-			last = name
-		}
+		out = append(out, files[i])
 	}
 	return out
 }
 
-// splitPath cuts a path at its last slash.
-func splitPath(p string) (folder, name string) {
-	i := strings.LastIndexByte(p, '/')
-	return p[:max(i, 0)], p[i+1:]
+// A lineSyntax is how a program reads lines.
+type lineSyntax struct {
+	comments  string // the characters that start a comment
+	continued bool   // a backslash at the end continues the line
+	joiner    string // replaces that backslash
+	indented  bool   // blanks at the start are ignored
 }
 
-// dropInFolder reports whether folder has drop-ins of a .network or .link file.
-func dropInFolder(folder string) bool {
-	return strings.HasSuffix(folder, ".network.d") || strings.HasSuffix(folder, ".link.d")
-}
-
-// A fileKind is what reads a file.
-type fileKind int
-
-const (
-	kindNone    fileKind = iota
-	kindNetwork          // systemd.network(5)
-	kindLink             // systemd.link(5)
-	kindDropIn           // of either: NAME.network.d/*.conf
-	kindRules            // udev(7)
-	kindKeyfile          // nm-settings-keyfile(5)
-	kindIfcfg            // nm-settings-ifcfg-rh(5)
-	kindsEnd
+// config_parse of systemd's src/shared/conf-parser.c, udev_rules_parse_file of its
+// src/udev/udev-rules.c, and the readers of NetworkManager's profiles.
+var (
+	systemdSyntax = lineSyntax{comments: "#;", continued: true, joiner: " "}
+	udevSyntax    = lineSyntax{comments: "#", continued: true, indented: true}
+	profileSyntax = lineSyntax{comments: "#", indented: true}
 )
 
-// A pin is a file that ties an ENI to a name.
-type pin struct {
-	filePlace
-	link link
-	name string      // what the file calls the ENI, or the pattern: eth1
-	want string      // the name that the ENI is to have: eth0
-	sure matchAnswer // answerMaybe where a condition of the file can't be tested here
+// A joinedLine is a line together with those that continue it.
+type joinedLine struct {
+	number int // of the last of them, counted from 1
+	text   string
 }
 
-// String says for people which file it is, what it says, and what to change in which line.
-func (p pin) String() string {
-	ties := "ties"
-	if p.sure != answerYes {
-		ties = "may tie"
+// joinLines cuts a text into lines, and joins each with those that continue it. It leaves out empty
+// lines, and comments, which may also stand between a line and its continuation.
+func joinLines(text []byte, syntax *lineSyntax) (out []joinedLine) {
+	var line, joined []byte
+	for lineNumber := 1; len(text) > 0 || len(joined) > 0; lineNumber++ {
+		line, text = cutLine(text)
+		start := bytes.TrimLeft(line, " \t\v\f")
+		if len(start) > 0 && strings.IndexByte(syntax.comments, start[0]) >= 0 {
+			continue
+		}
+		if syntax.indented {
+			line = start
+		}
+		backslashes := len(line) - len(bytes.TrimRight(line, `\`))
+		if syntax.continued && backslashes%2 == 1 {
+			joined = append(append(joined, line[:len(line)-1]...), syntax.joiner...)
+			if len(text) > 0 {
+				continue
+			}
+			line = nil // nothing follows that could continue it
+		}
+		if joined = append(joined, line...); len(joined) > 0 {
+			out = append(out, joinedLine{lineNumber, string(joined)})
+		}
+		joined = nil
 	}
-	s := fmt.Sprintf("%s, line %d, %s the ENI %s to the name %s, and it is to be called %s: "+
-		"change %s there", visible(p.file), p.line, ties, p.link.id(), visible(p.name),
-		visible(p.want), p.key)
-	if strings.Contains(p.file, "-netplan-") {
-		s += " (by set-name in the YAML file that netplan makes it from)"
-	}
-	return s
+	return out
 }
 
-// A matchAnswer is whether a condition is met. Maybe is for what can't be known from the links: a
-// driver, the kernel's command line, a program's result. As a rename must never cost a machine its
-// network, maybe counts where it would pin, and never where it would hide or replace a pin.
+// cutLine cuts a text after its first line, which ends as in read_line of systemd's
+// src/basic/fileio.c.
+func cutLine(text []byte) (line, rest []byte) {
+	end := bytes.IndexFunc(text, func(c rune) bool { return c == '\n' || c == '\r' || c == 0 })
+	if end < 0 {
+		return text, nil
+	}
+	rest = bytes.TrimPrefix(text[end:], []byte("\r"))
+	return text[:end], rest[min(1, len(rest)):]
+}
+
+// A matchAnswer says whether a condition is met. answerMaybe is for a condition that the links do
+// not decide: on a driver, the kernel's command line, the result of a program. A rename must never
+// cost a machine its network: answerMaybe counts as met for a file that ties an ENI to a name, and
+// as not met for a file that would replace that one or configure the ENI under its new name.
 type matchAnswer int
 
 const (
@@ -115,7 +222,7 @@ const (
 	answerYes
 )
 
-// answerOf is the answer where it is known.
+// answerOf is the answer to a condition that the links decide.
 func answerOf(met bool) matchAnswer {
 	if met {
 		return answerYes
@@ -123,64 +230,21 @@ func answerOf(met bool) matchAnswer {
 	return answerNo
 }
 
-// A givenName is a name that a file gives to an ENI.
-type givenName struct {
-	filePlace
-	name string // eth1, or a text with substitutions
-	tied bool   // the file asks for certain devices
-	sure matchAnswer
-}
-
-// A linkProfile is a file that configures the links it fits: a .network, a keyfile, an ifcfg file.
-type linkProfile struct {
-	filePlace                                 // of the name, or of the file where it has none
-	name      string                          // as it is written: eth1, or eth[12]
-	device    func(l *link) matchAnswer       // does it fit the device? Nil: it names none
-	named     func(l *link, name string) bool // does it fit that name? Nil: it has none
-	rest      func(l *link) matchAnswer       // are its other conditions met?
-	addressed bool                            // its device is known by an address
-	blocks    bool                            // it has the manager leave the link alone
-	idle      bool                            // it takes effect only on demand
-}
-
-// fits reports whether p is for l under that name.
-func (p *linkProfile) fits(l *link, name string) matchAnswer {
-	if p.named != nil && !p.named(l, name) {
-		return answerNo
-	}
-	return p.fitsBut(l)
-}
-
-// fitsBut reports whether p is for l, whatever its name.
-func (p *linkProfile) fitsBut(l *link) matchAnswer {
-	fits := p.rest(l)
-	if p.device != nil {
-		fits = min(fits, p.device(l))
-	}
-	return fits
-}
-
-// forAny reports whether a device that is known by its path is any of several ENIs, which is none.
-func forAny(device func(*link) matchAnswer, addressed bool, enis []*link) bool {
-	other := func(l *link) bool { return device(l) != answerYes }
-	return !addressed && len(enis) > 1 && !slices.ContainsFunc(enis, other)
-}
-
-// pathFits reports whether fits says yes to the path of l, which may be unknown (link.path).
-func pathFits(l *link, fits func(s string) bool) matchAnswer {
+// matchPath answers a condition on udev's ID_PATH of l, which may be unknown (link.path).
+func matchPath(l *link, matches func(path string) bool) matchAnswer {
 	if l.path == "" {
 		return answerMaybe
 	}
-	return answerOf(fits(l.path))
+	return answerOf(matches(l.path))
 }
 
-// nameAtProbe is the answer to a condition on the name that the kernel gives when it finds the
-// device, before anybody renames it. Which of these that will be is not known.
-func nameAtProbe(l *link, want string, fits func(name string) bool) matchAnswer {
+// matchOriginalName answers a condition on the name that the kernel gave to l, before any program
+// renamed it. That name is not known: the condition is tested with those that are likely.
+func matchOriginalName(l *link, want string, matches func(name string) bool) matchAnswer {
 	met, all := false, true
 	names := []string{l.name, want, "eth0", "eth1", "eth2", "eth3", "eth4", "eth9", "eth10"}
 	for _, name := range names {
-		yes := fits(name)
+		yes := matches(name)
 		met, all = met || yes, all && yes
 	}
 	if met && !all {
@@ -189,16 +253,50 @@ func nameAtProbe(l *link, want string, fits func(name string) bool) matchAnswer 
 	return answerOf(met)
 }
 
-// acceptedName reports whether systemd takes name for a link's: as the kernel does, and no number
-// (ifname_valid_full of its src/basic/socket-util.c or parse-util.c).
-func acceptedName(name string) bool {
+// matchesEach reports whether each of several ENIs meets a condition, so that it does not tell them
+// apart.
+func matchesEach(enis []*link, match func(l *link) matchAnswer) bool {
+	other := func(l *link) bool { return match(l) != answerYes }
+	return len(enis) > 1 && !slices.ContainsFunc(enis, other)
+}
+
+// A linkProfile is a file by which a network manager configures the links that match it: a .network
+// file, a keyfile, an ifcfg file.
+type linkProfile struct {
+	filePlace                                      // of the name; only the file where it has none
+	name           string                          // as it is written: eth1, or eth[12]
+	matchName      func(l *link, name string) bool // with a new name for l
+	matchLink      func(l *link) matchAnswer       // all conditions but the one on the name
+	deviceSpecific bool                            // it selects devices by address or path
+	unmanaged      bool                            // the manager leaves the link alone
+	noAutoconnect  bool                            // autoconnect=false, ONBOOT=no
+}
+
+// validIfname reports whether systemd accepts name for a link: the kernel does, and it is no number
+// (ifname_valid_full of src/basic/socket-util.c or parse-util.c).
+func validIfname(name string) bool {
 	return validName(name) == nil && strings.Trim(name, "0123456789") != ""
 }
 
-// readAddress reads an Ethernet address with colons, dashes, or dots between each two bytes. Of
-// another length, as InfiniBand's, it is the zero address, which no ENI has.
-func readAddress(word string) (hwaddr, bool) {
-	var a hwaddr
+// appendHwaddrs appends the addresses in value: config_parse_hw_addrs of src/shared/conf-parser.c.
+// An empty value resets the list. A word that is no address is ignored.
+func appendHwaddrs(list []hwaddr, value string) []hwaddr {
+	if value == "" {
+		return nil
+	}
+	for _, word := range strings.Fields(value) {
+		if addr, ok := parseHwaddr(word); ok {
+			list = append(list, addr)
+		}
+	}
+	return list
+}
+
+// parseHwaddr reads a link-layer address with colons or dashes after each byte, or dots after each
+// two. For an address that is longer or shorter than Ethernet's, as InfiniBand's, it returns the
+// zero address, which no ENI has.
+func parseHwaddr(word string) (addr hwaddr, ok bool) {
+	const hexDigits = "0123456789abcdef"
 	separator, digits := ":", 2
 	switch {
 	case strings.Contains(word, "-"):
@@ -206,117 +304,24 @@ func readAddress(word string) (hwaddr, bool) {
 	case strings.Contains(word, "."):
 		separator, digits = ".", 4
 	}
-	groups := strings.Split(word, separator)
+	groups := strings.Split(lowerASCII(word), separator)
 	var b []byte
 	for _, g := range groups {
 		if g == "" || len(g) > digits || strings.Trim(g, hexDigits) != "" || len(b) > 20 {
-			return a, false
+			return addr, false
 		}
-		g = strings.Repeat("0", digits-len(g)) + g
-		for ; g != ""; g = g[2:] {
-			b = append(b, hexDigit(g[0])<<4|hexDigit(g[1]))
-		}
-	}
-	if len(groups) < 2 {
-		return a, false
-	}
-	if len(b) == len(a) {
-		copy(a[:], b)
-	}
-	return a, true
-}
-
-// hexDigit is the value of a hexadecimal digit.
-func hexDigit(c byte) byte {
-	switch {
-	case c >= 'a':
-		return c - 'a' + 10
-	case c >= 'A':
-		return c - 'A' + 10
-	}
-	return c - '0'
-}
-
-// An assignment is one KEY=VALUE of a file with sections.
-type assignment struct {
-	filePlace
-	section, value string
-}
-
-// addAddresses appends the addresses in value: config_parse_hw_addrs of src/shared/conf-parser.c.
-// An empty value resets the list, and words that are no address are ignored.
-func addAddresses(list []hwaddr, value string) []hwaddr {
-	if value == "" {
-		return nil
-	}
-	for _, word := range strings.Fields(value) {
-		if a, ok := readAddress(word); ok {
-			list = append(list, a)
+		for g = strings.Repeat("0", digits-len(g)) + g; g != ""; g = g[2:] {
+			high, low := strings.IndexByte(hexDigits, g[0]), strings.IndexByte(hexDigits, g[1])
+			b = append(b, byte(high<<4|low))
 		}
 	}
-	return list
-}
-
-// A joinedLine is a line with those that continue it.
-type joinedLine struct {
-	number int // of the last of them
-	text   string
-}
-
-// A lineStyle is what one program takes for a line.
-type lineStyle struct {
-	comments  string // what starts one
-	continued bool   // by a backslash at the end
-	indented  bool   // blanks at the start are of no account
-	joint     string // what stands for the backslash
-}
-
-// config_parse of systemd's src/shared/conf-parser.c, udev_rules_parse_file of its
-// src/udev/udev-rules.c, and the readers of NetworkManager's profiles.
-var (
-	systemdLines = lineStyle{comments: "#;", continued: true, joint: " "}
-	udevLines    = lineStyle{comments: "#", continued: true, indented: true}
-	profileLines = lineStyle{comments: "#", indented: true}
-)
-
-// joinLines cuts a text into lines, and puts together those that end with a backslash. Empty lines
-// are left out, and comments, even between a line and its continuation.
-func joinLines(text []byte, style *lineStyle) (out []joinedLine) {
-	var whole []byte
-	for lineNumber := 1; len(text) > 0 || len(whole) > 0; lineNumber++ {
-		line := text
-		text = nil
-		if end := bytes.IndexFunc(line, endsLine); end >= 0 {
-			line, text = line[:end], bytes.TrimPrefix(line[end:], []byte("\r"))
-			text = text[min(1, len(text)):]
-		}
-		start := bytes.TrimLeft(line, " \t\v\f")
-		if len(start) > 0 && strings.IndexByte(style.comments, start[0]) >= 0 {
-			continue
-		}
-		if style.indented {
-			line = start
-		}
-		trailing := len(line) - len(bytes.TrimRight(line, `\`))
-		if style.continued && trailing%2 == 1 {
-			whole = append(append(whole, line[:len(line)-1]...), style.joint...)
-			if len(text) > 0 {
-				continue
-			}
-			line = nil
-		}
-		if whole = append(whole, line...); len(whole) > 0 {
-			out = append(out, joinedLine{lineNumber, string(whole)})
-		}
-		whole = nil
+	if len(b) == len(addr) {
+		copy(addr[:], b)
 	}
-	return out
+	return addr, len(groups) > 1
 }
 
-// endsLine reports whether c ends a line: read_line of systemd's src/basic/fileio.c.
-func endsLine(c rune) bool { return c == '\n' || c == '\r' || c == 0 }
-
-// lowerASCII is s without capitals.
+// lowerASCII is s with small letters for the capitals of ASCII.
 func lowerASCII(s string) string {
 	b := []byte(s)
 	for i, c := range b {
@@ -326,6 +331,3 @@ func lowerASCII(s string) string {
 	}
 	return string(b)
 }
-
-// pinsMax is more pins than people read.
-const pinsMax = 100

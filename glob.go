@@ -1,35 +1,37 @@
 package main
 
+// This file is fnmatch(3) with no flags: patterns with *, ?, [...] and the backslash. It does
+// nothing else.
 import "strings"
 
-// globFits reports whether pattern is for s, as fnmatch(3) without flags. It takes time in
-// proportion to the product of their lengths at most: after a failure only the last star takes one
-// byte more.
-func globFits(pattern, s string) bool {
+// fnmatch reports whether s matches pattern. After a mismatch only the last star takes one byte
+// more, so it takes time in proportion to the product of the two lengths at most.
+func fnmatch(pattern, s string) bool {
 	p, i := 0, 0
-	star, from := -1, 0 // where the pattern goes on after the last star, and what that star ends at
+	afterStar, starEnd := -1, 0 // the pattern after the last star, and where in s that star ends
 	for i < len(s) {
 		if p < len(pattern) && pattern[p] == '*' {
 			p++
-			star, from = p, i
+			afterStar, starEnd = p, i
 			continue
 		}
-		if n, ok := globOne(pattern[p:], s[i]); ok {
+		if n, ok := fnmatchOne(pattern[p:], s[i]); ok {
 			p += n
 			i++
 			continue
 		}
-		if star < 0 {
+		if afterStar < 0 {
 			return false
 		}
-		from++
-		p, i = star, from
+		starEnd++
+		p, i = afterStar, starEnd
 	}
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// globOne reports whether the start of pattern is for the byte c, and its length. It is no star.
-func globOne(pattern string, c byte) (int, bool) {
+// fnmatchOne reports whether c matches the start of pattern, which is no star, and returns the
+// length of that start.
+func fnmatchOne(pattern string, c byte) (int, bool) {
 	switch {
 	case pattern == "":
 		return 0, false
@@ -38,52 +40,54 @@ func globOne(pattern string, c byte) (int, bool) {
 	case pattern[0] == '\\' && len(pattern) > 1:
 		return 2, pattern[1] == c
 	case pattern[0] == '[':
-		if n, ok := globSet(pattern, c); n > 0 {
+		if n, ok := fnmatchBracket(pattern, c); n > 0 {
 			return n, ok
 		}
 	}
 	return 1, pattern[0] == c
 }
 
-// globSet reports whether the set that pattern starts with has c: [a-z], [!0-9], [[:digit:]].
-// Length 0: there is no end to it, so that the bracket stands for itself.
-func globSet(pattern string, c byte) (int, bool) {
+// fnmatchBracket reports whether c matches the bracket expression that pattern starts with, and
+// returns its length: [a-z], [!0-9], [[:digit:]]. The length is 0 where nothing closes the bracket,
+// which then stands for itself.
+func fnmatchBracket(pattern string, c byte) (int, bool) {
 	p := 1
 	negated := p < len(pattern) && (pattern[p] == '!' || pattern[p] == '^')
 	if negated {
 		p++
 	}
-	has := false
+	found := false
 	for start := p; p < len(pattern); {
 		if pattern[p] == ']' && p > start {
-			return p + 1, has != negated
+			return p + 1, found != negated
 		}
-		if n, ok := globClass(pattern[p:], c); n > 0 {
-			p, has = p+n, has || ok
+		if n, ok := bracketClass(pattern[p:], c); n > 0 {
+			p, found = p+n, found || ok
 			continue
 		}
-		low, n := globByte(pattern[p:])
+		low, n := bracketByte(pattern[p:])
 		high := low
 		p += n
 		if p+1 < len(pattern) && pattern[p] == '-' && pattern[p+1] != ']' {
-			high, n = globByte(pattern[p+1:])
+			high, n = bracketByte(pattern[p+1:])
 			p += n + 1
 		}
-		has = has || low <= c && c <= high
+		found = found || low <= c && c <= high
 	}
 	return 0, false
 }
 
-// globByte is a byte of a set, and its length with the backslash before it.
-func globByte(pattern string) (byte, int) {
+// bracketByte returns the byte that pattern starts with, and its length with a backslash before it.
+func bracketByte(pattern string) (byte, int) {
 	if pattern[0] == '\\' && len(pattern) > 1 {
 		return pattern[1], 2
 	}
 	return pattern[0], 1
 }
 
-// globClass reports whether c is of the class that pattern starts with. Length 0: it is none.
-func globClass(pattern string, c byte) (int, bool) {
+// bracketClass reports whether c is of the class that pattern starts with, and returns the length
+// of the class: [:digit:]. The length is 0 where pattern starts with no class.
+func bracketClass(pattern string, c byte) (int, bool) {
 	if !strings.HasPrefix(pattern, "[:") {
 		return 0, false
 	}
@@ -102,11 +106,9 @@ func globClass(pattern string, c byte) (int, bool) {
 	case "upper":
 		is = upper
 	case "xdigit":
-		is = strings.IndexByte(hexDigits, c) >= 0
+		is = digit || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 	default:
 		return 0, false
 	}
 	return len(class) + 4, is
 }
-
-const hexDigits = "0123456789abcdefABCDEF"

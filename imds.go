@@ -152,7 +152,7 @@ func resolvePath(path string) (string, error) {
 // parseMAC reads six bytes in hex with colons, with white space around them or not.
 func parseMAC(s []byte) (hwaddr, error) {
 	t := strings.TrimSpace(string(s))
-	a, ok := readAddress(t)
+	a, ok := parseHwaddr(t)
 	if ok && strings.EqualFold(t, a.String()) {
 		return a, nil
 	}

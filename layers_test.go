@@ -38,7 +38,7 @@ var pureImports = []string{
 }
 
 // decisionImports are those of the files that decide.
-var decisionImports = []string{"bytes", "errors", "fmt", "maps", "net/netip", "slices", "strings", "unicode/utf8"}
+var decisionImports = []string{"bytes", "cmp", "errors", "fmt", "maps", "net/netip", "slices", "strings", "unicode/utf8"}
 
 // bannedImports are too large for this binary, or can do what this program does by hand.
 var bannedImports = []string{"C", "encoding/json", "net", "net/http", "os/exec", "reflect", "unsafe"}

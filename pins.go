@@ -1,42 +1,69 @@
 package main
 
-// This file decides which files tie an ENI to another name than it is to have. It opens nothing:
-// process.go reads the files. What each kind of file says is in netfiles.go (systemd's),
-// udevrules.go, and profiles.go (NetworkManager's and ifcfg).
+// This file decides which files tie an ENI to another name than the one that it is to have. The
+// files before it say what each kind of file means, and readconfig.go reads them. It opens no file.
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
-// findPins lists what ties ENIs of names (index -> the name that the ENI is to have) to other
-// names, in the order of the files' paths.
+// A pin is a file that ties an ENI to a name.
+type pin struct {
+	filePlace
+	link  link
+	name  string      // the name in the file, or the pattern: eth1
+	want  string      // the name that the ENI is to have: eth0
+	match matchAnswer // answerMaybe where the links do not decide a condition of the file
+}
+
+// String tells people which file it is, what it says, and what to change in which line.
+func (p pin) String() string {
+	ties := "ties"
+	if p.match != answerYes {
+		ties = "may tie"
+	}
+	s := fmt.Sprintf("%s, line %d, %s the ENI %s to the name %s, and it is to be called %s: "+
+		"change %s there", visible(p.file), p.line, ties, p.link.id(), visible(p.name),
+		visible(p.want), p.key)
+	if strings.Contains(p.file, "-netplan-") {
+		s += " (by set-name in the YAML file that netplan makes it from)"
+	}
+	return s
+}
+
+// pinsMax is more pins than a person reads.
+const pinsMax = 100
+
+// findPins lists the files that tie an ENI of names (index -> the name that it is to have) to
+// another name, in the order of their paths.
 func findPins(files []configFile, links []link, names map[int32]string) []pin {
-	kinds := sortedKinds(files)
-	networks := networkProfiles(kinds[kindNetwork], kinds[kindDropIn])
-	namers := linkFiles(kinds[kindLink], kinds[kindDropIn])
-	rules := parseRules(kinds[kindRules])
-	keyfiles := keyfileProfiles(kinds[kindKeyfile])
-	ifcfgs := ifcfgProfiles(kinds[kindIfcfg])
 	var enis []*link
-	for _, l := range links {
-		if l.eni() {
-			enis = append(enis, &l)
+	for i := range links {
+		if links[i].eni() {
+			enis = append(enis, &links[i])
 		}
+	}
+	kinds := filesByKind(files)
+	linkFiles := parseSystemdFiles(kinds[kindLink], kinds[kindDropIn], enis)
+	rules := parseUdevRules(kinds[kindRules])
+	profileLists := [][]linkProfile{
+		networkProfiles(kinds[kindNetwork], kinds[kindDropIn], enis),
+		keyfileProfiles(kinds[kindKeyfile], enis),
+		ifcfgProfiles(kinds[kindIfcfg]),
 	}
 	var pins []pin
 	for _, l := range enis {
 		want, ok := names[l.index]
-		if !ok || len(pins) > pinsMax {
+		if !ok {
 			continue // it keeps its name
 		}
-		for _, profiles := range [][]linkProfile{networks, keyfiles, ifcfgs} {
-			pins = append(pins, profilePins(profiles, enis, l, want)...)
+		for _, profiles := range profileLists {
+			pins = appendProfilePins(pins, profiles, l, want)
 		}
-		pins = append(pins, namerPins(namers, rules, enis, l, want)...)
+		pins = appendUdevPins(pins, udevNames(linkFiles, rules, l, want), l, want)
 	}
 	var out []pin
-	for _, i := range sortBy(min(len(pins), pinsMax), func(i int) string {
+	for _, i := range sortedIndexes(len(pins), func(i int) string {
 		p := &pins[i]
 		return fmt.Sprintf("%s\x00%9d%9d%s", p.file, p.line, p.link.index, p.name)
 	}) {
@@ -45,83 +72,66 @@ func findPins(files []configFile, links []link, names map[int32]string) []pin {
 	return out
 }
 
-// profilePins are the profiles of one kind, in the order of their manager, that want both l and
-// another name, where no other is for l under the new one.
-func profilePins(profiles []linkProfile, enis []*link, l *link, want string) []pin {
-	if hasConfiguration(profiles, l, want) {
-		return nil
+// filesByKind sorts the files of each kind by the priority of their directories, and then by name.
+// Of two files with the same path it keeps one.
+func filesByKind(files []configFile) (kinds [kindCount][]configFile) {
+	last := ""
+	for _, i := range sortedIndexes(len(files), func(i int) string {
+		f := &files[i]
+		return string(rune('a'+dirIndex(f.path))) + f.path + "\x00" + string(f.text)
+	}) {
+		f := files[i]
+		if f.path == last {
+			continue
+		}
+		last = f.path
+		kind := kindOf(f.path)
+		kinds[kind] = append(kinds[kind], f)
 	}
-	var pins []pin
+	return kinds
+}
+
+// appendProfilePins appends the profiles of one manager that want both the device l and another
+// name than want. Where another profile configures l under the new name there are none.
+func appendProfilePins(pins []pin, profiles []linkProfile, l *link, want string) []pin {
+	if configuredAs(profiles, l, want) {
+		return pins
+	}
 	for i := range profiles {
 		p := &profiles[i]
-		if p.device == nil || p.named == nil || p.named(l, want) ||
-			forAny(p.device, p.addressed, enis) {
-			continue // a device without a name, a name without a device, or the right name
+		if !p.deviceSpecific || p.matchName(l, want) {
+			continue
 		}
-		if sure := p.fitsBut(l); sure != answerNo && len(pins) < pinsMax {
-			pins = append(pins, pin{p.filePlace, *l, p.name, want, sure})
+		if match := p.matchLink(l); match != answerNo && len(pins) < pinsMax {
+			pins = append(pins, pin{p.filePlace, *l, p.name, want, match})
 		}
 	}
 	return pins
 }
 
-// hasConfiguration reports whether l surely has a configuration under that name.
-func hasConfiguration(profiles []linkProfile, l *link, name string) bool {
+// configuredAs reports whether the manager of profiles is certain to configure l under that name.
+func configuredAs(profiles []linkProfile, l *link, name string) bool {
 	for i := range profiles {
 		p := &profiles[i]
-		switch fits := p.fits(l, name); {
-		case fits == answerYes && !p.idle && !p.blocks:
-			return true
-		case fits != answerNo && p.blocks:
+		if !p.matchName(l, name) {
+			continue
+		}
+		switch match := p.matchLink(l); {
+		case match != answerNo && p.unmanaged:
 			return false
+		case match == answerYes && !p.noAutoconnect:
+			return true
 		}
 	}
 	return false
 }
 
-// kindOf tells what reads the file at p, which is in a folder of configFolders or in one of
-// drop-ins below. None: nobody does.
-func kindOf(p string) fileKind {
-	folder, name := splitPath(p)
-	above, _ := splitPath(folder)
-	switch {
-	case dropInFolder(folder) && slices.Contains(configFolders, above):
-		return kindIf(strings.HasSuffix(name, ".conf"), kindDropIn)
-	case !slices.Contains(configFolders, folder):
-		return kindNone
-	case strings.HasSuffix(folder, "/systemd/network"):
-		if strings.HasSuffix(name, ".link") {
-			return kindLink
+// appendUdevPins appends the .link files and udev rules that give l another name than want.
+func appendUdevPins(pins []pin, assigned []nameAssignment, l *link, want string) []pin {
+	for _, a := range assigned {
+		if a.deviceSpecific && a.name != "" && a.name != want && len(pins) < pinsMax {
+			pins = append(pins, pin{a.filePlace, *l, a.name, want, a.match})
 		}
-		return kindIf(strings.HasSuffix(name, ".network"), kindNetwork)
-	case strings.HasSuffix(folder, "/rules.d"):
-		return kindIf(strings.HasSuffix(name, ".rules"), kindRules)
-	case strings.HasSuffix(folder, "/network-scripts"):
-		return kindIf(!ignoredIfcfg(name), kindIfcfg)
 	}
-	read := !ignoredKeyfile(folder, name) || strings.HasSuffix(name, tombstoneSuffix)
-	return kindIf(read, kindKeyfile)
-}
-
-// kindIf is kind where is is true.
-func kindIf(is bool, kind fileKind) fileKind {
-	if is {
-		return kind
-	}
-	return kindNone
-}
-
-// sortedKinds sorts files by kind, and those of a kind by path. Of two with one path one counts.
-func sortedKinds(files []configFile) (kinds [kindsEnd][]configFile) {
-	last := ""
-	for _, i := range sortBy(len(files), func(i int) string {
-		return files[i].path + "\x00" + string(files[i].text)
-	}) {
-		f := files[i]
-		if kind := kindOf(f.path); f.path != last {
-			kinds[kind] = append(kinds[kind], f)
-		}
-		last = f.path
-	}
-	return kinds
+	return pins
 }

@@ -1,205 +1,68 @@
 package main
 
 // This file reads the profiles of NetworkManager, nm-settings-keyfile(5) and
-// nm-settings-ifcfg-rh(5), as far as they say which link they are for. The initscripts read ifcfg
+// nm-settings-ifcfg-rh(5): the conditions on the link, and the name. The initscripts read ifcfg
 // files as well.
 import (
 	"slices"
 	"strings"
 )
 
-// tombstoneSuffix ends the name of a file that hides the profiles of one UUID, when it is empty:
-// NM_KEYFILE_PATH_SUFFIX_NMMETA.
-const tombstoneSuffix = ".nmmeta"
-
-// ignoredKeyfile reports whether NetworkManager passes over a file:
-// nm_keyfile_utils_ignore_filename of src/libnm-core-impl/nm-keyfile.c. Only in /etc a name needs
-// no .nmconnection.
-func ignoredKeyfile(folder, name string) bool {
-	if strings.HasPrefix(name, ".") {
-		return true
-	}
-	if !strings.HasPrefix(folder, "/etc/") {
-		return !strings.HasSuffix(name, ".nmconnection")
-	}
-	if hasSuffix(lowerASCII(name), []string{"~", ".pem", ".der"}) {
-		return true
-	}
-	// What g_file_set_contents leaves: a dot and six letters or digits.
-	end := name[strings.LastIndexByte(name, '.')+1:]
-	return len(end) == 6 && len(end) < len(name) && strings.IndexFunc(end, notAlphanumeric) < 0
+// An nmKeyfile is a keyfile, or a tombstone, which has only the UUID.
+type nmKeyfile struct {
+	uuid          string
+	ethernet      bool      // type=ethernet
+	macAddr       hwaddr    // mac-address
+	denylist      []hwaddr  // mac-address-denylist
+	interfaceName string    // interface-name in [connection]
+	namePatterns  []string  // interface-name in [match]
+	namePlace     filePlace // of the name, or of the patterns where it has none
+	pathPatterns  []string  // path in [match]
+	untestable    bool      // it has conditions on what the links do not tell
+	noAutoconnect bool      // autoconnect=false
 }
 
-// hasSuffix reports whether s ends with one of suffixes.
-func hasSuffix(s string, suffixes []string) bool {
-	return slices.ContainsFunc(suffixes, func(end string) bool { return strings.HasSuffix(s, end) })
-}
-
-// notAlphanumeric reports whether c is no letter or digit of ASCII.
-func notAlphanumeric(c rune) bool {
-	return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9')
-}
-
-// An etherKeyfile is a profile for Ethernet.
-type etherKeyfile struct {
-	uuid     string
-	device   hwaddr // mac-address
-	denied   []hwaddr
-	name     string // interface-name
-	names    []string
-	paths    []string
-	at       filePlace
-	unknown  bool // it has conditions that can't be tested here
-	idle     bool // autoconnect=false
-	ethernet bool // type=ethernet
-	folder   int  // folderRank
-}
-
-// keyfileProfiles are the profiles that no other of their UUID hides: those in /run hide those in
-// /etc, and these those in /usr/lib (nms-keyfile-plugin.c, "shadow").
-func keyfileProfiles(files []configFile) (out []linkProfile) {
-	var read []etherKeyfile
-	shownIn := map[string]int{} // UUID -> folder
+// keyfileProfiles are the Ethernet profiles of NetworkManager. A file hides those with the same
+// UUID in directories of lower priority (nms-keyfile-plugin.c, "shadow").
+func keyfileProfiles(files []configFile, enis []*link) []linkProfile {
+	var out []linkProfile
+	shownIn := map[string]int{} // UUID -> dirIndex
 	for i := range files {
-		k, ok := parseKeyfile(&files[i])
+		f := &files[i]
+		k, ok := parseKeyfile(f)
 		if !ok {
 			continue
 		}
-		if folder, seen := shownIn[k.uuid]; k.uuid != "" && (!seen || k.folder < folder) {
-			shownIn[k.uuid] = k.folder
+		if _, found := shownIn[k.uuid]; !found {
+			shownIn[k.uuid] = dirIndex(f.path)
 		}
-		read = append(read, k)
-	}
-	for i := range read {
-		k := &read[i]
-		if folder, hidden := shownIn[k.uuid]; k.ethernet && !(hidden && folder < k.folder) {
-			out = append(out, k.profile())
+		if k.ethernet && (k.uuid == "" || shownIn[k.uuid] == dirIndex(f.path)) {
+			out = append(out, k.profile(enis))
 		}
 	}
 	return out
 }
 
-// parseKeyfile reads a keyfile, or one that only hides others. Not ok: NetworkManager refuses it.
-func parseKeyfile(f *configFile) (k etherKeyfile, ok bool) {
-	k = etherKeyfile{at: filePlace{file: f.path}, folder: folderRank(f)}
+// parseKeyfile reads a keyfile or a tombstone. Where ok is false NetworkManager refuses it.
+func parseKeyfile(f *configFile) (k nmKeyfile, ok bool) {
+	k.namePlace = filePlace{file: f.path}
 	_, name := splitPath(f.path)
-	if uuid, is := strings.CutSuffix(name, tombstoneSuffix); is {
+	if uuid, found := strings.CutSuffix(name, tombstoneSuffix); found {
 		k.uuid = uuid
 		return k, len(f.text) == 0
 	}
 	assignments, ok := parseGroups(f)
 	for i := range assignments {
-		k.add(&assignments[i])
+		k.assign(&assignments[i])
 	}
 	return k, ok
 }
 
-// add takes an assignment.
-func (k *etherKeyfile) add(a *assignment) {
-	key := a.key
-	a.key += "= in [" + a.section + "]"
-	if a.section == "802-3-ethernet" {
-		a.section = "ethernet" // its older name
-	}
-	switch a.section + "." + key {
-	case "connection.type":
-		k.ethernet = a.value == "ethernet" || a.value == "802-3-ethernet"
-	case "connection.uuid":
-		k.uuid = a.value
-	case "connection.interface-name":
-		k.name, k.at = a.value, a.filePlace
-	case "connection.autoconnect":
-		k.idle = a.value == "false" || a.value == "0"
-	case "ethernet.mac-address":
-		k.device, _ = readAddress(a.value)
-	case "ethernet.mac-address-blacklist", "ethernet.mac-address-denylist":
-		list := strings.ReplaceAll(strings.ReplaceAll(a.value, ",", " "), ";", " ")
-		k.denied = addAddresses(nil, list)
-	case "match.interface-name":
-		k.names = keyfileList(a.value)
-		if k.name == "" {
-			k.at = a.filePlace
-		}
-	case "match.path":
-		k.paths = keyfileList(a.value)
-	case "match.driver", "match.kernel-command-line":
-		k.unknown = k.unknown || a.value != ""
-	}
-}
-
-// keyfileList is the values of a list: g_key_file_get_string_list.
-func keyfileList(value string) []string {
-	return strings.FieldsFunc(value, func(c rune) bool { return c == ';' })
-}
-
-// profile is what k is to profilePins.
-func (k *etherKeyfile) profile() linkProfile {
-	p := linkProfile{filePlace: k.at, name: k.name, rest: k.rest, idle: k.idle}
-	p.addressed = k.device != (hwaddr{})
-	if p.addressed || len(k.paths) > 0 {
-		p.device = k.fitsDevice
-	}
-	if k.name != "" || len(k.names) > 0 {
-		p.named = k.fitsName
-	}
-	if p.name == "" {
-		p.name = strings.Join(k.names, ";")
-	}
-	return p
-}
-
-// fitsDevice compares the permanent address, as check_connection_compatible of
-// src/core/devices/nm-device-ethernet.c does, and the path.
-func (k *etherKeyfile) fitsDevice(l *link) matchAnswer {
-	if k.device != (hwaddr{}) && k.device != l.id() {
-		return answerNo
-	}
-	if len(k.paths) == 0 {
-		return answerYes
-	}
-	return pathFits(l, func(s string) bool { return wildcardsFit(k.paths, s) })
-}
-
-// fitsName compares the name.
-func (k *etherKeyfile) fitsName(_ *link, name string) bool {
-	return (k.name == "" || k.name == name) && (len(k.names) == 0 || wildcardsFit(k.names, name))
-}
-
-// rest tests the other conditions.
-func (k *etherKeyfile) rest(l *link) matchAnswer {
-	switch {
-	case slices.Contains(k.denied, l.id()):
-		return answerNo
-	case k.unknown:
-		return answerMaybe
-	}
-	return answerYes
-}
-
-// wildcardsFit reports whether a list of [match] is for s: nm_wildcard_match_check of
-// src/core/nm-core-utils.c. "&" is for a pattern that must fit, "|" for one of several, "!" for one
-// that must not.
-func wildcardsFit(patterns []string, s string) bool {
-	optional, met := false, false
-	for _, pattern := range patterns {
-		pattern, must := strings.CutPrefix(pattern, "&")
-		pattern, may := strings.CutPrefix(pattern, "|")
-		pattern, negated := strings.CutPrefix(pattern, "!")
-		must = must || negated && !may
-		fits := globFits(strings.TrimPrefix(pattern, `\`), s) != negated
-		if must && !fits {
-			return false
-		}
-		optional, met = optional || !must, met || !must && fits
-	}
-	return met || !optional
-}
-
-// parseGroups reads a file as GLib's g_key_file_load_from_file does, which refuses one that has
-// anything but groups, assignments and comments.
+// parseGroups reads the assignments of a file as GLib's g_key_file_load_from_file does. Where ok is
+// false GLib refuses it: it has a line that is no group, assignment or comment.
 func parseGroups(f *configFile) (out []assignment, ok bool) {
 	group := ""
-	for _, l := range joinLines(f.text, &profileLines) {
+	for _, l := range joinLines(f.text, &profileSyntax) {
 		line := strings.TrimSpace(l.text)
 		if line == "" {
 			continue
@@ -212,24 +75,108 @@ func parseGroups(f *configFile) (out []assignment, ok bool) {
 		if !found || group == "" {
 			return nil, false
 		}
-		at := filePlace{f.path, l.number, strings.TrimSpace(key)}
-		out = append(out, assignment{at, group, strings.TrimSpace(value)})
+		place := filePlace{f.path, l.number, strings.TrimSpace(key)}
+		out = append(out, assignment{place, group, strings.TrimSpace(value)})
 	}
 	return out, true
 }
 
-// ignoredIfcfg reports whether a file of network-scripts is passed over: utils_should_ignore_file
-// of NetworkManager's ifcfg-rh plugin; /etc/init.d/network of the initscripts leaves out more.
-func ignoredIfcfg(name string) bool {
-	name = lowerASCII(name)
-	if !strings.HasPrefix(name, "ifcfg-") || name == "ifcfg-lo" || strings.ContainsAny(name, ":;") {
-		return true
+// assign carries out an assignment.
+func (k *nmKeyfile) assign(a *assignment) {
+	key := a.key
+	a.key += "= in [" + a.section + "]"
+	if a.section == "802-3-ethernet" {
+		a.section = "ethernet" // 802-3-ethernet is its older name
 	}
-	return hasSuffix(name, []string{"~", ".bak", ".orig", ".rej", ".rpmnew", ".rpmsave", ".rpmorig",
-		".augnew", ".augtmp"})
+	switch a.section + "." + key {
+	case "connection.type":
+		k.ethernet = a.value == "ethernet" || a.value == "802-3-ethernet"
+	case "connection.uuid":
+		k.uuid = a.value
+	case "connection.interface-name":
+		k.interfaceName, k.namePlace = a.value, a.filePlace
+	case "connection.autoconnect":
+		k.noAutoconnect = a.value == "false" || a.value == "0"
+	case "ethernet.mac-address":
+		k.macAddr, _ = parseHwaddr(a.value)
+	case "ethernet.mac-address-blacklist", "ethernet.mac-address-denylist":
+		list := strings.ReplaceAll(strings.ReplaceAll(a.value, ",", " "), ";", " ")
+		k.denylist = appendHwaddrs(nil, list)
+	case "match.interface-name":
+		k.namePatterns = splitKeyfileList(a.value)
+		if k.interfaceName == "" {
+			k.namePlace = a.filePlace
+		}
+	case "match.path":
+		k.pathPatterns = splitKeyfileList(a.value)
+	case "match.driver", "match.kernel-command-line":
+		k.untestable = k.untestable || a.value != ""
+	}
 }
 
-// ifcfgProfiles are the ifcfg files.
+// splitKeyfileList cuts the value of a key that takes a list: g_key_file_get_string_list.
+func splitKeyfileList(value string) []string {
+	return strings.FieldsFunc(value, func(c rune) bool { return c == ';' })
+}
+
+// profile is the keyfile as a linkProfile.
+func (k *nmKeyfile) profile(enis []*link) linkProfile {
+	p := linkProfile{filePlace: k.namePlace, name: k.interfaceName, matchName: k.matchName,
+		matchLink: k.matchLink, noAutoconnect: k.noAutoconnect}
+	if p.name == "" {
+		p.name = strings.Join(k.namePatterns, ";")
+	}
+	p.deviceSpecific = k.macAddr != hwaddr{} ||
+		len(k.pathPatterns) > 0 && !matchesEach(enis, k.matchPaths)
+	return p
+}
+
+// matchName reports whether l matches the conditions on the name under that name.
+func (k *nmKeyfile) matchName(_ *link, name string) bool {
+	return (k.interfaceName == "" || k.interfaceName == name) &&
+		(len(k.namePatterns) == 0 || wildcardMatch(k.namePatterns, name))
+}
+
+// matchLink answers all other conditions. It compares the permanent address, as
+// check_connection_compatible of src/core/devices/nm-device-ethernet.c does.
+func (k *nmKeyfile) matchLink(l *link) matchAnswer {
+	switch {
+	case k.macAddr != hwaddr{} && k.macAddr != l.id(), slices.Contains(k.denylist, l.id()):
+		return answerNo
+	case k.untestable:
+		return min(answerMaybe, k.matchPaths(l))
+	}
+	return k.matchPaths(l)
+}
+
+// matchPaths answers the condition on the path.
+func (k *nmKeyfile) matchPaths(l *link) matchAnswer {
+	if len(k.pathPatterns) == 0 {
+		return answerYes
+	}
+	return matchPath(l, func(path string) bool { return wildcardMatch(k.pathPatterns, path) })
+}
+
+// wildcardMatch reports whether s matches a list in [match]: nm_wildcard_match_check of
+// src/core/nm-core-utils.c. s has to match each pattern with "&", one of those with "|", and none
+// of those with "!". A pattern without a mark has "|".
+func wildcardMatch(patterns []string, s string) bool {
+	optional, met := false, false
+	for _, pattern := range patterns {
+		pattern, mandatory := strings.CutPrefix(pattern, "&")
+		pattern, alternative := strings.CutPrefix(pattern, "|")
+		pattern, negated := strings.CutPrefix(pattern, "!")
+		mandatory = mandatory || negated && !alternative
+		matched := fnmatch(strings.TrimPrefix(pattern, `\`), s) != negated
+		if mandatory && !matched {
+			return false
+		}
+		optional, met = optional || !mandatory, met || !mandatory && matched
+	}
+	return met || !optional
+}
+
+// ifcfgProfiles are the ifcfg files for Ethernet.
 func ifcfgProfiles(files []configFile) []linkProfile {
 	var out []linkProfile
 	for i := range files {
@@ -240,14 +187,13 @@ func ifcfgProfiles(files []configFile) []linkProfile {
 	return out
 }
 
-// parseIfcfg reads an ifcfg file: variables of the shell, the last assignment of each counts. Not
-// ok: it is for no Ethernet link.
-func parseIfcfg(f *configFile) (linkProfile, bool) {
-	p := linkProfile{filePlace: filePlace{file: f.path}}
-	p.rest = func(*link) matchAnswer { return answerYes }
-	var device hwaddr
+// parseIfcfg reads an ifcfg file, which assigns variables of the shell. The last assignment of each
+// counts. Where ok is false it is not for Ethernet.
+func parseIfcfg(f *configFile) (p linkProfile, ok bool) {
+	var macAddr hwaddr
 	kind := ""
-	for _, l := range joinLines(f.text, &profileLines) {
+	p.file = f.path
+	for _, l := range joinLines(f.text, &profileSyntax) {
 		key, value, found := strings.Cut(strings.TrimSpace(l.text), "=")
 		if !found {
 			continue
@@ -256,28 +202,27 @@ func parseIfcfg(f *configFile) (linkProfile, bool) {
 		case "DEVICE":
 			p.name, p.filePlace = value, filePlace{f.path, l.number, "DEVICE="}
 		case "HWADDR":
-			device, _ = readAddress(value)
+			macAddr, _ = parseHwaddr(value)
 		case "TYPE":
 			kind = lowerASCII(value)
 		case "ONBOOT":
-			p.idle = lowerASCII(value) == "no"
+			p.noAutoconnect = lowerASCII(value) == "no"
 		}
 	}
-	if device != (hwaddr{}) {
-		p.addressed = true
-		p.device = func(l *link) matchAnswer { return answerOf(l.id() == device) }
-	}
-	if name := p.name; name != "" {
-		p.named = func(_ *link, n string) bool { return n == name }
+	device := p.name
+	p.deviceSpecific = macAddr != hwaddr{}
+	p.matchName = func(_ *link, name string) bool { return device == "" || device == name }
+	p.matchLink = func(l *link) matchAnswer {
+		return answerOf(macAddr == hwaddr{} || macAddr == l.id())
 	}
 	return p, kind == "" || kind == "ethernet"
 }
 
-// shellValue is the value of an assignment in the shell, "" where that would take a shell to say:
+// shellValue is the value of an assignment in the shell, and "" where only a shell could tell it:
 // svUnescape of src/core/settings/plugins/ifcfg-rh/shvar.c.
 func shellValue(s string) string {
 	var out strings.Builder
-	quoted := byte(0)
+	quoted := byte(0) // the quote that is open; 0 for none
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {

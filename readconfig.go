@@ -1,6 +1,7 @@
 package main
 
-// This file reads the files that pins.go judges, whatever stands in their place.
+// This file reads the files of configDirs from disk. It opens only directories and regular files,
+// and does not judge what is in them.
 import (
 	"errors"
 	"fmt"
@@ -10,58 +11,56 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Far more than any system has; what is beyond is not read, and named.
+// No system has nearly as much. What exceeds a limit is not read, and there is a warning.
 const (
-	configFileMax   = 1 << 20  // bytes of one file
-	configTotalMax  = 16 << 20 // bytes of all files
-	configFilesMax  = 5000     // files
-	configFolderMax = 2000     // entries of one folder
+	configFileMax  = 1 << 20  // bytes of one file
+	configTotalMax = 16 << 20 // bytes of all files
+	configFilesMax = 5000     // files
+	configDirMax   = 2000     // entries of one directory
 )
 
-// readConfigFiles reads the files of configFolders below root, which is "" but in tests. What is
-// not there, or is no regular file, is passed over. For what can't be read there is one warning
-// each.
+// readConfigFiles reads the files in configDirs below root, which is "" except in tests. It ignores
+// what does not exist or is no regular file. For each file that it can't read there is a warning.
 func readConfigFiles(root string) (files []configFile, warnings []error) {
 	r := configReader{root: root, left: configTotalMax}
-	for _, folder := range configFolders {
-		r.readFolder(folder)
+	for _, dir := range configDirs {
+		r.readDir(dir)
 	}
 	return r.files, r.warnings
 }
 
-// A configReader is what has been read so far.
+// A configReader has what has been read so far.
 type configReader struct {
 	root     string
-	left     int         // bytes that may be read yet
-	folders  [][2]uint64 // that have been read: device and inode
+	left     int         // bytes until configTotalMax; -1 once it was exceeded
+	dirs     [][2]uint64 // the directories that have been read: device and inode
 	files    []configFile
 	warnings []error
 }
 
-// readFolder reads the files of a folder, and the drop-ins in those below.
-func (r *configReader) readFolder(folder string) {
-	names, err := r.list(folder)
-	r.warn("read", folder, err)
-	if len(names) > configFolderMax {
-		r.warn("read", folder, fmt.Errorf("more than %d entries: the rest is not read",
-			configFolderMax))
-		names = names[:configFolderMax]
+// readDir reads the files in dir, and the drop-ins in the directories below it.
+func (r *configReader) readDir(dir string) {
+	names, err := r.listDir(dir)
+	r.warn(dir, err)
+	if len(names) > configDirMax {
+		r.warn(dir, fmt.Errorf("more than %d entries: the rest is not read", configDirMax))
+		names = names[:configDirMax]
 	}
 	for _, name := range names {
-		p := folder + "/" + name
+		path := dir + "/" + name
 		switch {
-		case kindOf(p) != kindNone:
-			r.readFile(p)
-		case dropInFolder(p) && slices.Contains(configFolders, folder):
-			r.readFolder(p)
+		case kindOf(path) != kindNone:
+			r.readFile(path)
+		case isDropInDir(path) && slices.Contains(configDirs, dir):
+			r.readDir(path)
 		}
 	}
 }
 
-// list is the names in a folder. One that has been read under another name, as where /lib is a link
-// to /usr/lib, has none.
-func (r *configReader) list(folder string) (names []string, err error) {
-	fd, err := openConfig(r.root+folder, unix.O_DIRECTORY)
+// listDir lists the names in dir. It lists none where dir has been read by another path, as where
+// /lib is a link to /usr/lib.
+func (r *configReader) listDir(dir string) (names []string, err error) {
+	fd, err := openReadOnly(r.root+dir, unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
@@ -70,13 +69,13 @@ func (r *configReader) list(folder string) (names []string, err error) {
 	if err := unix.Fstat(fd, &stat); err != nil {
 		return nil, err
 	}
-	same := [2]uint64{uint64(stat.Dev), stat.Ino}
-	if slices.Contains(r.folders, same) {
+	id := [2]uint64{uint64(stat.Dev), stat.Ino}
+	if slices.Contains(r.dirs, id) {
 		return nil, nil
 	}
-	r.folders = append(r.folders, same)
+	r.dirs = append(r.dirs, id)
 	b := make([]byte, 1<<14)
-	for len(names) <= configFolderMax {
+	for len(names) <= configDirMax {
 		n, err := unix.ReadDirent(fd, b)
 		if n <= 0 || err != nil {
 			return names, err
@@ -86,37 +85,38 @@ func (r *configReader) list(folder string) (names []string, err error) {
 	return names, nil
 }
 
-// readFile reads a file if it is a regular one, or /dev/null, which is empty.
-func (r *configReader) readFile(p string) {
-	text, ok, err := readRegular(r.root+p, min(configFileMax, r.left+1))
-	r.warn("read", p, err)
+// readFile reads a regular file, or /dev/null as an empty file.
+func (r *configReader) readFile(path string) {
+	text, ok, err := readRegularFile(r.root+path, min(configFileMax, r.left+1))
+	r.warn(path, err)
 	switch {
 	case !ok || r.left < 0:
 		return
 	case len(text) > r.left || len(r.files) == configFilesMax:
-		r.warn("read", p, fmt.Errorf("more than %d bytes or %d files in all: the rest is not read",
+		r.warn(path, fmt.Errorf("more than %d bytes or %d files in all: the rest is not read",
 			configTotalMax, configFilesMax))
 		r.left = -1
 		return
 	}
 	r.left -= len(text)
-	r.files = append(r.files, configFile{p, text})
+	r.files = append(r.files, configFile{path, text})
 }
 
-// warn notes err, unless it says that something is not there.
-func (r *configReader) warn(op, p string, err error) {
+// warn adds a warning of err, unless it says that path does not exist.
+func (r *configReader) warn(path string, err error) {
 	if err == nil || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		return
 	}
-	r.warnings = append(r.warnings, &fs.PathError{Op: op, Path: p, Err: err})
+	r.warnings = append(r.warnings, &fs.PathError{Op: "read", Path: path, Err: err})
 }
 
-// readRegular reads up to most bytes of what name leads to. Not ok: it can't be read, or it is
-// neither a regular file nor /dev/null. Nothing else is opened, as that can have effects of its own
-// (a watchdog starts). What takes the file's place meanwhile is not waited for (a FIFO).
-func readRegular(name string, most int) (text []byte, ok bool, err error) {
+// readRegularFile reads up to most bytes of the file that path leads to. ok is false where it
+// can't be read, or is neither a regular file nor /dev/null. No other file is opened, because that
+// can have an effect: a watchdog starts. A FIFO that replaces the file after the check does not
+// block, because of O_NONBLOCK.
+func readRegularFile(path string, most int) (text []byte, ok bool, err error) {
 	var stat unix.Stat_t
-	if err := unix.Stat(name, &stat); err != nil {
+	if err := unix.Stat(path, &stat); err != nil {
 		return nil, false, err
 	}
 	if stat.Mode&unix.S_IFMT == unix.S_IFCHR && stat.Rdev == unix.Mkdev(1, 3) {
@@ -125,7 +125,7 @@ func readRegular(name string, most int) (text []byte, ok bool, err error) {
 	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, false, nil
 	}
-	fd, err := openConfig(name, unix.O_NONBLOCK|unix.O_NOCTTY)
+	fd, err := openReadOnly(path, unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
 		return nil, false, err
 	}
@@ -141,17 +141,17 @@ func readRegular(name string, most int) (text []byte, ok bool, err error) {
 			return nil, false, err
 		}
 		if n <= 0 && err == nil {
-			break // it has become shorter
+			break // the file has become shorter
 		}
 		got += max(n, 0)
 	}
 	return text[:got], true, nil
 }
 
-// openConfig opens name for reading.
-func openConfig(name string, flags int) (fd int, err error) {
+// openReadOnly opens a file or directory for reading.
+func openReadOnly(path string, flags int) (fd int, err error) {
 	for {
-		fd, err = unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|flags, 0)
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|flags, 0)
 		if err != unix.EINTR {
 			return fd, err
 		}

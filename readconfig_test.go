@@ -157,7 +157,7 @@ func TestReadConfigFilesTooMany(t *testing.T) {
 	if len(files) != configTotalMax/configFileMax || len(warnings) != 1 {
 		t.Errorf("%d large files, %v, want %d and a warning", len(files), warnings, configTotalMax/configFileMax)
 	}
-	for i := range configFolderMax {
+	for i := range configDirMax {
 		c.done(os.Symlink("nowhere", c.at("/run/udev/rules.d/"+strings.Repeat("y", i%200)+string(rune('a'+i/200))+".rules")))
 	}
 	c.write("/run/udev/rules.d/one-more.rules", "")

@@ -243,7 +243,7 @@ func involvedNames(links []link, targets map[int32]string) []string {
 		}
 	}
 	var sorted []string
-	for _, i := range sortBy(len(names), func(i int) string { return names[i] }) {
+	for _, i := range sortedIndexes(len(names), func(i int) string { return names[i] }) {
 		sorted = append(sorted, names[i])
 	}
 	return sorted

@@ -85,8 +85,8 @@ func (b tempAsker) fetchFrom(ctx context.Context, index int32, delay time.Durati
 	}
 }
 
-// fetchOverTemporary sets up a temporary address, asks over it until shortly before it expires, and removes
-// it.
+// fetchOverTemporary sets up a temporary address, asks over it until shortly before it expires, and
+// removes it.
 func (b tempAsker) fetchOverTemporary(ctx context.Context, index int32) ([]byte, error) {
 	nl, err := dialRtnl()
 	if err != nil {

@@ -1,125 +1,140 @@
 package main
 
-// This file goes through udev(7) rules as udev does when it finds an ENI, as far as they bear on
-// NAME=. The rules are those of src/udev/udev-rules.c in systemd.
+// This file applies udev(7) rules to an ENI, as udev does when the kernel adds it, as far as they
+// decide its name. The functions named are those of systemd's src/udev/udev-rules.c. It runs no
+// program and changes no device.
 import (
 	"slices"
 	"strings"
 )
 
-// A ruleToken is one KEY{attr}=="value" of a rule.
-type ruleToken struct {
-	key, attr string // ATTR, address
-	op        string // ==, !=, =, +=, :=
-	value     string
-	folded    bool // i"value": upper and lower case are the same
+// A udevToken is a KEY{attr}=="value" of a rule.
+type udevToken struct {
+	key, attr  string // ATTR, address
+	op         string // ==, !=, =, +=, -=, :=
+	value      string
+	ignoreCase bool // i"value"
 }
 
-// matches reports whether the token is a condition. PROGRAM and IMPORT are, with any operator.
-func (t *ruleToken) matches() bool {
+// isMatch reports whether the token is a condition, and not an assignment. PROGRAM and IMPORT are
+// conditions with any operator.
+func (t *udevToken) isMatch() bool {
 	return t.op == "==" || t.op == "!=" || t.key == "PROGRAM" || t.key == "IMPORT"
 }
 
-// specific reports whether the token asks for a certain value, not just for any.
-func (t *ruleToken) specific() bool { return strings.Trim(t.value, "*?|") != "" }
+// anyValue reports whether the condition treats alike all values that are not empty: "?*", "*", "".
+func (t *udevToken) anyValue() bool { return strings.Trim(t.value, "*?|") == "" }
 
-// A ruleLine is a rule that names, jumps, is jumped to, or sets what a later one may ask for.
-type ruleLine struct {
+// match reports whether the condition is met where its key has the value s: token_match_string.
+func (t *udevToken) match(s string) bool {
+	value := t.value
+	if t.ignoreCase {
+		value, s = lowerASCII(value), lowerASCII(s)
+	}
+	met := false
+	for pattern := range strings.SplitSeq(value, "|") {
+		met = met || fnmatch(pattern, s)
+	}
+	return met == (t.op == "==")
+}
+
+// A udevLine is a rule that can decide a name: it assigns NAME= or ENV{}, or it has a GOTO or a
+// LABEL.
+type udevLine struct {
 	filePlace
-	tokens []ruleToken
+	tokens []udevToken
 	label  string
-	target int // of its GOTO: the line to go on with; 0 for none
+	target int // the index of the line that its GOTO leads to; 0 for none
 }
 
 const (
-	ruleLineMax = 16384 // bytes: UDEV_LINE_SIZE
-	setupRules  = "80-net-setup-link.rules"
-	// setupRule is what that file of systemd's has: the name that a .link file gives counts where
-	// no rule before has given one. An empty file of that name has .link files give none.
-	setupRule = `NAME=="", ENV{ID_NET_NAME}!="", NAME="$env{ID_NET_NAME}"`
+	udevLineSize  = 16384 // bytes: UDEV_LINE_SIZE
+	setupLinkFile = "80-net-setup-link.rules"
+	// setupLinkRule is the rule in that file of systemd's. By it the name of a .link file counts
+	// where no rule before has assigned one. An empty file of that name masks it.
+	setupLinkRule = `NAME=="", ENV{ID_NET_NAME}!="", NAME="$env{ID_NET_NAME}"`
 )
 
-// parseRules reads the rules that no other file hides, in the order of the files' names. Where
-// there is no 80-net-setup-link.rules, because it can't be seen from here, it is as if it were
-// there.
-func parseRules(files []configFile) [][]ruleLine {
-	var out [][]ruleLine
-	shown := unhidden(files)
-	named := func(f *configFile) bool { return strings.HasSuffix(f.path, "/"+setupRules) }
-	if !slices.ContainsFunc(shown, named) {
-		setup := configFile{"/usr/lib/udev/rules.d/" + setupRules, []byte(setupRule)}
-		shown = unhidden(append(files[:len(files):len(files)], setup))
+// parseUdevRules reads the effective files in the order of their names. 80-net-setup-link.rules may
+// be where eni0 can't see it: where it is not among the files it counts as present.
+func parseUdevRules(files []configFile) [][]udevLine {
+	effective := effectiveFiles(files)
+	setsUpLinks := func(f configFile) bool { return strings.HasSuffix(f.path, "/"+setupLinkFile) }
+	if !slices.ContainsFunc(effective, setsUpLinks) {
+		setup := configFile{"/usr/lib/udev/rules.d/" + setupLinkFile, []byte(setupLinkRule)}
+		effective = effectiveFiles(append(effective, setup))
 	}
-	for _, f := range shown {
-		out = append(out, parseRuleFile(f))
+	var out [][]udevLine
+	for i := range effective {
+		out = append(out, parseUdevFile(&effective[i]))
 	}
 	return out
 }
 
-// parseRuleFile reads the lines that bear on names. One that udev drops whole, for an unknown key
-// or an operator that the key does not take, is left out.
-func parseRuleFile(f *configFile) []ruleLine {
-	var lines []ruleLine
-	labels := map[string][]int{}
-	for _, joined := range joinLines(f.text, &udevLines) {
-		tokens, ok := parseUdevRule(joined.text)
-		if !ok || len(joined.text) >= ruleLineMax {
+// parseUdevFile reads the lines that may decide a name. It leaves out the lines that udev ignores:
+// those with an unknown key, or an operator that the key does not take.
+func parseUdevFile(f *configFile) []udevLine {
+	var lines []udevLine
+	labels := map[string][]int{} // label -> the indexes of its lines
+	for _, joined := range joinLines(f.text, &udevSyntax) {
+		tokens, ok := parseUdevLine(joined.text)
+		if !ok || len(joined.text) >= udevLineSize {
 			continue
 		}
-		l := ruleLine{filePlace: filePlace{f.path, joined.number, "NAME="}}
-		bears := false
+		l := udevLine{filePlace{f.path, joined.number, "NAME="}, tokens, "", 0}
+		relevant := false
 		for _, t := range tokens {
 			switch {
 			case t.key == "LABEL":
-				l.label = t.value
+				l.label, relevant = t.value, true
 				labels[t.value] = append(labels[t.value], len(lines))
-			case t.key != "GOTO" && (t.matches() || t.key != "NAME" && t.key != "ENV"):
-				continue
+			case t.key == "GOTO", !t.isMatch() && (t.key == "NAME" || t.key == "ENV"):
+				relevant = true
 			}
-			bears = true
 		}
-		if l.tokens = tokens; bears {
+		if relevant {
 			lines = append(lines, l)
 		}
 	}
-	resolveJumps(lines, labels)
+	resolveGotos(lines, labels)
 	return lines
 }
 
-// resolveJumps finds for each GOTO the next line with its label: rule_resolve_goto. Where there is
-// none, the GOTO is ignored.
-func resolveJumps(lines []ruleLine, labels map[string][]int) {
-	for i, l := range lines {
+// resolveGotos finds for each GOTO the next line with its label: rule_resolve_goto. A GOTO without
+// such a line is ignored.
+func resolveGotos(lines []udevLine, labels map[string][]int) {
+	for i := range lines {
+		l := &lines[i]
 		for _, t := range l.tokens {
-			if t.key != "GOTO" || lines[i].target > 0 {
+			if t.key != "GOTO" || l.target > 0 {
 				continue
 			}
 			targets := labels[t.value]
 			if n, _ := slices.BinarySearch(targets, i+1); n < len(targets) {
-				lines[i].target = targets[n]
+				l.target = targets[n]
 			}
 		}
 	}
 }
 
-// parseUdevRule cuts a rule into tokens: parse_line and udev_rule_parse_value. Not ok: udev drops
-// it.
-func parseUdevRule(line string) (tokens []ruleToken, ok bool) {
+// parseUdevLine cuts a rule into tokens: parse_line and udev_rule_parse_value. Where ok is false
+// udev ignores the rule.
+func parseUdevLine(line string) (tokens []udevToken, ok bool) {
 	for {
 		line = strings.TrimLeft(line, " \t\n\v\f,")
 		if line == "" {
 			return tokens, true
 		}
-		t, rest, ok := parseRuleToken(line)
-		if !ok || !validToken(&t) {
+		t, rest, ok := parseUdevToken(line)
+		if !ok || !validUdevToken(&t) {
 			return nil, false
 		}
 		tokens, line = append(tokens, t), rest
 	}
 }
 
-// parseRuleToken reads a token from the start of line, and returns what comes after it.
-func parseRuleToken(line string) (t ruleToken, rest string, ok bool) {
+// parseUdevToken reads the token that line starts with, and returns what comes after it.
+func parseUdevToken(line string) (t udevToken, rest string, ok bool) {
 	n := strings.IndexAny(line, " \t{=+-!:")
 	if n <= 0 {
 		return t, "", false
@@ -134,19 +149,19 @@ func parseRuleToken(line string) (t ruleToken, rest string, ok bool) {
 	for _, op := range []string{"==", "!=", "+=", "-=", ":=", "="} {
 		if after, found := strings.CutPrefix(rest, op); found {
 			t.op = op
-			t.value, t.folded, rest, ok = parseRuleValue(strings.TrimLeft(after, " \t"))
+			t.value, t.ignoreCase, rest, ok = parseUdevValue(strings.TrimLeft(after, " \t"))
 			return t, rest, ok
 		}
 	}
 	return t, "", false
 }
 
-// parseRuleValue reads a value in double quotes. In a plain one \" is a quote; e"..." has C's
-// escapes, of which here only the backslash goes; i"..." is for upper and lower case.
-func parseRuleValue(s string) (value string, folded bool, rest string, ok bool) {
+// parseUdevValue reads a value in double quotes. In a plain value \" stands for a quote. e"..." has
+// the escapes of C, of which this function removes the backslash. i"..." ignores case.
+func parseUdevValue(s string) (value string, ignoreCase bool, rest string, ok bool) {
 	escaped := false
 	for s != "" && (s[0] == 'e' || s[0] == 'i') {
-		escaped, folded = escaped || s[0] == 'e', folded || s[0] == 'i'
+		escaped, ignoreCase = escaped || s[0] == 'e', ignoreCase || s[0] == 'i'
 		s = s[1:]
 	}
 	if s == "" || s[0] != '"' {
@@ -156,7 +171,7 @@ func parseRuleValue(s string) (value string, folded bool, rest string, ok bool) 
 	for i := 1; i < len(s); i++ {
 		switch {
 		case s[i] == '"':
-			return out.String(), folded, s[i+1:], true
+			return out.String(), ignoreCase, s[i+1:], true
 		case s[i] == '\\' && i+1 < len(s) && (escaped || s[i+1] == '"'):
 			i++
 		}
@@ -165,164 +180,154 @@ func parseRuleValue(s string) (value string, folded bool, rest string, ok bool) 
 	return "", false, "", false
 }
 
-// validToken reports whether udev takes the token: parse_token.
-func validToken(t *ruleToken) bool {
-	assigns := !t.matches()
+// validUdevToken reports whether udev accepts the token: parse_token.
+func validUdevToken(t *udevToken) bool {
 	switch t.key {
 	case "ACTION", "DEVPATH", "KERNEL", "SUBSYSTEM", "DRIVER", "KERNELS", "SUBSYSTEMS", "DRIVERS",
 		"TAGS", "TEST", "RESULT", "ATTRS", "CONST":
-		return !assigns
+		return t.isMatch()
 	case "GOTO", "LABEL":
 		return t.op == "="
 	case "NAME":
-		return t.op != "-=" && !(assigns && (t.value == "%k" || t.value == ""))
+		return t.op != "-=" && (t.isMatch() || t.value != "%k" && t.value != "")
 	case "OPTIONS", "OWNER", "GROUP", "MODE", "SECLABEL", "RUN":
-		return assigns
+		return !t.isMatch()
 	case "SYMLINK", "ENV", "TAG", "ATTR", "SYSCTL", "PROGRAM", "IMPORT":
 		return true
 	}
 	return false
 }
 
-// A ruleProperty is an ENV{} that a rule has set.
-type ruleProperty struct {
-	value string
-	known bool
-	tied  bool // the rule asks for certain devices
+// A udevProperty is an ENV{} that a rule has set.
+type udevProperty struct {
+	value          string
+	known          bool // false where the value, or whether it was set, is not known
+	deviceSpecific bool // the rule is for one device or a few
 }
 
-// A ruleEvent is what udev knows while it goes through the rules for one ENI.
-type ruleEvent struct {
+// A udevEvent is the state of udev while it applies the rules to an ENI.
+type udevEvent struct {
 	link       *link
-	want       string
-	linkNames  []givenName // what .link files give
-	properties map[string]ruleProperty
-	names      []givenName // what it may be called so far
-	finals     []givenName // what it may be called by a NAME:=
-	closed     bool        // a NAME:= has been carried out for certain
+	want       string                  // the name that the ENI is to have
+	linkNames  []nameAssignment        // by .link files
+	properties map[string]udevProperty // ENV{}
+	names      []nameAssignment        // each of these may be the name at this point
+	finalNames []nameAssignment        // each of these may be the name by NAME:=
+	final      bool                    // a NAME:= took effect for certain
 }
 
-// namerPins are the .link files and udev rules that give l another name than want: of the rules the
-// last NAME= that fits counts, of the .link files the first that fits, where the rules let it.
-func namerPins(namers []netFile, rules [][]ruleLine, enis []*link, l *link, want string) []pin {
-	e := ruleEvent{link: l, want: want, properties: map[string]ruleProperty{}}
-	e.linkNames = linkNamings(namers, enis, l, want)
+// udevNames are the names that udev may give to l. Of the rules that match the last NAME= counts,
+// and of the .link files the first that matches, where a rule takes its name.
+func udevNames(linkFiles []systemdFile, rules [][]udevLine, l *link, want string) []nameAssignment {
+	e := udevEvent{link: l, want: want, properties: map[string]udevProperty{}}
+	e.linkNames = linkFileNames(linkFiles, l, want)
 	for _, lines := range rules {
 		e.apply(lines)
 	}
-	var pins []pin
-	for _, n := range append(e.finals, e.names...) {
-		if n.tied && n.name != "" && n.name != want && len(pins) < pinsMax {
-			pins = append(pins, pin{n.filePlace, *l, n.name, want, n.sure})
-		}
-	}
-	return pins
+	return append(e.finalNames, e.names...)
 }
 
-// apply goes through the lines of one file. Where a jump is only maybe, so are the lines it passes.
-func (e *ruleEvent) apply(lines []ruleLine) {
-	doubtful := 0 // a jump may have passed the lines up to this one
-	guarded := 0  // a jump of other devices has passed the lines up to this one
+// apply applies the lines of one file. Where the condition of a GOTO has the answer maybe, so have
+// the lines that it skips. Where a GOTO skips lines for some devices only, these lines are specific
+// to the other devices.
+func (e *udevEvent) apply(lines []udevLine) {
+	maybeUntil, specificUntil := 0, 0 // the targets of these two kinds of GOTO
 	for i := 0; i < len(lines); i++ {
 		l := &lines[i]
-		met := e.meets(l.tokens)
-		if i < doubtful {
+		met := e.match(l.tokens)
+		if i < maybeUntil {
 			met = min(met, answerMaybe)
 		}
-		tied := i < guarded || e.ties(l.tokens)
-		if l.target > 0 && met != answerYes && tied {
-			guarded = max(guarded, l.target)
+		specific := i < specificUntil || e.deviceSpecific(l.tokens)
+		if met != answerYes && specific {
+			specificUntil = max(specificUntil, l.target)
 		}
 		if met != answerNo {
-			e.assign(l, met, tied)
+			e.assign(l, met, specific)
 		}
 		switch {
 		case l.target > 0 && met == answerYes:
 			i = l.target - 1
-		case l.target > 0 && met == answerMaybe:
-			doubtful = max(doubtful, l.target)
+		case met == answerMaybe:
+			maybeUntil = max(maybeUntil, l.target)
 		}
 	}
 }
 
-// ties reports whether one of the conditions asks for certain devices.
-func (e *ruleEvent) ties(tokens []ruleToken) bool {
+// deviceSpecific reports whether one of the conditions is met by one device or a few.
+func (e *udevEvent) deviceSpecific(tokens []udevToken) bool {
 	for i := range tokens {
-		if t := &tokens[i]; t.matches() && t.specific() && e.tiesBy(t) {
+		if t := &tokens[i]; t.isMatch() && !t.anyValue() && e.identifiesDevice(t) {
 			return true
 		}
 	}
 	return false
 }
 
-// tiesBy reports whether the key of a condition tells devices apart.
-func (e *ruleEvent) tiesBy(t *ruleToken) bool {
+// identifiesDevice reports whether the key of a condition has another value for each device.
+func (e *udevEvent) identifiesDevice(t *udevToken) bool {
 	switch t.key {
 	case "KERNELS":
 		return true
 	case "ATTR", "ATTRS":
 		return t.attr == "address"
 	case "DEVPATH":
-		return strings.Contains(t.value, ":")
+		return strings.Contains(t.value, ":") // a PCI address
 	case "ENV":
-		return e.properties[t.attr].tied || strings.HasPrefix(t.attr, "ID_PATH") ||
-			strings.HasPrefix(t.attr, "ID_NET_NAME_") // of the address or the path
+		return e.properties[t.attr].deviceSpecific || strings.HasPrefix(t.attr, "ID_PATH") ||
+			strings.HasPrefix(t.attr, "ID_NET_NAME_") // made from the address or the path
 	}
 	return false
 }
 
-// assign carries out ENV{}= and NAME= of a line.
-func (e *ruleEvent) assign(l *ruleLine, met matchAnswer, tied bool) {
+// assign carries out ENV{}= and then NAME= of a line, as sort_tokens orders them.
+func (e *udevEvent) assign(l *udevLine, met matchAnswer, specific bool) {
 	for i := range l.tokens {
 		t := &l.tokens[i]
-		if t.key == "ENV" && !t.matches() {
-			value, known := e.expand(t.value)
+		if t.key == "ENV" && !t.isMatch() {
+			value, known := e.substitute(t.value)
 			known = known && met == answerYes && t.op != "+="
-			e.properties[t.attr] = ruleProperty{value, known, tied || e.properties[t.attr].tied}
+			specific := specific || e.properties[t.attr].deviceSpecific
+			e.properties[t.attr] = udevProperty{value, known, specific}
 		}
 	}
-	for i := range l.tokens { // after ENV: sort_tokens
+	for i := range l.tokens {
 		t := &l.tokens[i]
-		if t.key == "NAME" && !t.matches() {
-			e.assignName(l.filePlace, t, met, tied)
+		if t.key == "NAME" && !t.isMatch() && !e.final {
+			e.assignName(l.filePlace, t, met, specific)
 		}
 	}
 }
 
-// assignName carries out NAME=. After a NAME:= none counts. A name that is given for certain takes
-// the place of those before.
-func (e *ruleEvent) assignName(at filePlace, t *ruleToken, met matchAnswer, tied bool) {
-	if e.closed {
-		return
-	}
+// assignName carries out NAME=. A name that is assigned for certain replaces those before.
+func (e *udevEvent) assignName(place filePlace, t *udevToken, met matchAnswer, specific bool) {
 	if met == answerYes {
-		e.closed = t.op == ":="
+		e.final = t.op == ":="
 		e.names = nil
 	}
 	if t.value == "$env{ID_NET_NAME}" || t.value == "%E{ID_NET_NAME}" {
-		for _, n := range e.linkNames {
-			n.sure = min(n.sure, met)
-			e.names = append(e.names, n)
+		for _, a := range e.linkNames {
+			a.match = min(a.match, met)
+			e.names = append(e.names, a)
 		}
 		return
 	}
-	name, known := e.expand(t.value)
-	if name = possibleIfname(name); known && !acceptedName(name) {
-		name = "" // rename_netif of src/udev/udev-event.c leaves the link alone
+	name, known := e.substitute(t.value)
+	if name = replaceIfname(name); known && !validIfname(name) {
+		name = "" // rename_netif of src/udev/udev-event.c does not rename the link then
 	}
-	_, key, _ := strings.Cut(t.value, "{")
-	key, _, _ = strings.Cut(key, "}")
-	tied = tied || e.properties[key].tied
-	given := givenName{at, name, tied, met}
+	_, property, _ := strings.Cut(t.value, "{")
+	property, _, _ = strings.Cut(property, "}")
+	specific = specific || e.properties[property].deviceSpecific
+	names := &e.names
 	if t.op == ":=" {
-		e.finals = append(e.finals, given)
-		return
+		names = &e.finalNames
 	}
-	e.names = append(e.names, given)
+	*names = append(*names, nameAssignment{place, name, specific, met})
 }
 
-// possibleIfname is name with "_" for each byte that no name can have: udev_replace_ifname.
-func possibleIfname(name string) string {
+// replaceIfname is name with "_" for each byte that no name can have: udev_replace_ifname.
+func replaceIfname(name string) string {
 	b := []byte(name)
 	for i, c := range b {
 		if c <= ' ' || c >= 0x7f || strings.IndexByte(":/%", c) >= 0 {
@@ -332,9 +337,10 @@ func possibleIfname(name string) string {
 	return string(b)
 }
 
-// expand carries out the substitutions of a value: udev_event_apply_format of
-// src/udev/udev-event.c. The name that the kernel gave is "". Not known: the value as it stands.
-func (e *ruleEvent) expand(value string) (string, bool) {
+// substitute carries out the substitutions in a value: udev_event_apply_format of
+// src/udev/udev-event.c. For the name that the kernel gave it returns "". Where known is false it
+// returns the value as it is.
+func (e *udevEvent) substitute(value string) (result string, known bool) {
 	if !strings.ContainsAny(value, "%$") {
 		return value, true
 	}
@@ -350,190 +356,142 @@ func (e *ruleEvent) expand(value string) (string, bool) {
 	return value, false
 }
 
-// meets reports whether all conditions of a line are met: udev_rule_apply_line_to_event.
-func (e *ruleEvent) meets(tokens []ruleToken) matchAnswer {
-	met := e.meetsParents(tokens)
+// match answers all conditions of a line: udev_rule_apply_line_to_event.
+func (e *udevEvent) match(tokens []udevToken) matchAnswer {
+	met := e.matchParentKeys(tokens)
 	for i := range tokens {
-		t := &tokens[i]
-		if met == answerNo {
-			break
-		}
-		if t.matches() && !parentKey(t.key) {
-			met = min(met, e.meetsOwn(t))
+		if t := &tokens[i]; met != answerNo && t.isMatch() && !isParentKey(t.key) {
+			met = min(met, e.matchDevice(t))
 		}
 	}
 	return met
 }
 
-// meetsOwn reports whether the ENI itself meets a condition.
-func (e *ruleEvent) meetsOwn(t *ruleToken) matchAnswer {
-	fits := func(s string) bool { return t.fits(s) }
+// isParentKey reports whether key is for a condition on the device or one of its parents.
+func isParentKey(key string) bool {
+	return slices.Contains([]string{"KERNELS", "SUBSYSTEMS", "DRIVERS", "ATTRS", "TAGS"}, key)
+}
+
+// matchParentKeys answers the conditions of a line with such a key. One device has to meet all of
+// them, the ENI or one of its parents: udev_rule_apply_parent_token_to_event. Of the parents only
+// the nearest is tested, which is known where it is a PCI device.
+func (e *udevEvent) matchParentKeys(tokens []udevToken) matchAnswer {
+	device, parent := answerYes, answerYes
+	for i := range tokens {
+		if t := &tokens[i]; t.isMatch() && isParentKey(t.key) {
+			device, parent = min(device, e.matchDevice(t)), min(parent, e.matchParent(t))
+		}
+	}
+	return max(device, parent)
+}
+
+// matchDevice answers a condition on the ENI itself. answerMaybe is for PROGRAM, RESULT, IMPORT,
+// TEST, CONST, TAG, TAGS, SYSCTL and SYMLINK.
+func (e *udevEvent) matchDevice(t *udevToken) matchAnswer {
 	switch t.key {
 	case "ACTION":
-		return answerOf(fits("add"))
-	case "SUBSYSTEM":
-		return answerOf(fits("net"))
-	case "DRIVER":
-		return answerOf(fits("")) // the driver is its parent's
-	case "KERNEL":
-		return nameAtProbe(e.link, e.want, fits)
+		return answerOf(t.match("add"))
+	case "SUBSYSTEM", "SUBSYSTEMS":
+		return answerOf(t.match("net"))
+	case "DRIVER", "DRIVERS":
+		return answerOf(t.match("")) // only its parent has a driver
+	case "KERNEL", "KERNELS":
+		return matchOriginalName(e.link, e.want, t.match)
 	case "DEVPATH":
-		return e.meetsDevpath(t)
-	case "ATTR":
-		return e.meetsAttr(t)
+		return e.matchDevpath(t)
+	case "ATTR", "ATTRS":
+		return e.matchAttr(t)
 	case "ENV":
-		return e.meetsEnv(t)
+		return e.matchEnv(t)
 	case "NAME":
-		return e.meetsName(t)
-	}
-	return answerMaybe // PROGRAM, RESULT, IMPORT, TEST, CONST, TAG, SYSCTL, SYMLINK
-}
-
-// meetsName compares the name that rules have given so far.
-func (e *ruleEvent) meetsName(t *ruleToken) matchAnswer {
-	switch {
-	case len(e.finals) > 1 || len(e.finals) == 1 && !e.closed || len(e.names) > 1:
-		return answerMaybe
-	case len(e.finals)+len(e.names) == 0:
-		return answerOf(t.fits(""))
-	}
-	given := append(e.finals, e.names...)[0]
-	if given.sure != answerYes {
-		return answerMaybe
-	}
-	if given.name == "" {
-		given.name = e.want // whatever the kernel calls it
-	}
-	return answerOf(t.fits(given.name))
-}
-
-// meetsDevpath looks for the PCI address in the path below /sys.
-func (e *ruleEvent) meetsDevpath(t *ruleToken) matchAnswer {
-	if _, pciAddress, ok := strings.Cut(e.link.path, "-"); ok && strings.Contains(t.value, ":") {
-		return min(answerMaybe, answerOf(strings.Contains(t.value, pciAddress) == (t.op == "==")))
+		return e.matchName(t)
 	}
 	return answerMaybe
 }
 
-// meetsAttr compares what /sys/class/net has of an ENI.
-func (e *ruleEvent) meetsAttr(t *ruleToken) matchAnswer {
+// matchParent answers a condition on the parent of the ENI.
+func (e *udevEvent) matchParent(t *udevToken) matchAnswer {
+	bus, name, known := strings.Cut(e.link.path, "-")
+	switch {
+	case t.key == "KERNELS" && known:
+		return answerOf(t.match(name))
+	case t.key == "SUBSYSTEMS" && known:
+		return answerOf(t.match(bus))
+	case t.key == "DRIVERS" && t.anyValue():
+		return answerOf(t.match("ena")) // or any other driver
+	case t.key == "ATTRS" && t.attr == "address":
+		return answerNo // only a link has an address
+	}
+	return answerMaybe
+}
+
+// matchName compares the name that rules have assigned so far.
+func (e *udevEvent) matchName(t *udevToken) matchAnswer {
+	names := append(e.finalNames, e.names...)
+	if len(names) == 0 {
+		return answerOf(t.match(""))
+	}
+	assigned := names[0]
+	if len(names) > 1 || assigned.match != answerYes {
+		return answerMaybe
+	}
+	if assigned.name == "" {
+		assigned.name = e.want // the kernel's name, whatever it is
+	}
+	return answerOf(t.match(assigned.name))
+}
+
+// matchDevpath looks for the PCI address in the path below /sys, of which the rest is not known.
+func (e *udevEvent) matchDevpath(t *udevToken) matchAnswer {
+	_, pciAddress, ok := strings.Cut(e.link.path, "-")
+	if ok && strings.Contains(t.value, ":") &&
+		strings.Contains(t.value, pciAddress) != (t.op == "==") {
+		return answerNo
+	}
+	return answerMaybe
+}
+
+// matchAttr compares a file that an ENI has in /sys/class/net.
+func (e *udevEvent) matchAttr(t *udevToken) matchAnswer {
 	switch t.attr {
 	case "address":
-		return answerOf(t.fits(e.link.addr.String()))
+		return answerOf(t.match(e.link.addr.String()))
 	case "type":
-		return answerOf(t.fits("1")) // ARPHRD_ETHER
+		return answerOf(t.match("1")) // ARPHRD_ETHER
 	case "dev_id":
-		return answerOf(t.fits("0x0"))
+		return answerOf(t.match("0x0"))
 	case "addr_len":
-		return answerOf(t.fits("6"))
+		return answerOf(t.match("6"))
 	}
 	return answerMaybe
 }
 
-// meetsEnv compares a ruleProperty.
-func (e *ruleEvent) meetsEnv(t *ruleToken) matchAnswer {
+// matchEnv compares a property: one that a rule has set, or one that udev has set before.
+func (e *udevEvent) matchEnv(t *udevToken) matchAnswer {
 	if p, ok := e.properties[t.attr]; ok {
 		if !p.known {
 			return answerMaybe
 		}
-		return answerOf(t.fits(p.value))
+		return answerOf(t.match(p.value))
 	}
 	switch t.attr {
 	case "ACTION":
-		return answerOf(t.fits("add"))
+		return answerOf(t.match("add"))
 	case "SUBSYSTEM":
-		return answerOf(t.fits("net"))
+		return answerOf(t.match("net"))
 	case "DEVTYPE":
-		return answerOf(t.fits("")) // Ethernet devices have none
+		return answerOf(t.match("")) // Ethernet devices have none
 	case "INTERFACE":
-		return nameAtProbe(e.link, e.want, t.fits)
+		return matchOriginalName(e.link, e.want, t.match)
 	case "ID_PATH":
-		return pathFits(e.link, t.fits)
+		return matchPath(e.link, t.match)
 	case "ID_NET_NAME":
 		if len(e.linkNames) == 0 {
-			return answerOf(t.fits(""))
+			return answerOf(t.match(""))
 		}
-		if !t.specific() { // it is there
-			return answerOf(t.fits("eth0"))
-		}
-	}
-	return answerMaybe
-}
-
-// parentKey reports whether key is a condition on the device or one of its parents.
-func parentKey(key string) bool {
-	switch key {
-	case "KERNELS", "SUBSYSTEMS", "DRIVERS", "ATTRS", "TAGS":
-		return true
-	}
-	return false
-}
-
-// meetsParents reports whether the ENI or one of its parents meets all the conditions for parents
-// of a line: udev_rule_apply_parent_token_to_event. Of the parents the nearest is known, where it
-// is a PCI device, and the ones above that are of no account.
-func (e *ruleEvent) meetsParents(tokens []ruleToken) matchAnswer {
-	own, parent := answerYes, answerYes
-	for i := range tokens {
-		t := &tokens[i]
-		if t.matches() && parentKey(t.key) {
-			own, parent = min(own, e.meetsSelf(t)), min(parent, e.meetsParent(t))
-		}
-	}
-	return max(own, parent)
-}
-
-// meetsSelf reports whether the ENI itself meets a condition for parents.
-func (e *ruleEvent) meetsSelf(t *ruleToken) matchAnswer {
-	switch t.key {
-	case "KERNELS":
-		return nameAtProbe(e.link, e.want, t.fits)
-	case "SUBSYSTEMS":
-		return answerOf(t.fits("net"))
-	case "DRIVERS":
-		return answerOf(t.fits(""))
-	case "ATTRS":
-		return e.meetsAttr(t)
-	}
-	return answerMaybe
-}
-
-// meetsParent reports whether the device that the ENI is of meets a condition for parents.
-func (e *ruleEvent) meetsParent(t *ruleToken) matchAnswer {
-	bus, name, known := strings.Cut(e.link.path, "-")
-	switch t.key {
-	case "KERNELS":
-		if known {
-			return answerOf(t.fits(name))
-		}
-	case "SUBSYSTEMS":
-		if known {
-			return answerOf(t.fits(bus))
-		}
-	case "DRIVERS":
-		if !t.specific() {
-			return answerOf(t.fits("ena")) // it has one, whichever
-		}
-	case "ATTRS":
-		if t.attr == "address" {
-			return answerNo
+		if t.anyValue() {
+			return answerOf(t.match("eth0")) // or any other name
 		}
 	}
 	return answerMaybe
-}
-
-// fits reports whether the condition is met where its key has the value s: token_match_string.
-func (t *ruleToken) fits(s string) bool {
-	if t.value == "?*" { // "any value at all"
-		return (s != "") == (t.op == "==")
-	}
-	value := t.value
-	if t.folded {
-		value, s = lowerASCII(value), lowerASCII(s)
-	}
-	met := false
-	for _, pattern := range strings.Split(value, "|") {
-		met = met || globFits(pattern, s)
-	}
-	return met == (t.op == "==")
 }

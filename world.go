@@ -4,6 +4,7 @@ package main
 // touch the machine, and decides nothing: what is right is in judge.go, which renames in rename.go.
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -185,8 +186,8 @@ func linkByName(links []link, name string) (link, bool) {
 	return links[i], true
 }
 
-// linkByIndex returns the link with that index, and whether there is one. It is not inlined, as it is
-// called in many places.
+// linkByIndex returns the link with that index, and whether there is one. It is not inlined, as it
+// is called in many places.
 //
 //go:noinline
 func linkByIndex(links []link, index int32) (link, bool) {
@@ -286,20 +287,24 @@ func filter[T any](items []T, keep func(T) bool) []T {
 	return out
 }
 
-// sortBy sorts n items by their keys and returns their indexes. Of two items with one key it
-// returns the first. Its time grows with the square of n, so n must be small.
-func sortBy(n int, key func(i int) string) (indexes []int) {
-	var keys []string
+// sortedIndexes returns the indexes of n items in the order of their keys. Of items with the same
+// key only the first counts.
+func sortedIndexes(n int, key func(i int) string) (indexes []int) {
+	type keyed struct {
+		key   string
+		index int
+	}
+	var all []*keyed
 	for i := range n {
-		k := key(i)
-		at, found := slices.BinarySearch(keys, k)
-		if found {
-			continue
+		all = append(all, &keyed{key(i), i})
+	}
+	slices.SortFunc(all, func(a, b *keyed) int {
+		return cmp.Or(strings.Compare(a.key, b.key), a.index-b.index)
+	})
+	for i, k := range all {
+		if i == 0 || k.key != all[i-1].key {
+			indexes = append(indexes, k.index)
 		}
-		keys, indexes = append(keys, ""), append(indexes, 0)
-		copy(keys[at+1:], keys[at:])
-		copy(indexes[at+1:], indexes[at:])
-		keys[at], indexes[at] = k, i
 	}
 	return indexes
 }
