@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"net/netip"
 	"os"
 	"regexp"
@@ -379,7 +380,7 @@ func TestHelpOfVerbs(t *testing.T) {
 			}
 		}
 		var out bytes.Buffer
-		code, err := runHelp(nil, &call{stdout: &out, verbOptions: verbOptions{args: []string{v.name}}})
+		code, err := runHelp(context.Background(), &call{stdout: &out, verbOptions: verbOptions{args: []string{v.name}}})
 		if code != codeRight || err != nil || out.String() != usageOf(v) {
 			t.Errorf("help %s: code %d, %v, stdout %q, want the usage", v.name, code, err, out.String())
 		}
@@ -436,7 +437,7 @@ func TestVerbFuncs(t *testing.T) {
 // One line with the program's name, the toolchain and the platform, and no empty word in it.
 func TestVersion(t *testing.T) {
 	var out bytes.Buffer
-	code, err := runVersion(nil, &call{stdout: &out})
+	code, err := runVersion(context.Background(), &call{stdout: &out})
 	if code != codeRight || err != nil || !regexp.MustCompile(`^eni0 \S+ (\S+ )?go1\.\S+( \S+)* linux/\w+\n$`).MatchString(out.String()) {
 		t.Errorf("version() = %d, %v, %q", code, err, out.String())
 	}
