@@ -2,6 +2,7 @@ package main
 
 // This file holds what the readers of all configuration files share: where the files are and what
 // kinds there are, how a text is cut into lines, and how a condition is answered. It opens no file.
+
 import (
 	"bytes"
 	"slices"

@@ -2,6 +2,7 @@ package main
 
 // This file is fnmatch(3) with no flags: patterns with *, ?, [...] and the backslash. It does
 // nothing else.
+
 import "strings"
 
 // fnmatch reports whether s matches pattern. After a mismatch only the last star takes one byte

@@ -2,6 +2,7 @@ package main
 
 // This file decides which files tie an ENI to another name than the one that it is to have. The
 // files before it say what each kind of file means, and readconfig.go reads them. It opens no file.
+
 import (
 	"fmt"
 	"strings"

@@ -3,6 +3,7 @@ package main
 // This file reads the profiles of NetworkManager, nm-settings-keyfile(5) and
 // nm-settings-ifcfg-rh(5): the conditions on the link, and the name. The initscripts read ifcfg
 // files as well.
+
 import (
 	"slices"
 	"strings"

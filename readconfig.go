@@ -2,6 +2,7 @@ package main
 
 // This file reads the files of configDirs from disk. It opens only directories and regular files,
 // and does not judge what is in them.
+
 import (
 	"errors"
 	"fmt"

@@ -2,6 +2,7 @@ package main
 
 // This file reads systemd.network(5) and systemd.link(5): the conditions on the link, and the name.
 // It knows nothing of the order in which udev takes rules and .link files.
+
 import (
 	"bytes"
 	"slices"

@@ -3,6 +3,7 @@ package main
 // This file applies udev(7) rules to an ENI, as udev does when the kernel adds it, as far as they
 // decide its name. The functions named are those of systemd's src/udev/udev-rules.c. It runs no
 // program and changes no device.
+
 import (
 	"slices"
 	"strings"

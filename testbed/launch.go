@@ -48,7 +48,7 @@ func draw(seed uint64, enis int) (order []int, stage string, dice *rand.Rand) {
 	if enis == 0 {
 		enis = fewest + dice.IntN(most-fewest+1)
 	}
-	order, stage = dice.Perm(enis), late
+	order, stage = dice.Perm(enis), configured
 	if dice.IntN(2) == 0 {
 		stage = early
 	}

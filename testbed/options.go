@@ -26,8 +26,8 @@ type options struct {
 
 // How far an instance has got.
 const (
-	early = "early" // nothing is configured
-	late  = "late"  // a network manager is at work
+	early      = "early" // nothing is configured
+	configured = "late"  // a network manager is at work
 )
 
 // stage is how far the instance is to have got.
@@ -35,7 +35,7 @@ func (o options) stage() string {
 	if o.boot {
 		return early
 	}
-	return late
+	return configured
 }
 
 // parse reads the command line. An error of it is one line.

@@ -19,7 +19,7 @@ func shell(ctx context.Context, order, stage string) int {
 			return false, err
 		}
 		world := "no network is configured yet"
-		if stage == late {
+		if stage == configured {
 			world = fmt.Sprintf("default traffic leaves by %s", before.leaves)
 		}
 		fmt.Printf("You are root on an EC2 instance: its primary ENI, %s, is called %s, and %s.\n"+

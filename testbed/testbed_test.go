@@ -64,7 +64,7 @@ func TestDraw(t *testing.T) {
 		}
 		stages[stage]++
 	}
-	if stages[early] < 25 || stages[late] < 25 {
+	if stages[early] < 25 || stages[configured] < 25 {
 		t.Errorf("of 100 launches %v, want about half of each", stages)
 	}
 }

@@ -29,10 +29,10 @@ type boot struct {
 
 // How IMDS answers.
 const (
-	atOnce = "at once"
-	late   = "late"  // for some time nothing listens; then tokens are refused, then it answers
-	later  = "later" // the same, for a longer time
-	never  = "never" // nobody has its address
+	atOnce       = "at once"
+	refusesFirst = "late"  // for some time nothing listens; then tokens are refused, then it answers
+	later        = "later" // the same, for a longer time
+	never        = "never" // nobody has its address
 )
 
 // An outcome is what came of a boot, seen from outside and from inside.

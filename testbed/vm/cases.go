@@ -65,7 +65,7 @@ func plainCases() []*testCase {
 		{name: "f", words: "the primary is plugged in late", boots: wrongly(boot{Late: true}),
 			judge: judgeLate},
 		{name: "g", words: "no IMDS at all", boots: wrongly(boot{IMDS: never}), judge: judgeNoIMDS},
-		{name: "h", words: "IMDS refuses, then 401s", boots: wrongly(boot{IMDS: late}),
+		{name: "h", words: "IMDS refuses, then 401s", boots: wrongly(boot{IMDS: refusesFirst}),
 			judge: judgeSlowIMDS},
 		{name: "i", words: "wrong order, then right", boots: twice, judge: judgeTwice},
 	}

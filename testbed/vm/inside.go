@@ -128,10 +128,10 @@ func world() error {
 // surround does what happens around the machine until it has ended. What is late is so from eni0's
 // own doing: emulated machines take their time, and a fixed delay would be over before it starts.
 func (b *boot) surround(m *imds, o *outcome, ended <-chan struct{}) error {
-	if b.IMDS == late || b.IMDS == later {
+	if b.IMDS == refusesFirst || b.IMDS == later {
 		for b.asked() == 0 && pause(glance, ended) {
 		}
-		pause(map[string]time.Duration{late: delay, later: longDelay}[b.IMDS], ended)
+		pause(map[string]time.Duration{refusesFirst: delay, later: longDelay}[b.IMDS], ended)
 		o.Asked = b.asked()
 		m.Refuse(refusedTokens)
 	}
