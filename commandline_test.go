@@ -65,7 +65,8 @@ func TestKernelContainer(t *testing.T) {
 	}{
 		{"a COMMAND", "fix -timeout 100ms -- /bin/next a b", 7, []string{"imds: ", "/bin/next a b is process 1"}},
 		{"no such COMMAND", "fix -timeout 100ms -- /bin/no", 1, []string{"imds: ", "/bin/no: no such file"}},
-		{"a COMMAND that is nowhere", "fix -timeout 100ms -- next", 1, []string{"imds: ", "next: not on $PATH"}},
+		{"a COMMAND by its name", "fix -timeout 100ms -- next c", 7, []string{"imds: ", "next c is process 1"}},
+		{"a COMMAND that is nowhere", "fix -timeout 100ms -- nowhere", 1, []string{"imds: ", "nowhere: not on $PATH"}},
 		{"a flag that is wrong", "fix -names=7 -- /bin/next", 7, []string{"names", "/bin/next is process 1"}},
 		{"no COMMAND", "fix -timeout 100ms", 1, []string{"imds: "}},
 		{"a verb that is wrong", "fxi -names", 2, []string{"no such verb"}},

@@ -427,44 +427,31 @@ func (e endpoint) dial(ctx context.Context, device string) (*os.File, error) {
 	// Without CAP_NET_ADMIN there is no mark.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, imdsMark)
 	if device != "" {
-		err = unix.BindToDevice(fd, device)
-	}
-	if err == nil {
-		to := &unix.SockaddrInet4{Addr: e.addr.As4(), Port: int(e.port)}
-		err = unix.Connect(fd, to)
-	}
-	if err != nil && err != unix.EINPROGRESS {
-		_ = unix.Close(fd)
-		return nil, err
+		if err := unix.BindToDevice(fd, device); err != nil {
+			_ = unix.Close(fd)
+			return nil, err
+		}
 	}
 	f := os.NewFile(uintptr(fd), "imds")
 	defer interruptAtEnd(ctx, f)()
-	if err := waitConnected(f); err != nil {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err // f is not nil, so there is none
+	}
+	to := &unix.SockaddrInet4{Addr: e.addr.As4(), Port: int(e.port)}
+	var connectErr error
+	err = raw.Write(func(fd uintptr) bool {
+		// While it goes on, connect(2) returns EALREADY; then the result: __inet_stream_connect of
+		// net/ipv4/af_inet.c.
+		connectErr = unix.Connect(int(fd), to)
+		return connectErr != unix.EINPROGRESS && connectErr != unix.EALREADY
+	})
+	if err == nil {
+		err = connectErr
+	}
+	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
-}
-
-// waitConnected waits for the end of a connect, and returns its error.
-func waitConnected(f *os.File) error {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var connectErr error
-	err = raw.Write(func(fd uintptr) bool {
-		// connect(2), EINPROGRESS: it has ended when the socket is writable, and SO_ERROR has the
-		// result.
-		errno, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
-		if connectErr = err; err == nil && errno != 0 {
-			connectErr = unix.Errno(errno)
-		}
-		_, err = unix.Getpeername(int(fd))
-		return connectErr != nil || err != unix.ENOTCONN
-	})
-	if err != nil {
-		return err
-	}
-	return connectErr
 }

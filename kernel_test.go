@@ -440,6 +440,23 @@ func TestKernelRefusals(t *testing.T) {
 	})
 }
 
+// A link with so many altnames is a datagram of 40 kB.
+func TestKernelManyAltnames(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	var altnames []string
+	for n := range 300 {
+		altnames = append(altnames, fmt.Sprintf("%0127d", n))
+	}
+	l.must(ec2.AddAltname("eth1", altnames...))
+	l.run(codeNames, "check")
+	r := l.run(codeRoute, "fix", "-restart", "") // the manager of the testbed can't read such a link
+	l.says(r.stderr, "(index 3): eth1 -> eth0")
+	l.run(codeRoute, "check")
+}
+
 func TestKernelBridgeHoldsTheName(t *testing.T) {
 	l := launch(t, 1, 0)
 	if l == nil {

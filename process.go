@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,39 +33,65 @@ func isKernelInit() bool {
 	return os.Getpid() == 1 && err == nil && group == 0 && unix.Tgkill(1, 2, 0) == unix.ESRCH
 }
 
-// execCommand executes command in place of this program. It returns only with an error.
+// execCommand executes command in place of this program. It finds it as execvp(3) does: what can't
+// be executed is passed over for the next of that name. It returns only with an error.
 func execCommand(command []string) error {
-	path, err := lookPath(command[0])
-	if err != nil {
-		return err
-	}
 	// execve(2) keeps ignored signals ignored and resets the others. signal.Reset does not undo
 	// signal.Ignore, but signal.Notify does.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	return fmt.Errorf("%s: %w", path, syscall.Exec(path, command, os.Environ()))
+	notThere := []error{unix.ENOENT, unix.ENOTDIR, unix.ESTALE, unix.ENODEV, unix.ETIMEDOUT}
+	last := fmt.Errorf("%s: %w", command[0], errNotOnPath)
+	for _, path := range pathsOf(command[0]) {
+		err := syscall.Exec(path, command, os.Environ())
+		isThere := !slices.Contains(notThere, err)
+		if isThere || strings.Contains(command[0], "/") {
+			last = fmt.Errorf("%s: %w", path, err)
+		}
+		if isThere && err != unix.EACCES {
+			break
+		}
+	}
+	return last
 }
 
-// lookPath finds a program on $PATH. A name with a slash is returned as it is. Directories of $PATH
-// that are not absolute do not count.
-func lookPath(name string) (string, error) {
+// errNotOnPath means that there is no such program.
+var errNotOnPath = errors.New("not on $PATH")
+
+// pathsOf lists the files that the name of a program can mean, by $PATH. A name with a slash is a
+// path. Directories of $PATH that are not absolute do not count: root is to execute nothing of the
+// directory that it happens to be in.
+func pathsOf(name string) (paths []string) {
 	if strings.Contains(name, "/") {
-		return name, nil
+		return []string{name}
 	}
-	for _, dir := range strings.Split(os.Getenv("PATH"), ":") {
-		path := dir + "/" + name
-		info, err := os.Stat(path)
-		executable := err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
-		if executable && strings.HasPrefix(dir, "/") {
+	dirs, ok := os.LookupEnv("PATH")
+	if !ok {
+		dirs = "/bin:/usr/bin" // execvp(3); the kernel gives its first process none
+	}
+	for _, dir := range strings.Split(dirs, ":") {
+		if strings.HasPrefix(dir, "/") && name != "" {
+			paths = append(paths, dir+"/"+name)
+		}
+	}
+	return paths
+}
+
+// lookPath returns the first of pathsOf that is a file to be executed.
+func lookPath(name string) (string, error) {
+	for _, path := range pathsOf(name) {
+		var s unix.Stat_t
+		executable := unix.Stat(path, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFREG &&
+			s.Mode&0o111 != 0
+		if executable {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("%s: not on $PATH", name)
+	return "", fmt.Errorf("%s: %w", name, errNotOnPath)
 }
 
 // systemdBooted is sd_booted(3).
 func systemdBooted() bool {
-	_, err := os.Stat("/run/systemd/system")
-	return err == nil
+	return unix.Access("/run/systemd/system", unix.F_OK) == nil
 }
 
 const (

@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -148,5 +152,66 @@ func TestIgnoreSignals(t *testing.T) {
 		if err := syscall.Kill(os.Getpid(), s); err != nil || !signal.Ignored(s) {
 			t.Errorf("%v is not ignored (%v)", s, err)
 		}
+	}
+}
+
+// COMMAND is found as execvp(3) finds it. What it says is a copy of this process's environment and output, so
+// it is executed by a process of its own.
+func TestExecCommand(t *testing.T) {
+	if names := os.Getenv("ENI0_TEST_EXEC"); names != "" {
+		fmt.Println(execCommand(strings.Split(names, " ")))
+		return
+	}
+	dir := t.TempDir()
+	for _, d := range []string{"folder/true", "file", "empty"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	echo, err := exec.LookPath("echo")
+	if err != nil {
+		t.Skip(err)
+	}
+	for file, mode := range map[string]os.FileMode{"file/true": 0o644, "file/broken": 0o755} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte("neither a program"), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(echo, filepath.Join(dir, "empty/echo")); err != nil {
+		t.Fatal(err)
+	}
+	d := func(names ...string) string {
+		for i := range names {
+			names[i] = filepath.Join(dir, names[i])
+		}
+		return strings.Join(names, ":")
+	}
+	for _, c := range []struct{ path, command, want string }{
+		{d("empty"), "echo a b", "a b\n"},
+		{d("nothing", "file/true", "empty"), "echo a", "a\n"},
+		{d("folder", "empty"), "true", dir + "/folder/true: permission denied\n"},
+		{d("file"), "true", dir + "/file/true: permission denied\n"},
+		{d("file"), "broken", dir + "/file/broken: exec format error\n"},
+		{d("empty"), "nowhere", "nowhere: not on $PATH\n"},
+		{d("empty"), " ", ": not on $PATH\n"},
+		{"empty:.:", "echo a", "echo: not on $PATH\n"},
+		{"", "/no/such/program", "/no/such/program: no such file or directory\n"},
+	} {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestExecCommand$")
+		cmd.Env = []string{"PATH=" + c.path, "ENI0_TEST_EXEC=" + c.command}
+		cmd.Dir = dir
+		out, _ := cmd.CombinedOutput()
+		if !strings.HasPrefix(string(out), c.want) {
+			t.Errorf("PATH=%s, %q: %q, want %q", c.path, c.command, out, c.want)
+		}
+	}
+	// A folder of that name, and then the program.
+	if err := os.Mkdir(filepath.Join(dir, "folder/echo"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestExecCommand$")
+	cmd.Env = []string{"PATH=" + d("folder", "empty"), "ENI0_TEST_EXEC=echo found"}
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "found\n" {
+		t.Errorf("behind a folder of that name: %q, %v, want it found", out, err)
 	}
 }

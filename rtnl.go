@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	bufferSize     = 1 << 15          // bytes; no datagram of the kernel's is larger (netlink_dump)
+	bufferSize     = 1 << 15          // bytes; only what has no end may be larger (netlink_dump)
+	bufferMax      = 1 << 22          // bytes
 	maxInterrupted = 20               // how often an interrupted dump is asked for again
 	replyTimeout   = 10 * time.Second // for a reply of the kernel
 )
@@ -44,20 +45,22 @@ func dialRtnl(groups ...int) (*rtnl, error) {
 	c := &rtnl{file: os.NewFile(uintptr(fd), "rtnetlink"), events: len(groups) > 0}
 	c.buf = make([]byte, bufferSize)
 	c.raw, _ = c.file.SyscallConn() // it fails for a nil file only
-	// The kernel has replied when sendto returns, or replies when we read. The timeout is for a
+	// The kernel has replied when write returns, or replies when we read. The timeout is for a
 	// kernel that does neither.
 	timeout := unix.NsecToTimeval(int64(replyTimeout))
 	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
 	err = os.NewSyscallError("netlink: timeout", err)
-	bindErr := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
-	err = errors.Join(err, os.NewSyscallError("netlink: bind", bindErr))
+	// A connected socket takes messages of the kernel alone, which has port ID 0, though a process
+	// of root may send to it: netlink_getsockbyportid of net/netlink/af_netlink.c.
+	kernel := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
+	err = errors.Join(err, os.NewSyscallError("netlink: connect", unix.Connect(fd, kernel)))
 	// Replies are shorter with these (Linux 4.3 and 4.20), and errors have a message (4.12). It
 	// works without them too.
 	options := []int{unix.NETLINK_CAP_ACK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK}
 	for _, opt := range options {
 		_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, opt, 1)
 	}
-	for _, g := range groups { // after bind, which leaves groups: netlink_bind of af_netlink.c
+	for _, g := range groups {
 		joinErr := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g)
 		err = errors.Join(err, os.NewSyscallError("netlink: join group", joinErr))
 	}
@@ -178,44 +181,39 @@ func (c *rtnl) write(datagram []byte) error {
 	var err error
 	if rawErr := c.raw.Write(func(fd uintptr) bool {
 		for err = unix.EINTR; err == unix.EINTR; {
-			err = unix.Sendto(int(fd), datagram, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+			_, err = unix.Write(int(fd), datagram)
 		}
 		return true
 	}); rawErr != nil {
 		return rawErr
 	}
-	return os.NewSyscallError("netlink: sendto", err)
+	return os.NewSyscallError("netlink: write", err)
 }
 
-// receive reads one datagram from the kernel and cuts it into messages. It ignores datagrams of
-// other processes. A datagram that does not fit into the buffer is an error.
+// receive reads one datagram from the kernel and cuts it into messages. A datagram that does not fit
+// into the buffer is lost (ENOBUFS), as if the socket had had no room for it: the next has twice the
+// room. That is a link with hundreds of altnames.
 func (c *rtnl) receive() ([]nlMessage, error) {
 	var (
-		n    int
-		from unix.Sockaddr
-		err  error
+		n   int
+		err error
 	)
-	for {
-		// netlink(7): with MSG_TRUNC recv returns the real length, even when the buffer is smaller.
-		if rawErr := c.raw.Read(func(fd uintptr) bool {
-			for err = unix.EINTR; err == unix.EINTR; {
-				n, from, err = unix.Recvfrom(int(fd), c.buf, unix.MSG_TRUNC)
-			}
-			return err != unix.EAGAIN || !c.events
-		}); rawErr != nil {
-			return nil, rawErr
+	if rawErr := c.raw.Read(func(fd uintptr) bool {
+		for err = unix.EINTR; err == unix.EINTR; {
+			n, err = unix.Read(int(fd), c.buf)
 		}
-		if err != nil {
-			return nil, os.NewSyscallError("netlink: recvfrom", err)
-		}
-		if sender, ok := from.(*unix.SockaddrNetlink); !ok || sender.Pid != 0 {
-			continue // a process of root may send to this socket
-		}
-		if n > len(c.buf) {
-			return nil, fmt.Errorf("netlink: datagram of %d bytes truncated to %d", n, len(c.buf))
-		}
-		return parseMessages(append([]byte(nil), c.buf[:n]...))
+		return err != unix.EAGAIN || !c.events
+	}); rawErr != nil {
+		return nil, rawErr
 	}
+	if n == len(c.buf) && n < bufferMax {
+		c.buf = make([]byte, 2*n)
+		err = unix.ENOBUFS
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("netlink: read", err)
+	}
+	return parseMessages(append([]byte(nil), c.buf[:n]...))
 }
 
 // links lists all links of the network namespace, in the order of their indexes.
@@ -397,7 +395,7 @@ func awaitQuiet(ctx context.Context, d time.Duration) error {
 func (c *rtnl) drain() {
 	_ = c.raw.Control(func(fd uintptr) {
 		for err := error(nil); err == nil || err == unix.EINTR; {
-			_, _, err = unix.Recvfrom(int(fd), c.buf, unix.MSG_DONTWAIT)
+			_, err = unix.Read(int(fd), c.buf)
 		}
 	})
 }

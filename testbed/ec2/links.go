@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -83,11 +84,15 @@ func Delete(name string) error {
 	return about(setLink(unix.RTM_DELLINK, 0, name, nil), "%s: delete", name)
 }
 
-// AddAltname gives a link another name to be found by.
-func AddAltname(name, altname string) error {
-	list := attr(nil, unix.IFLA_PROP_LIST|unix.NLA_F_NESTED, attr(nil, unix.IFLA_ALT_IFNAME, cstring(altname)))
+// AddAltname gives a link other names to be found by.
+func AddAltname(name string, altnames ...string) error {
+	var list []byte
+	for _, a := range altnames {
+		list = attr(list, unix.IFLA_ALT_IFNAME, cstring(a))
+	}
+	list = attr(nil, unix.IFLA_PROP_LIST|unix.NLA_F_NESTED, list)
 	err := setLink(unix.RTM_NEWLINKPROP, create|unix.NLM_F_APPEND, name, list)
-	return about(err, "%s: altname %s", name, altname)
+	return about(err, "%s: altnames %s", name, strings.Join(altnames, " "))
 }
 
 // setLink sends a request about a link that is there.
