@@ -72,56 +72,48 @@ func (c *call) print(text string) (int, error) {
 	return codeRight, nil
 }
 
-// listDevices returns imdsDevices for endpoint.fetch, which also logs what is being done.
-func (c *call) listDevices(nl *rtnl) func() ([]string, error) {
-	return func() ([]string, error) {
-		names, err := imdsDevices(nl)
-		switch {
-		case len(names) > 0:
-			c.log.info("imds: no answer yet; asking on, by each of %s",
-				countOf(len(names), "ENI", "ENIs"))
-		case err == nil && !c.mayBorrow():
-			c.log.info("imds: no answer yet, and no ENI that is up has an address to ask by")
-		}
-		return names, err
-	}
+// widenAfter is how long IMDS is asked by the routing table alone: at most a fourth of the budget.
+const widenAfter = time.Second
+
+// asker returns what asks IMDS.
+func (c *call) asker(nl *rtnl, q metadataQuery) imdsAsker {
+	return imdsAsker{nl: nl, log: c.log, query: q, endpoint: c.imds,
+		widen: min(widenAfter, c.timeout/4)}
 }
 
-// mayBorrow reports whether this is a fix that may set up temporary addresses.
-func (c *call) mayBorrow() bool { return c.verb == "fix" && !c.dry }
-
-// borrow returns the function that adds paths over temporary addresses to a race. It adds none
-// where ENIs have addresses already, because the temporary route to IMDS would take over their
-// traffic, or where no ENI leads to the endpoint.
-func (c *call) borrow(nl *rtnl) func(*race) error {
-	return func(r *race) error {
-		configured, err := hasNetwork(nl)
-		if err != nil {
-			return err
-		}
-		if configured || c.imds.loopback() {
-			c.log.info("imds: no answer yet; " +
-				"asking on as the routing table says, borrowing nothing")
-			return nil
-		}
-		c.notifySignals() // from here on there is something to undo
-		return tempAsker{c.imds, macQuery(), c.log}.joinRace(r, nl)
-	}
-}
-
-// findPrimary asks IMDS for the address of the primary ENI.
+// findPrimary asks IMDS for the address of the primary ENI. Only a fix may use temporary addresses,
+// and the first of them is the first change: from there on a signal ends the run in order.
 func (c *call) findPrimary(ctx context.Context, nl *rtnl) (hwaddr, error) {
-	if !c.mayBorrow() {
-		return c.imds.fetchMAC(ctx, c.listDevices(nl), nil)
+	a := c.asker(nl, macQuery())
+	a.believe = believeMAC
+	if c.verb == "fix" && !c.dry {
+		if err := reclaim(nl, c.log, c.notifySignals); err != nil {
+			return hwaddr{}, err
+		}
+		a.mayBorrow = c.notifySignals
 	}
-	if err := reclaim(nl, c.log, c.notifySignals); err != nil {
+	body, err := a.fetch(ctx)
+	if err != nil {
 		return hwaddr{}, err
 	}
-	return c.imds.fetchMAC(ctx, c.listDevices(nl), c.borrow(nl))
+	return parseMAC(body)
 }
 
-// assess asks IMDS for the primary ENI, looks at links and routes, waits if the kernel has not
-// found that ENI yet, and judges. With an error it returns as much of the world as it saw.
+// believeMAC believes an address that is an ENI's.
+func believeMAC(links []link, body []byte) error {
+	mac, err := parseMAC(body)
+	if err != nil {
+		return err
+	}
+	_, err = world{links: links, primary: mac}.primaryLink()
+	if errors.Is(err, errNotProbed) {
+		return err
+	}
+	return nil // also if two ENIs have it: judge refuses that
+}
+
+// assess asks IMDS for the primary ENI, looks at links and routes, and judges. With an error it
+// returns as much of the world as it saw.
 func (c *call) assess(ctx context.Context, nl *rtnl) (world, verdict, error) {
 	primary, imdsErr := c.findPrimary(ctx, nl)
 	if imdsErr != nil {
@@ -129,18 +121,8 @@ func (c *call) assess(ctx context.Context, nl *rtnl) (world, verdict, error) {
 		return w, verdict{}, errors.Join(imdsErr, err)
 	}
 	w, v, err := c.judgeNow(nl, primary)
-	if !errors.Is(err, errNotProbed) {
-		return c.addAdvice(ctx, w, v, err)
-	}
-	c.log.info("%v; waiting for it", err)
-	start := time.Now()
-	over := await(ctx, func() (bool, error) {
-		w, v, err = c.judgeNow(nl, primary)
-		return err == nil, ignoreError(err, errNotProbed)
-	})
-	if errors.Is(err, errNotProbed) && over != nil {
-		elapsed := time.Since(start).Round(time.Millisecond)
-		err = fmt.Errorf("%w, after waiting %v: %w", err, elapsed, over)
+	if errors.Is(err, errNotProbed) && ctx.Err() == nil {
+		return c.assess(ctx, nl) // the ENI has just gone
 	}
 	return c.addAdvice(ctx, w, v, err)
 }

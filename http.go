@@ -2,7 +2,8 @@ package main
 
 // This file is the part of HTTP/1.1 (RFC 9112) that IMDS needs: it reads a response from an
 // io.Reader and opens no connection. The server is not trusted: everything it sends is bounded and
-// checked, and quoted where it is shown. A wrong response is an error, and never half a body.
+// checked. A wrong response is an error, and never half a body. No error quotes what the server
+// sent, because that may have the token in it.
 
 import (
 	"bufio"
@@ -36,24 +37,26 @@ func isFinal(err error) bool {
 // A reply is an HTTP response without its headers.
 type reply struct {
 	status int
-	reason string // Not Found
 	body   []byte
 }
 
+// errIMDSOff is what 403 means: the metadata options of the instance have IMDS disabled. It may
+// also be a proxy's or a firewall's answer.
+var errIMDSOff = errors.New("IMDS is switched off, or a proxy or firewall answers in its place")
+
 // check returns nil for 200, else an error, which is final where another try would not help. A new
 // token helps against 401: with a fresh token, too, it is half of the failures in the first seconds
-// of an instance. Time helps against 429 and 5xx, and against 404 where late says that the key may
-// come later.
+// of an instance. Time helps against 408, 425, 429 and 5xx, and against 404 where late says that
+// the key may come later.
 func (r reply) check(late bool) error {
-	err := fmt.Errorf("%d %.40q", r.status, r.reason)
+	err := fmt.Errorf("status %d", r.status)
 	switch {
 	case r.status == 200:
 		return nil
-	case r.status == 401:
-		return err
 	case r.status == 403:
-		return finalError{fmt.Errorf("%w: IMDS is switched off", err)}
-	case r.status == 404 && late, r.status == 429, r.status >= 500:
+		err = fmt.Errorf("%w: %w", err, errIMDSOff)
+	case r.status == 404 && late, r.status == 401, r.status == 408, r.status == 425,
+		r.status == 429, r.status >= 500:
 		return err
 	}
 	return finalError{err}
@@ -65,20 +68,20 @@ func readReply(from io.Reader, limit int) (reply, error) {
 	r := bufio.NewReader(from)
 	head := headLimit
 	for {
-		protocol, status, reason, err := readStatus(r, &head)
+		protocol, status, err := readStatus(r, &head)
 		if err != nil {
 			return reply{}, err
 		}
 		f, err := readFraming(r, &head)
 		if err == nil && f.chunked && protocol != "HTTP/1.1" {
 			// RFC 9112, 6.1: the framing is faulty.
-			err = finalError{errors.New("chunks in HTTP/1.0")}
+			err = errors.New("chunks in HTTP/1.0")
 		}
 		if err != nil {
 			return reply{}, err
 		}
 		if status >= 200 { // RFC 9110, 15.2: 1xx are interim
-			rep := reply{status: status, reason: reason}
+			rep := reply{status: status}
 			if status == 200 {
 				rep.body, err = f.read(r, limit)
 			}
@@ -88,20 +91,19 @@ func readReply(from io.Reader, limit int) (reply, error) {
 }
 
 // readStatus reads "HTTP/1.1 200 OK".
-func readStatus(r *bufio.Reader, budget *int) (
-	protocol string, status int, reason string, err error) {
+func readStatus(r *bufio.Reader, budget *int) (protocol string, status int, err error) {
 	line, err := readLine(r, budget)
 	if err != nil {
-		return "", 0, "", err
+		return "", 0, err
 	}
 	protocol, rest, _ := strings.Cut(line, " ")
-	code, reason, _ := strings.Cut(rest, " ")
+	code, _, _ := strings.Cut(rest, " ")
 	status, err = strconv.Atoi(code)
 	known := protocol == "HTTP/1.0" || protocol == "HTTP/1.1"
 	if err != nil || len(code) != 3 || status < 100 || !known {
-		return "", 0, "", finalError{fmt.Errorf("not HTTP: %.40q", line)}
+		return "", 0, errors.New("not HTTP/1.0 or HTTP/1.1")
 	}
-	return protocol, status, reason, nil
+	return protocol, status, nil
 }
 
 // A framing is where a body ends: RFC 9112, 6.3. The zero value means at the end of the connection.
@@ -121,16 +123,16 @@ func readFraming(r *bufio.Reader, budget *int) (f framing, err error) {
 		value = strings.Trim(value, " \t")
 		switch {
 		case !ok:
-			return f, finalError{fmt.Errorf("not a header: %.40q", line)}
+			return f, errors.New("not a header")
 		case strings.EqualFold(name, "Transfer-Encoding"):
 			if f.chunked = strings.EqualFold(value, "chunked"); !f.chunked {
-				return f, finalError{fmt.Errorf("transfer encoding %.40q", value)}
+				return f, errors.New("a transfer encoding other than chunked")
 			}
 		case strings.EqualFold(name, "Content-Length"):
 			n, err := strconv.ParseUint(value, 10, 31)
 			length := int(n)
 			if err != nil || f.length != nil && *f.length != length {
-				return f, finalError{fmt.Errorf("content length %.40q", value)}
+				return f, errors.New("not a content length")
 			}
 			f.length = &length
 		}
@@ -169,7 +171,7 @@ func readChunks(r *bufio.Reader, limit int) ([]byte, error) {
 		n, err := strconv.ParseUint(strings.TrimRight(digits, " \t"), 16, 31)
 		switch {
 		case err != nil:
-			return nil, finalError{fmt.Errorf("not a chunk: %.40q", line)}
+			return nil, errors.New("not a chunk")
 		case n == 0:
 			return body, nil
 		case n > uint64(limit-len(body)):
@@ -182,7 +184,7 @@ func readChunks(r *bufio.Reader, limit int) ([]byte, error) {
 		}
 		line, err = readLine(r, &budget)
 		if err == nil && line != "" {
-			err = finalError{errors.New("a chunk that does not end")}
+			err = errors.New("a chunk that does not end")
 		}
 		if err != nil {
 			return nil, err
@@ -203,7 +205,7 @@ func readLine(r *bufio.Reader, budget *int) (string, error) {
 		}
 		line = append(line, c)
 	}
-	return "", finalError{fmt.Errorf("a head of more than %d bytes", headLimit)}
+	return "", fmt.Errorf("a head of more than %d bytes", headLimit)
 }
 
 // errTooLong is final because the next reply would be as long.

@@ -1,20 +1,15 @@
 package main
 
-// This file asks the instance metadata service: IMDSv2, which is a token by PUT and then GET with
-// the token. At boot IMDS is often not ready, so it tries again until there is an answer, a final
-// error, or the end of the deadline. It asks by several network paths at once, and configures none
-// of them.
+// This file asks IMDS by several network paths at once, a race: by the routing table, by each ENI
+// that has an address, and by each ENI over a temporary address. Paths join when links and
+// addresses change, and none is given up for another. It decides which answer to believe, and when
+// no answer can come any more.
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net/netip"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,436 +17,374 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The endpoints of EC2. The one of IPv4 is served on every subnet, also on one that has IPv6 only;
+// that of IPv6 has to be switched on (HttpProtocolIpv6).
+const (
+	defaultIMDS     = "http://169.254.169.254"
+	defaultIMDSIPv6 = "http://[fd00:ec2::254]"
+)
+
+// An imdsAsker has what a race needs.
+type imdsAsker struct {
+	nl       *rtnl
+	log      logger
+	query    metadataQuery
+	endpoint endpoint      // with defaultIMDS, also that of IPv6
+	widen    time.Duration // how long the path of the routing table is alone, without an answer
+	// believe returns why an answer is not to be believed, with these links. It is nil where any
+	// answer is.
+	believe func(links []link, body []byte) error
+	// mayBorrow is called before the first temporary address. It is nil where there may be none.
+	mayBorrow func()
+}
+
+// A race is one question in progress. Only its own goroutine, the one of run, changes it.
+type race struct {
+	imdsAsker
+	start     time.Time
+	links     []link    // as of the last change
+	addresses []address // as of the last change
+	paths     []*racePath
+	borrowing time.Time // when the first temporary path began
+	answered  bool      // there was a response of HTTP by some path
+	attempts  chan pathAttempt
+	running   sync.WaitGroup // the goroutines of the paths
+	throttle  throttle
+}
+
+// A pathKey tells the paths of a race apart.
+type pathKey struct {
+	index     int32 // of the ENI; 0 for the path of the routing table
+	ipv6      bool
+	temporary bool // over a temporary address
+}
+
+// A racePath is a path with what it has come to so far.
+type racePath struct {
+	pathKey
+	name  string // eth1; "" for the path of the routing table
+	tries int
+	body  []byte // the last answer, which is not believed so far
+	err   error  // of the last try; nil before the first one
+	gone  bool   // the link is gone, or has another name now
+}
+
+// A pathAttempt is a try by a path of a race.
+type pathAttempt struct {
+	path *racePath
+	attempt
+}
+
+// fetch returns the first answer that is to be believed. The error has that of each path. All
+// goroutines have ended when it returns, and all temporary addresses are removed.
+//
+// The race in short: look at the links and addresses, let the paths join that are due, and wait for
+// a change, for the end of a try, for the time when the ENIs join, or for the end of ctx.
+func (a imdsAsker) fetch(ctx context.Context) ([]byte, error) {
+	r := &race{imdsAsker: a, start: time.Now(), attempts: make(chan pathAttempt)}
+	whole := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	changes, stop, err := watchChanges()
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	defer stop()
+	alone := time.After(a.widen)
+	err = r.look()
+	for err == nil && ctx.Err() == nil && !r.isOver() && r.believed() == nil {
+		r.join(ctx)
+		select {
+		case err = <-changes:
+			if err == nil {
+				err = r.look()
+			}
+		case t := <-r.attempts:
+			err = r.note(t)
+		case <-alone:
+			if r.join(ctx); len(r.paths) == 1 {
+				r.log.info("imds: no answer yet; asking on by the routing table alone")
+			}
+		case <-ctx.Done():
+		}
+	}
+	cancel()
+	go func() { r.running.Wait(); close(r.attempts) }()
+	for t := range r.attempts { // those that were in progress
+		r.noteLate(t)
+	}
+	if body := r.believed(); body != nil {
+		return body, nil
+	}
+	return nil, r.failure(whole, err)
+}
+
+// look reads links and addresses.
+func (r *race) look() (err error) {
+	if r.links, err = r.nl.links(); err == nil {
+		r.addresses, err = r.nl.addresses()
+	}
+	return err
+}
+
+// join starts the paths that are due.
+func (r *race) join(ctx context.Context) {
+	var names []string
+	for _, e := range r.endpoints() {
+		for _, k := range r.due(e) {
+			if p := r.add(ctx, e, k); k.index != 0 && !k.temporary {
+				names = append(names, p.name)
+			}
+		}
+	}
+	if len(names) > 0 {
+		r.log.info("imds: no answer yet; asking by %s too", strings.Join(names, ", "))
+	}
+}
+
+// endpoints lists the endpoints to ask: beside that of IPv4, the one of IPv6 where an ENI has a
+// global IPv6 address.
+func (r *race) endpoints() []endpoint {
+	usual, _ := parseEndpoint(defaultIMDS) // no error is possible
+	beside, _ := parseEndpoint(defaultIMDSIPv6)
+	if r.endpoint == usual && len(r.configuredENIs(true)) > 0 {
+		return []endpoint{usual, beside}
+	}
+	return []endpoint{r.endpoint}
+}
+
 // imdsENIs lists the ENIs by which IMDS can be asked: all but the ports of a bridge or bond.
 func imdsENIs(links []link) []link {
 	return filter(allENIs(links), func(l link) bool { return l.master == 0 })
 }
 
-// hasIPv4 reports whether the link of that index has an IPv4 address.
-func hasIPv4(addresses []address, index int32) bool {
-	return slices.ContainsFunc(addresses, func(a address) bool {
-		return a.index == index && !a.ipv6
+// configuredENIs lists the ENIs that are up and have an address of that family.
+func (r *race) configuredENIs(ipv6 bool) []link {
+	return filter(imdsENIs(r.links), func(l link) bool {
+		return l.up && r.hasAddress(map[int32]bool{l.index: true}, ipv6)
 	})
 }
 
-// linksOnENIs returns the set of the ENIs that are up and of the links stacked on them.
-func linksOnENIs(links []link) map[int32]bool {
+// hasAddress reports whether one of the links has an address of that family: with IPv6 a global
+// one. Temporary addresses do not count.
+func (r *race) hasAddress(set map[int32]bool, ipv6 bool) bool {
+	return slices.ContainsFunc(r.addresses, func(a address) bool {
+		// Before Linux 5.18 an address does not tell who made it. One of a single IP on a link with
+		// a temporary path is taken for ours.
+		ours := a.isTempAddress() || a.ip.IsSingleIP() &&
+			r.find(pathKey{index: a.index, temporary: true}) != nil
+		usable := !a.ipv6 && !ours || a.ipv6 && a.scope == unix.RT_SCOPE_UNIVERSE
+		return set[a.index] && a.ipv6 == ipv6 && usable
+	})
+}
+
+// find returns the path with that key; nil where there is none, or its link is gone.
+func (r *race) find(k pathKey) *racePath {
+	i := slices.IndexFunc(r.paths, func(p *racePath) bool { return p.pathKey == k && !p.gone })
+	if i < 0 {
+		return nil
+	}
+	return r.paths[i]
+}
+
+// due lists the paths to e that have not joined and are to do so now: that of the routing table at
+// once; the others where it has no route, has ended or has had an answer of no use, or after a
+// while. No ENI leads to a loopback address.
+func (r *race) due(e endpoint) []pathKey {
+	table := pathKey{ipv6: e.ipv6()}
+	p := r.find(table)
+	if p == nil {
+		return []pathKey{table}
+	}
+	useless := r.answered || isFinal(p.err) || hasNoRoute(p.err)
+	if e.addr.IsLoopback() || !useless && time.Since(r.start) < r.widen {
+		return nil
+	}
+	var keys []pathKey
+	for _, l := range r.configuredENIs(e.ipv6()) {
+		keys = append(keys, pathKey{index: l.index, ipv6: e.ipv6()})
+	}
+	if r.mayBorrow != nil && !e.ipv6() && !r.answered && !r.hasNetwork() {
+		for _, l := range imdsENIs(r.links) {
+			keys = append(keys, pathKey{index: l.index, temporary: true})
+		}
+	}
+	return filter(keys, func(k pathKey) bool { return r.find(k) == nil })
+}
+
+// hasNetwork reports whether an ENI that is up, or a link stacked on one, has an IPv4 address: a
+// temporary route to IMDS would take over its traffic.
+func (r *race) hasNetwork() bool {
 	on := map[int32]bool{}
-	for _, e := range allENIs(links) {
+	for _, e := range allENIs(r.links) {
 		if e.up {
 			on[e.index] = true
 		}
 	}
-	return stackedOn(links, on, true)
-}
-
-// imdsDevices returns the names of the ENIs that are up and have an IPv4 address, for
-// SO_BINDTODEVICE.
-func imdsDevices(nl *rtnl) ([]string, error) {
-	links, err := nl.links()
-	if err != nil {
-		return nil, err
-	}
-	addresses, err := nl.addresses()
-	var out []string
-	for _, l := range imdsENIs(links) {
-		if l.up && hasIPv4(addresses, l.index) {
-			out = append(out, l.name)
+	on = stackedOn(r.links, on, true)
+	for _, l := range r.links {
+		if !l.up {
+			delete(on, l.index)
 		}
 	}
-	return out, err
+	return r.hasAddress(on, false)
 }
 
-// hasNetwork reports whether an ENI that is up, or a link stacked on one, has an IPv4 address.
-func hasNetwork(nl *rtnl) (bool, error) {
-	links, err := nl.links()
-	if err != nil {
-		return false, err
-	}
-	addresses, err := nl.addresses()
-	on := linksOnENIs(links)
-	return slices.ContainsFunc(links, func(l link) bool {
-		return l.up && on[l.index] && hasIPv4(addresses, l.index)
-	}), err
+// hasNoRoute reports whether an error of connect(2) is the routing table's: there is no route, or
+// one of the types unreachable, prohibit and blackhole (fib_props of net/ipv4/fib_semantics.c).
+func hasNoRoute(err error) bool {
+	return errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) ||
+		errors.Is(err, unix.EACCES) || errors.Is(err, unix.EINVAL)
 }
 
-const (
-	defaultIMDS  = "http://169.254.169.254"
-	tokenPath    = "/latest/api/token"
-	metadataPath = "/latest/meta-data/"
-
-	// The primary ENI's address. device-number would not do: it is 0 for every ENI at first.
-	macPath = metadataPath + "mac"
-
-	tokenTTL = "60" // seconds; EC2 takes 1 to 21600
-)
-
-const (
-	tryTimeout = 2 * time.Second       // for both requests
-	firstPause = 20 * time.Millisecond // between two tries
-	maxPause   = 2 * time.Second
-	widenAfter = time.Second // without an answer for so long, each ENI is a path
-
-	// systemd 261 and newer let only sockets with this mark reach IMDS: FWMARK_DEFAULT of
-	// src/imds/imdsd.c.
-	imdsMark = 0x7FFF0815
-)
-
-// An endpoint is where IMDS answers. It is IPv4: EC2 serves that on every subnet, also on one that
-// has IPv6 only, while fd00:ec2::254 has to be switched on (HttpProtocolIpv6).
-type endpoint struct {
-	addr netip.Addr // 169.254.169.254
-	port uint16     // 80
-	host string     // 169.254.169.254, as the Host header has it
-}
-
-// parseEndpoint reads a URL such as http://169.254.169.254 or http://127.0.0.1:8080. There can be
-// nothing but an address and a port in it: names are not resolved, and the paths are fixed.
-func parseEndpoint(s string) (endpoint, error) {
-	host, ok := strings.CutPrefix(s, "http://")
-	if !ok {
-		return endpoint{}, errors.New("not a URL of the form http://ADDRESS[:PORT]")
+// add starts a path.
+func (r *race) add(ctx context.Context, e endpoint, k pathKey) *racePath {
+	l, _ := linkByIndex(r.links, k.index)
+	p := &racePath{pathKey: k, name: l.name}
+	ask := imdsPath{endpoint: e, device: l.name, query: r.query, throttle: &r.throttle,
+		timeout: requestTimeout}
+	tell := func(a attempt) { r.attempts <- pathAttempt{p, a} }
+	r.paths = append(r.paths, p)
+	if !k.temporary {
+		r.running.Go(func() { ask.ask(ctx, tell) })
+		return p
 	}
-	e := endpoint{host: strings.TrimSuffix(host, "/")}
-	quad, port, hasPort := strings.Cut(e.host, ":")
-	addr, err := netip.ParseAddr(quad)
-	if err != nil || !addr.Is4() {
-		return endpoint{}, fmt.Errorf("not an IPv4 address: %q (names are not resolved)", quad)
+	if r.borrowing.IsZero() {
+		r.borrowing = time.Now()
+		r.mayBorrow()
 	}
-	portNumber := uint64(80)
-	if hasPort {
-		portNumber, err = strconv.ParseUint(port, 10, 16)
+	delay := secondaryDelay - time.Since(r.borrowing)
+	if _, ok := linkByName(imdsENIs(r.links), primaryName); l.name == primaryName || !ok {
+		delay = 0
 	}
-	if err != nil || portNumber == 0 {
-		return endpoint{}, fmt.Errorf("not a port: %q", port)
-	}
-	e.addr, e.port = addr, uint16(portNumber)
-	return e, nil
-}
-
-// loopback reports whether e is on this machine, so that no ENI leads to it.
-func (e endpoint) loopback() bool { return e.addr.IsLoopback() }
-
-// resolvePath returns the path of the request for `eni0 imds PATH`.
-func resolvePath(path string) (string, error) {
-	if path == "" {
-		return "", errors.New("PATH is empty")
-	}
-	for i := range len(path) {
-		if path[i] <= ' ' || path[i] >= 0x7f {
-			return "", fmt.Errorf("PATH %q: spaces, control characters and bytes beyond ASCII "+
-				"can't be asked for", path)
-		}
-	}
-	if path[0] == '/' {
-		return path, nil
-	}
-	return metadataPath + path, nil
-}
-
-// parseMAC reads six bytes in hex with colons, with white space around them or not.
-func parseMAC(s []byte) (hwaddr, error) {
-	t := strings.TrimSpace(string(s))
-	a, ok := parseHwaddr(t)
-	if ok && strings.EqualFold(t, a.String()) {
-		return a, nil
-	}
-	return hwaddr{}, fmt.Errorf("%.40q is not a MAC address", t)
-}
-
-// A metadataQuery is one path of the metadata, and what counts as an answer.
-type metadataQuery struct {
-	path  string
-	limit int                // bytes of the body
-	valid func([]byte) error // checks a body; nil where any body is an answer
-	late  bool               // 404 means that the key is not there yet
-}
-
-// macQuery asks for the primary ENI's address. An empty body, or two addresses, are no answer yet.
-func macQuery() metadataQuery {
-	valid := func(body []byte) error { _, err := parseMAC(body); return err }
-	return metadataQuery{macPath, bodyLimit, valid, true}
-}
-
-// fetchMAC asks for the primary ENI's address: see fetch.
-func (e endpoint) fetchMAC(ctx context.Context, devices func() ([]string, error),
-	borrow func(*race) error) (hwaddr, error) {
-	body, err := e.fetch(ctx, macQuery(), devices, borrow)
-	if err != nil {
-		return hwaddr{}, err
-	}
-	return parseMAC(body)
-}
-
-// fetch asks by several network paths at once. The one of the routing table is asked by from the
-// start. Where there is no route, or no answer after a second, others are added: see addDevices. No
-// path is given up for another. It ends with an answer by any path, with a final error (see
-// race.addResult), or with ctx. All goroutines that it started have ended when it returns.
-func (e endpoint) fetch(ctx context.Context, q metadataQuery, devices func() ([]string, error),
-	borrow func(*race) error) ([]byte, error) {
-	r := newRace(ctx)
-	alone, noRoute := withTimeout(r.ctx, widenAfter)
-	defer noRoute()
-	r.start("", func() ([]byte, error) { return e.fetchBy(r.ctx, "", q, noRoute) })
-	<-alone.Done()
-	var err error
-	if r.ctx.Err() == nil {
-		err = e.addDevices(r, q, devices, borrow)
-	}
-	return r.result(err)
-}
-
-// addDevices adds the path by each of the devices to r. Where there are no devices, borrow, unless
-// it is nil, adds paths. The error is why a path could not be added.
-func (e endpoint) addDevices(r *race, q metadataQuery, devices func() ([]string, error),
-	borrow func(*race) error) error {
-	names, err := devices()
-	if err == nil && len(names) == 0 && borrow != nil {
-		return borrow(r)
-	}
-	for _, d := range names {
-		r.start(d, func() ([]byte, error) { return e.fetchBy(r.ctx, d, q, func() {}) })
-	}
-	return err
-}
-
-// A pathResult is the result of one network path to IMDS.
-type pathResult struct {
-	device string // eth1; "" for the path of the routing table
-	body   []byte
-	err    error
-}
-
-// A race asks IMDS by several network paths at once: the first answer ends it.
-type race struct {
-	ctx        context.Context // of all paths
-	cancel     func()          // ends ctx
-	running    sync.WaitGroup
-	mu         sync.Mutex
-	winner     *pathResult
-	tableErr   error   // of the path of the routing table
-	deviceErrs []error // of the others
-	devices    int     // the number of the others
-	finals     int     // how many of them have a final error
-	temporary  bool    // the path of the routing table may lead over a temporary address
-}
-
-// newRace returns a race that ends with ctx.
-func newRace(ctx context.Context) *race {
-	ctx, cancel := context.WithCancel(ctx)
-	return &race{ctx: ctx, cancel: cancel}
-}
-
-// start asks by one path: ask does it.
-func (r *race) start(device string, ask func() ([]byte, error)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if device != "" {
-		r.devices++
-	}
+	t := tempAsker{path: ask, log: r.log}
 	r.running.Go(func() {
-		body, err := ask()
-		r.addResult(pathResult{device, body, err})
+		if sleep(ctx, delay) {
+			t.ask(ctx, k.index, tell)
+		}
 	})
+	return p
 }
 
-// expectTemporary is to be called before there are temporary addresses.
-func (r *race) expectTemporary() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.temporary = true
-}
-
-// addResult takes the result of a path. An answer ends the race, and so does a final error that is
-// trusted.
-func (r *race) addResult(a pathResult) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if a.device != "" && isFinal(a.err) {
-		r.finals++
+// note takes the result of a try. Links may be newer than the last look, so after an answer, and
+// after the error that a link is gone, it looks again.
+func (r *race) note(t pathAttempt) error {
+	p := t.path
+	p.tries++
+	p.err = t.err
+	p.gone = errors.Is(t.err, unix.ENODEV) || errors.Is(t.err, errLinkGone)
+	r.answered = r.answered || t.status != 0
+	if t.body != nil {
+		isNew := !slices.ContainsFunc(r.paths, func(q *racePath) bool {
+			return string(q.body) == string(t.body)
+		})
+		p.body = t.body
+		if err := r.look(); err != nil {
+			return err
+		}
+		if r.believed() == nil && isNew {
+			r.log.info("%v; waiting for it", p.err)
+		}
 	}
+	if p.gone {
+		return r.look()
+	}
+	return nil
+}
+
+// noteLate takes the result of a try that the end of ctx may have cut off: an error then says less
+// than that of the try before.
+func (r *race) noteLate(t pathAttempt) {
+	p := t.path
+	p.tries++
+	if p.err == nil {
+		p.err = t.err
+	}
+	if t.body != nil {
+		p.body = t.body
+	}
+}
+
+// believed returns the answer that is to be believed; nil where there is none. Any other answer is
+// kept, with the error why: it may be that of a link which is not probed yet, or of a gateway that
+// answers for itself.
+func (r *race) believed() []byte {
+	for _, p := range r.paths {
+		if p.body == nil {
+			continue // no answer yet
+		}
+		if r.believe == nil {
+			return p.body
+		}
+		err := r.believe(r.links, p.body)
+		if err == nil {
+			return p.body
+		}
+		p.err = err
+	}
+	return nil
+}
+
+// isOver reports whether no answer can come any more: each ENI that is asked by has ended by a
+// final error, as after a 403, and the path of the routing table too, or it has no route.
+func (r *race) isOver() bool {
+	final := map[int32]bool{}
+	for _, p := range r.paths {
+		if isFinal(p.err) {
+			final[p.index] = true
+		}
+	}
+	goesOn := func(p *racePath) bool {
+		return !final[p.index] && !p.gone && (p.index != 0 || !hasNoRoute(p.err))
+	}
+	return len(final) > 0 && !slices.ContainsFunc(r.paths, goesOn) && !r.isAnyDue()
+}
+
+// isAnyDue reports whether a path is to join.
+func (r *race) isAnyDue() bool {
+	return slices.ContainsFunc(r.endpoints(), func(e endpoint) bool { return len(r.due(e)) > 0 })
+}
+
+// failure is the error of a race without an answer: what each path has come to, and what a person
+// can do. That the routing table has no route is left out where there is another error.
+func (r *race) failure(ctx context.Context, err error) error {
+	errs := []error{err}
+	others := slices.ContainsFunc(r.paths, func(p *racePath) bool {
+		return p.err != nil && p.index != 0
+	})
+	for _, p := range r.paths {
+		if p.err != nil && !(others && p.index == 0 && hasNoRoute(p.err)) {
+			errs = append(errs, p.failure(time.Since(r.start)))
+		}
+	}
+	cause := context.Cause(ctx)
 	switch {
-	case r.winner != nil: // too late
-	case a.err == nil, isFinal(a.err) && r.trusts(a.device):
-		r.winner = &a
-		r.cancel()
-	case a.device == "":
-		r.tableErr = a.err
-	default:
-		r.deviceErrs = append(r.deviceErrs, a.err)
+	case errors.Is(cause, errInterrupted):
+		errs = append(errs, fmt.Errorf("imds: %w", cause))
+	case len(allENIs(r.links)) == 0 && !r.endpoint.addr.IsLoopback():
+		errs = append(errs, errNoENI)
+	case !r.answered && len(r.configuredENIs(false)) == 0 && r.mayBorrow == nil && !r.hasNetwork():
+		errs = append(errs, errors.New("imds: no ENI that is up has an IPv4 address to ask by: "+
+			"`eni0 fix` gets a temporary one"))
 	}
+	return errors.Join(errs...)
 }
 
-// trusts reports whether a final error by that path ends the race. One of the routing table does;
-// one by a device only if all others have a final error too, because behind one ENI something else
-// may answer in place of IMDS. With temporary addresses the path of the routing table may lead over
-// one of them.
-func (r *race) trusts(device string) bool {
-	if device == "" {
-		return !r.temporary
-	}
-	return r.finals == r.devices
-}
+// errNoENI means that there is no link which can be an ENI.
+var errNoENI = errors.New("there is no Ethernet device here: is its driver loaded?")
 
-// result waits for all paths. Without an answer, the error has that of each path, and others, which
-// is why paths could not be added. That the routing table has no route is left out if there is
-// another error.
-func (r *race) result(others error) ([]byte, error) {
-	r.running.Wait()
-	r.cancel()
-	if r.winner != nil {
-		return r.winner.body, r.winner.err
+// failure says what a path has come to, in so much time.
+func (p *racePath) failure(took time.Duration) error {
+	by := ""
+	if p.name != "" {
+		by = "by " + visible(p.name) + ": "
 	}
-	others = errors.Join(append(r.deviceErrs, others)...)
-	if others != nil && errors.Is(r.tableErr, unix.ENETUNREACH) {
-		return nil, others
+	if p.ipv6 {
+		by = "by IPv6: " + by
 	}
-	return nil, errors.Join(r.tableErr, others)
-}
-
-// fetchBy asks by one path until there is an answer, a final error, or ctx ends. A pause is a
-// sixteenth of the time so far, from 20 ms to 2 s, less up to half of it at random so that the
-// paths do not ask at the same time. It calls noRoute when the routing table has no route.
-func (e endpoint) fetchBy(ctx context.Context, device string, q metadataQuery, noRoute func()) (
-	[]byte, error) {
-	start := time.Now()
-	var last error
-	for tries := 1; ; tries++ {
-		body, err := e.fetchOnce(ctx, device, q)
-		switch {
-		case err == nil:
-			return body, nil
-		case isFinal(err), device != "" && errors.Is(err, unix.ENODEV):
-			// ENODEV: the device is gone, or has another name now.
-			return nil, fmt.Errorf("imds: %w", err)
-		case last == nil || ctx.Err() == nil:
-			last = err // the error of a try that ctx ended says nothing
-		}
-		if errors.Is(err, unix.ENETUNREACH) {
-			noRoute()
-		}
-		pause := min(max(time.Since(start)/16, firstPause), maxPause)
-		if !sleep(ctx, pause/2+rand.N(pause/2)) {
-			err := fmt.Errorf("imds: %w (%s in %v)", last, countOf(tries, "try", "tries"),
-				time.Since(start).Round(time.Millisecond))
-			if cause := context.Cause(ctx); errors.Is(cause, errInterrupted) {
-				err = fmt.Errorf("%w: %w", err, cause)
-			}
-			return nil, err
-		}
+	if isFinal(p.err) {
+		return fmt.Errorf("imds: %s%w", by, p.err)
 	}
-}
-
-// fetchOnce gets a new token and asks with it, in at most 2 s.
-func (e endpoint) fetchOnce(ctx context.Context, device string, q metadataQuery) ([]byte, error) {
-	ctx, cancel := withTimeout(ctx, tryTimeout)
-	defer cancel()
-	ttl := "X-aws-ec2-metadata-token-ttl-seconds: " + tokenTTL + "\r\nContent-Length: 0"
-	token, err := e.roundTrip(ctx, device, "PUT "+tokenPath, ttl, tokenLimit)
-	if err == nil {
-		err = token.check(false)
-	}
-	if err == nil && !isPrintable(token.body) {
-		err = finalError{errors.New("not a token")}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("token: %w", err)
-	}
-	secret := string(token.body)
-	header := "X-aws-ec2-metadata-token: " + secret
-	got, err := e.roundTrip(ctx, device, "GET "+q.path, header, q.limit)
-	echoed := bytes.Contains(got.body, token.body) || strings.Contains(got.reason, secret)
-	if err == nil && echoed {
-		err = finalError{errors.New("the reply has the token in it, which is not for show")}
-	}
-	if err == nil {
-		err = got.check(q.late)
-	}
-	if err == nil && q.valid != nil {
-		err = q.valid(got.body)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", q.path, err)
-	}
-	return got.body, nil
-}
-
-// roundTrip sends a request, as "GET /latest", with a header over a new connection, and reads the
-// reply, of whose body limit is the most.
-func (e endpoint) roundTrip(ctx context.Context, device, request, header string, limit int) (
-	reply, error) {
-	conn, err := e.dial(ctx, device)
-	if err != nil {
-		return reply{}, fmt.Errorf("connect %s%s: %w",
-			e.host, viaDevice(device), describeTimeout(err))
-	}
-	defer conn.Close()
-	defer interruptAtEnd(ctx, conn)()
-	_, err = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: eni0\r\n"+
-		"Connection: close\r\n%s\r\n\r\n", request, e.host, header)
-	if err != nil {
-		return reply{}, fmt.Errorf("write%s: %w", viaDevice(device), describeTimeout(err))
-	}
-	r, err := readReply(conn, limit)
-	if err != nil {
-		return reply{}, fmt.Errorf("read%s: %w", viaDevice(device), describeTimeout(err))
-	}
-	return r, nil
-}
-
-// viaDevice is the path in an error message: " by eth1", or "" for that of the routing table.
-func viaDevice(device string) string {
-	if device == "" {
-		return ""
-	}
-	return " by " + device
-}
-
-// describeTimeout says "no answer" where a deadline has passed, and of a *PathError only the errno.
-func describeTimeout(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return errors.New("no answer")
-	}
-	if path, ok := errors.AsType[*os.PathError](err); ok {
-		return path.Err
-	}
-	return err
-}
-
-// dial opens a TCP connection, by the device unless that is "".
-func (e endpoint) dial(ctx context.Context, device string) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	// Without CAP_NET_ADMIN there is no mark.
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, imdsMark)
-	if device != "" {
-		if err := unix.BindToDevice(fd, device); err != nil {
-			_ = unix.Close(fd)
-			return nil, err
-		}
-	}
-	f := os.NewFile(uintptr(fd), "imds")
-	defer interruptAtEnd(ctx, f)()
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, err // f is not nil, so there is none
-	}
-	to := &unix.SockaddrInet4{Addr: e.addr.As4(), Port: int(e.port)}
-	var connectErr error
-	err = raw.Write(func(fd uintptr) bool {
-		// While it goes on, connect(2) returns EALREADY; then the result: __inet_stream_connect of
-		// net/ipv4/af_inet.c.
-		connectErr = unix.Connect(int(fd), to)
-		return connectErr != unix.EINPROGRESS && connectErr != unix.EALREADY
-	})
-	if err == nil {
-		err = connectErr
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
+	return fmt.Errorf("imds: %s%w (%s in %v)", by, p.err, countOf(p.tries, "try", "tries"),
+		took.Round(time.Millisecond))
 }

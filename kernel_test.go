@@ -503,7 +503,7 @@ func TestKernelIMDS(t *testing.T) {
 	}
 	l.says(l.run(codeRight, "imds", "mac").stdout, "0a:ff:00:00:00:01\n")
 	l.says(l.run(codeRight, "imds", "/latest/meta-data/mac").stdout, "0a:ff:00:00:00:01\n")
-	l.says(l.run(codeDoubt, "imds", "nothing-there").stderr, "/latest/meta-data/nothing-there: 404")
+	l.says(l.run(codeDoubt, "imds", "nothing-there").stderr, "/latest/meta-data/nothing-there: status 404")
 	l.Metadata().Refuse(3)
 	l.Metadata().Busy(2)
 	l.run(codeNames, "check")
@@ -517,7 +517,7 @@ func TestKernelIMDS(t *testing.T) {
 	l.wantNames("eth1", "eth0")
 }
 
-// The routing table leads nowhere: the ENIs are asked by in turn.
+// The routing table leads nowhere: the ENIs are asked by too, also if the budget is short.
 func TestKernelIMDSByAnotherENI(t *testing.T) {
 	l, m := managed(t, 1, 0)
 	if l == nil {
@@ -527,7 +527,58 @@ func TestKernelIMDSByAnotherENI(t *testing.T) {
 	l.must(ec2.DelRoute(ec2.Route{Dev: "eth0", Via: l.Router(1), Metric: 512, Proto: 16}),
 		ec2.AddNeighbour("eth0", netip.MustParseAddr("10.0.2.77"), [6]byte{2, 0, 0, 0, 0, 7}),
 		ec2.AddRoute(ec2.Route{Dev: "eth0", Via: netip.MustParseAddr("10.0.2.77"), Metric: 512}))
-	l.unchanged(func() { l.run(codeNames, "check") })
+	for _, budget := range []string{"10s", "1s"} {
+		l.unchanged(func() { l.run(codeNames, "check", "-timeout", budget) })
+	}
+}
+
+// The default route leads to somebody who answers in IMDS's place; the primary ENI's own IMDS tells the truth.
+func TestKernelIMDSOfAForeigner(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	foreign := ec2.NewMetadata(1)
+	foreign.Set("mac", "0e:00:00:00:00:99")
+	for world, h := range map[string]http.Handler{
+		"another machine's metadata": foreign, "400": always(400), "403": always(403), "404": always(404), "405": always(405), "503": always(503),
+	} {
+		l.must(l.Serve(only(l.Addr(0), l.Metadata(), h)))
+		l.unchanged(func() {
+			if r := l.finish(l.command("check", "-timeout", "10s")); r.code != codeNames {
+				t.Errorf("%s: code %d, want %d: %s", world, r.code, codeNames, r.stderr)
+			}
+		})
+	}
+	l.must(l.Serve(foreign))
+	l.unchanged(func() {
+		l.says(l.run(codeDoubt, "check", "-timeout", "500ms").stderr, "imds: by eth1: 0e:00:00:00:00:99: no link has the primary ENI's address (yet) (")
+	})
+}
+
+// IMDS that takes longer for each request than the first try waits is heard.
+func TestKernelIMDSSlow(t *testing.T) {
+	l, _ := managed(t, 0, 1)
+	if l == nil {
+		return
+	}
+	l.must(l.Serve(later(requestTimeout+500*time.Millisecond, l.Metadata())))
+	l.unchanged(func() { l.run(codeRight, "check", "-timeout", "1m") })
+}
+
+// Where IMDS is switched off, nobody waits.
+func TestKernelIMDSOff(t *testing.T) {
+	l, _ := managed(t, 0, 1)
+	if l == nil {
+		return
+	}
+	l.must(l.Serve(always(403)))
+	for _, args := range [][]string{{"check"}, {"fix"}, {"imds", "mac"}} {
+		l.unchanged(func() {
+			r := l.run(codeDoubt, slices.Insert(args, 1, "-timeout", "1h")...)
+			l.says(r.stderr, "imds: by eth1: token: status 403: IMDS is switched off, or a proxy or firewall answers in its place\n")
+		})
+	}
 }
 
 func TestKernelLateENI(t *testing.T) {
@@ -537,7 +588,7 @@ func TestKernelLateENI(t *testing.T) {
 	}
 	l.must(ec2.Delete("eth1"))
 	l.unchanged(func() {
-		l.says(l.run(codeDoubt, "fix", "-timeout", "500ms").stderr, "no link has the primary ENI's address (yet), after waiting")
+		l.says(l.run(codeDoubt, "fix", "-timeout", "500ms").stderr, "imds: 0a:ff:00:00:00:01: no link has the primary ENI's address (yet) (")
 	})
 	cmd := l.command("fix", "-restart", "")
 	var stderr bytes.Buffer

@@ -23,9 +23,9 @@ var layers = []string{
 	"glob.go", "configfile.go", "systemdfiles.go", "udevrules.go", "profiles.go", "pins.go",
 	"nlmsg.go", "snapshot.go", "http.go", "dhcpmsg.go", "report.go",
 	// The process, and whoever owns a socket.
-	"process.go", "log.go", "readconfig.go", "rtnl.go", "lock.go", "imds.go", "dhcp.go",
+	"process.go", "log.go", "readconfig.go", "rtnl.go", "lock.go", "imdspath.go", "dhcp.go",
 	// What is done.
-	"keep.go", "manager.go", "apply.go", "settle.go", "tempaddr.go",
+	"keep.go", "manager.go", "apply.go", "settle.go", "tempaddr.go", "imds.go",
 	// The verbs.
 	"flags.go", "fix.go", "main.go",
 }

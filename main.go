@@ -34,7 +34,7 @@
 //	readconfig.go    reads the files for pins.go
 //	rtnl.go          the rtnetlink socket
 //	lock.go          one eni0 at a time
-//	imds.go          asks IMDS
+//	imdspath.go      asks IMDS by one network path
 //	dhcp.go          gets a lease
 //
 // What is done:
@@ -43,7 +43,8 @@
 //	manager.go       the network managers
 //	apply.go         carries out a rename, or puts the names back
 //	settle.go        what follows a rename
-//	tempaddr.go      asks IMDS over temporary addresses, before the network is configured
+//	tempaddr.go      asks IMDS over a temporary address, before the network is configured
+//	imds.go          asks IMDS by all paths at once, and decides which answer to believe
 //
 // The verbs, where reading can begin:
 //
@@ -221,7 +222,7 @@ func runIMDS(ctx context.Context, c *call) (int, error) {
 		if path == macPath {
 			q = macQuery()
 		}
-		body, err := c.imds.fetch(ctx, q, c.listDevices(nl), nil)
+		body, err := c.asker(nl, q).fetch(ctx)
 		if err != nil {
 			return codeDoubt, err
 		}

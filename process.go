@@ -229,6 +229,9 @@ func detachedTimeout(d time.Duration) (context.Context, context.CancelFunc) {
 
 // sleep waits for d and reports whether ctx has time left.
 func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
 	timeout, cancel := withTimeout(ctx, d)
 	defer cancel()
 	<-timeout.Done()
@@ -240,4 +243,15 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // os.File.
 func interruptAtEnd(ctx context.Context, f *os.File) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { _ = f.SetDeadline(time.Unix(1, 0)) }) // in the past
+}
+
+// describeTimeout says "no answer" where a deadline has passed, and of a *PathError only the errno.
+func describeTimeout(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errors.New("no answer")
+	}
+	if path, ok := errors.AsType[*os.PathError](err); ok {
+		return path.Err
+	}
+	return err
 }

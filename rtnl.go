@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -190,9 +191,9 @@ func (c *rtnl) write(datagram []byte) error {
 	return os.NewSyscallError("netlink: write", err)
 }
 
-// receive reads one datagram from the kernel and cuts it into messages. A datagram that does not fit
-// into the buffer is lost (ENOBUFS), as if the socket had had no room for it: the next has twice the
-// room. That is a link with hundreds of altnames.
+// receive reads one datagram from the kernel and cuts it into messages. A datagram that does not
+// fit into the buffer is lost (ENOBUFS), as if the socket had had no room for it: the next has
+// twice the room. That is a link with hundreds of altnames.
 func (c *rtnl) receive() ([]nlMessage, error) {
 	var (
 		n   int
@@ -341,61 +342,66 @@ func dialEvents() (*rtnl, error) {
 		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
 }
 
+// watchChanges returns a channel that gets nil after links, addresses or routes have changed, once
+// for all changes that nobody has received, or the error of the socket. stop ends it.
+func watchChanges() (changes <-chan error, stop func(), err error) {
+	events, err := dialEvents()
+	if err != nil {
+		return nil, nil, err
+	}
+	c := make(chan error, 1)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for err := error(nil); err == nil; {
+			// ENOBUFS means that changes were lost, which is a change too.
+			_, err = events.receive()
+			err = ignoreError(err, unix.ENOBUFS)
+			select {
+			case c <- err:
+			default: // there is one already
+			}
+		}
+	})
+	return c, func() { events.close(); reading.Wait() }, nil
+}
+
 // await calls done now and after each change of links, addresses or routes, until done returns true
 // or an error, or ctx ends. It returns that error, or the cause of ctx.
 func await(ctx context.Context, done func() (bool, error)) error {
-	events, err := dialEvents()
+	changes, stop, err := watchChanges()
 	if err != nil {
 		return err
 	}
-	defer events.close()
-	defer interruptAtEnd(ctx, events.file)()
-	for {
+	defer stop()
+	for err == nil {
 		if ok, err := done(); ok || err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		select {
+		case err = <-changes:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
 		}
-		_, err := events.receive()
-		if err != nil && ctx.Err() == nil && !errors.Is(err, unix.ENOBUFS) {
-			return err // ENOBUFS means that changes were lost, and is one more reason to call done
-		}
-		events.drain()
 	}
+	return err
 }
 
 // awaitQuiet returns when no link, address or route has changed for d, or when ctx ends, then with
 // the cause.
 func awaitQuiet(ctx context.Context, d time.Duration) error {
-	events, err := dialEvents()
+	changes, stop, err := watchChanges()
 	if err != nil {
 		return err
 	}
-	defer events.close()
-	defer interruptAtEnd(ctx, events.file)()
-	for {
-		if err := events.file.SetReadDeadline(time.Now().Add(d)); err != nil {
-			return err
-		}
-		if ctx.Err() != nil { // checked only now: the line above may have undone interruptAtEnd
-			return context.Cause(ctx)
-		}
-		_, err := events.receive()
-		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+	defer stop()
+	for err == nil {
+		select {
+		case err = <-changes:
+		case <-time.After(d):
 			return nil
-		}
-		if err != nil && ctx.Err() == nil && !errors.Is(err, unix.ENOBUFS) {
-			return err
+		case <-ctx.Done():
+			err = context.Cause(ctx)
 		}
 	}
-}
-
-// drain drops the events that have not been read: one call of done is enough for all of them.
-func (c *rtnl) drain() {
-	_ = c.raw.Control(func(fd uintptr) {
-		for err := error(nil); err == nil || err == unix.EINTR; {
-			_, err = unix.Read(int(fd), c.buf)
-		}
-	})
+	return err
 }

@@ -30,86 +30,60 @@ const (
 	tempProtoDown = 0xe1
 )
 
-// A tempAsker asks IMDS over temporary addresses.
+// A tempAsker asks IMDS by one ENI over a temporary address.
 type tempAsker struct {
-	imds endpoint
-	q    metadataQuery
+	path imdsPath
 	log  logger
-}
-
-// joinRace adds to r a path over a temporary address of each ENI, also of those that are probed
-// while r goes on. r waits until the last temporary address is removed.
-func (b tempAsker) joinRace(r *race, nl *rtnl) error {
-	r.expectTemporary()
-	start := time.Now()
-	begun := map[int32]bool{}
-	err := await(r.ctx, func() (bool, error) {
-		links, err := nl.links()
-		enis := imdsENIs(links)
-		_, hasFirst := linkByName(enis, primaryName)
-		for _, e := range enis {
-			if begun[e.index] {
-				continue
-			}
-			begun[e.index] = true
-			delay := secondaryDelay - time.Since(start)
-			if e.name == primaryName || !hasFirst {
-				delay = 0
-			}
-			r.start(e.name, func() ([]byte, error) { return b.fetchFrom(r.ctx, e.index, delay) })
-		}
-		return false, err
-	})
-	if len(begun) == 0 {
-		return errors.Join(errors.New("imds: there is no ENI to borrow a network by"), err)
-	}
-	return err
 }
 
 // errLinkGone means that a link is not there any more.
 var errLinkGone = errors.New("link is gone")
 
-// fetchFrom asks by one ENI, after a delay, until there is an answer or a final error, the ENI is
-// gone, or ctx ends.
-func (b tempAsker) fetchFrom(ctx context.Context, index int32, delay time.Duration) (
-	[]byte, error) {
-	if ctx.Err() != nil || delay > 0 && !sleep(ctx, delay) {
-		return nil, errors.New("imds: no answer yet")
-	}
+// ask asks until an error is final, the link is gone, or ctx ends, and tells of each
+// attempt. A temporary address is removed before it expires, and then there is another one.
+func (b tempAsker) ask(ctx context.Context, index int32, tell func(attempt)) {
 	for {
-		body, err := b.fetchOverTemporary(ctx, index)
-		if err == nil || isFinal(err) || errors.Is(err, errLinkGone) || !sleep(ctx, retryDelay) {
-			return body, err
+		ended, err := b.askOnce(ctx, index, tell)
+		if err != nil {
+			tell(attempt{err: err})
 		}
-		b.log.warn("%v; trying again", err)
+		if ended || isFinal(err) || errors.Is(err, errLinkGone) || !sleep(ctx, retryDelay) {
+			return
+		}
+		if err != nil {
+			b.log.warn("%v; trying again", err)
+		}
 	}
 }
 
-// fetchOverTemporary sets up a temporary address, asks over it until shortly before it expires, and
-// removes it.
-func (b tempAsker) fetchOverTemporary(ctx context.Context, index int32) ([]byte, error) {
+// askOnce sets up a temporary address, asks over it until shortly before it expires, and removes
+// it. The error is why it could not ask.
+func (b tempAsker) askOnce(ctx context.Context, index int32, tell func(attempt)) (
+	ended bool, err error) {
 	nl, err := dialRtnl()
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	defer nl.close()
 	n := &tempAddress{nl: nl, log: b.log, on: fmt.Sprintf("index %d", index)}
 	defer n.tearDown()
 	defer n.closing.Wait()
+	to := b.path.addr
 	e, err := n.setUp(ctx, index)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", n.on, permissionError(err))
+		return false, permissionError(err)
 	}
-	got, err := n.getLease(ctx, e, b.imds.addr)
+	got, err := n.getLease(ctx, e, to)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", e, permissionError(err))
+		return false, permissionError(err)
 	}
-	if err := n.addAddressAndRoute(e, got, b.imds.addr); err != nil {
-		return nil, fmt.Errorf("%s: %w", e, permissionError(err))
+	if err := n.addAddressAndRoute(e, got, to); err != nil {
+		return false, permissionError(err)
 	}
 	ctx, cancel := withTimeout(ctx, got.life-got.life/8)
 	defer cancel()
-	return b.imds.fetchBy(ctx, e.name, b.q, func() {})
+	b.path.device = e.name
+	return b.path.ask(ctx, tell), nil
 }
 
 // permissionError makes EPERM final, and says what a person can do about it.

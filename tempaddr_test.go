@@ -87,11 +87,8 @@ func borrowing(t *testing.T, order ...int) *lab {
 	t.Parallel()
 	l := launch(t, order...)
 	if l != nil {
-		nl := l.dial()
-		defer nl.close()
-		enis, err := imdsDevices(nl)
-		if l.must(err); len(enis) > 0 {
-			l.Fatalf("there are addresses: %v", enis)
+		if state := strings.Join(l.state(), "\n"); strings.Contains(state, "address 10.") {
+			l.Fatalf("there are addresses: %s", state)
 		}
 	}
 	return l
@@ -199,7 +196,7 @@ func TestKernelBorrowInVain(t *testing.T) {
 		{"no IMDS", func() { l.must(l.Serve(nil)) }, "connection refused"},
 		{"IMDS is switched off", func() { l.must(l.Serve(always(403))) }, "IMDS is switched off"},
 		{"no DHCP", func() { both(func(d *ec2.DHCP) { d.Silent(1000) }) }, "dhcp: discover: no answer"},
-		{"NAKs", func() { both(func(d *ec2.DHCP) { d.Refuse(1000) }) }, "no time left"},
+		{"NAKs", func() { both(func(d *ec2.DHCP) { d.Refuse(1000) }) }, "refused by 10.0.2.1 (1 try in "},
 	} {
 		c.arrange()
 		for range 2 {
@@ -497,7 +494,7 @@ func TestKernelBorrowLate(t *testing.T) {
 		}
 	}
 	l.must(l.Unplug(0), l.Unplug(1))
-	l.says(l.run(codeDoubt, "fix", "-timeout", "100ms").stderr, "there is no ENI to borrow a network by")
+	l.says(l.run(codeDoubt, "fix", "-timeout", "100ms").stderr, "there is no Ethernet device here: is its driver loaded?")
 	for _, c := range []struct {
 		world string
 		come  func() // what comes while fix runs
@@ -588,7 +585,7 @@ func TestKernelBorrowsNothingBesideABridge(t *testing.T) {
 	l.must(ec2.AddAddr("br0", netip.PrefixFrom(l.Addr(1), 24)),
 		ec2.AddRoute(ec2.Route{Dev: "br0", Dst: netip.MustParsePrefix("169.254.169.254/32"), Via: l.Router(1)}))
 	l.must(l.Serve(busyFor(4*time.Second, l.Metadata())))
-	for _, says := range []string{"borrowing nothing", ""} { // the second time IMDS is ready
+	for _, says := range []string{"asking on by the routing table alone", ""} { // the second time IMDS is ready
 		l.unchanged(func() {
 			r := l.run(codeRight, "fix", "-timeout", "20s")
 			if l.says(r.stderr, says); strings.Contains(r.stderr, "to ask IMDS by") {
@@ -608,7 +605,7 @@ func TestKernelBorrowsNothingForLoopback(t *testing.T) {
 	for range 2 {
 		l.unchanged(func() {
 			r := l.run(codeDoubt, "fix", "-timeout", "1300ms", "-imds", "http://"+refusing(t).host)
-			l.says(r.stderr, "borrowing nothing")
+			l.says(r.stderr, "asking on by the routing table alone")
 			if l.says(r.stderr, "connection refused ("); strings.Contains(r.stderr, "to ask IMDS by") {
 				t.Errorf("a link was taken up: %s", r.stderr)
 			}
@@ -814,7 +811,11 @@ func TestKernelBorrowRunsOut(t *testing.T) {
 	short.Seconds = 1
 	l.DHCP(0).Give(short)
 	l.must(l.Serve(busyFor(1200*time.Millisecond, l.Metadata())))
-	l.unchanged(func() { l.says(l.run(codeRight, "fix").stderr, "trying again") })
+	l.unchanged(func() {
+		if r := l.run(codeRight, "fix"); strings.Count(r.stderr, "borrowed 10.0.1.10 of") < 2 {
+			t.Errorf("says %q, want the address borrowed twice", r.stderr)
+		}
+	})
 	if saw := l.DHCP(0).Messages(); len(saw) < 4 {
 		t.Errorf("DHCP has seen %v, want two exchanges", saw)
 	}
@@ -854,8 +855,8 @@ func TestKernelBorrowLeavesNobody(t *testing.T) {
 		l.unchanged(func() {
 			ctx, cancel := detachedTimeout(400 * time.Millisecond)
 			defer cancel()
-			b := tempAsker{imds, macQuery(), logger{to: io.Discard}}
-			_, _ = imds.fetch(ctx, macQuery(), noDevices, func(r *race) error { return b.joinRace(r, nl) })
+			_, _ = imdsAsker{nl: nl, log: logger{to: io.Discard}, query: macQuery(), endpoint: imds, widen: widenAfter,
+				believe: believeMAC, mayBorrow: func() {}}.fetch(ctx)
 		})
 		if who := atWork(); who != "" {
 			t.Errorf("%s: still at work:\n%s", c.world, who)
@@ -874,7 +875,7 @@ func atWork() (who string) {
 			if strings.Contains(g, "eni0.packetSocket") {
 				return g
 			}
-			if strings.Contains(g, "eni0.borrower") || strings.Contains(g, "eni0.(*loan)") || strings.Contains(g, "eni0.(*race)") || strings.Contains(g, "eni0.endpoint") {
+			if strings.Contains(g, "eni0.tempAsker") || strings.Contains(g, "eni0.(*tempAddress)") || strings.Contains(g, "eni0.(*race)") || strings.Contains(g, "eni0.(*imdsPath)") {
 				who = g
 			}
 		}
