@@ -205,7 +205,7 @@ func TestKernelCantPutNamesBack(t *testing.T) {
 
 // After a rename that worked, nothing that follows may look as if nothing had been changed.
 func TestOutcome(t *testing.T) {
-	routed, bare := world{routes: []route{{hops: []hop{{index: 2}}}}}, world{}
+	routed, bare := world{links: enis("eth0"), routes: []route{v4(0, 2)}}, world{links: enis("eth0")}
 	for _, row := range []struct {
 		world    string
 		was, now world

@@ -130,6 +130,8 @@ func isIfcfg(name string) bool {
 }
 
 // hasAnySuffix reports whether s ends with one of suffixes.
+//
+//go:noinline
 func hasAnySuffix(s string, suffixes ...string) bool {
 	return slices.ContainsFunc(suffixes, func(suffix string) bool {
 		return strings.HasSuffix(s, suffix)

@@ -10,6 +10,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A call is one run of a verb.
@@ -18,6 +20,7 @@ type call struct {
 	verb   string
 	stdout io.Writer
 	log    logger
+	locked bool // this is the only eni0 that changes this network namespace
 	// From its call on, signals cancel the context: see runContext.
 	notifySignals func()
 
@@ -33,16 +36,21 @@ func (c *call) work(ctx context.Context, alone bool, fn func(*rtnl) (int, error)
 	}
 	defer nl.close()
 	if alone {
-		unlock, err := acquireLock(ctx, c.log)
-		if err != nil {
-			return c.concludeUnseen(err)
+		unlock, held, err := acquireLock(ctx, min(foreignTimeout, c.timeout/4), c.log)
+		if err != nil && c.verb == "fix" {
+			w, _ := nl.observe() // the error of the lock is the one to be seen
+			return c.conclude(report{world: w}, verdict{}, err)
 		}
+		if err != nil {
+			return codeDoubt, err
+		}
+		c.locked = held
 		defer unlock()
 	}
 	return fn(nl)
 }
 
-// concludeUnseen is the answer where there is no socket, or no lock.
+// concludeUnseen is the answer where there is no socket.
 func (c *call) concludeUnseen(err error) (int, error) {
 	if c.json {
 		return c.conclude(report{}, verdict{}, err)
@@ -57,12 +65,56 @@ func (c *call) conclude(r report, v verdict, err error) (int, error) {
 	if err != nil {
 		r.code, r.note, r.err = codeOf(err), "", err.Error()
 	}
+	r.reason = reasonOf(r.code, err)
 	writeErr := r.write(c.stdout, c.json)
 	if writeErr != nil && r.code == codeRight && r.renamed == nil {
 		r.code = codeDoubt
 	}
 	return r.code, errors.Join(err, writeErr)
 }
+
+// reasonOf returns a word for what came out, which stays the same while messages change.
+func reasonOf(code int, err error) string {
+	for _, r := range jsonReasons() {
+		if r.code == code && (r.is == nil || errors.Is(err, r.is)) {
+			return r.word
+		}
+	}
+	return ""
+}
+
+// A reason is a word of the JSON.
+type reason struct {
+	word string
+	code int
+	is   error // what makes it; nil where the code says it all
+}
+
+// jsonReasons lists the words of the JSON. Of several that fit, the first counts.
+func jsonReasons() []reason {
+	return []reason{
+		{"right", codeRight, nil},
+		{"names", codeNames, nil},
+		{"route", codeRoute, nil},
+		{"broken", codeBroken, nil},
+		{"interrupted", codeDoubt, errInterrupted},
+		{"locked", codeDoubt, errLocked},
+		{"pinned", codeDoubt, errPinned},
+		{"undone", codeDoubt, errUndone},
+		{"two-enis", codeDoubt, errTwoENIs},
+		{"foreign", codeDoubt, errForeignName},
+		{"foreign", codeDoubt, errNotENI},
+		{"not-permitted", codeDoubt, unix.EPERM},
+		{"late", codeDoubt, errNotProbed},
+		{"no-eni", codeDoubt, errNoENI},
+		{"imds-off", codeDoubt, errIMDSOff},
+		{"imds-silent", codeDoubt, errNoMetadata},
+		{"failed", codeDoubt, nil},
+	}
+}
+
+// errPinned means that a file ties an ENI to another name than it is to have.
+var errPinned = errors.New("pinned")
 
 // print writes text to stdout. Where it can't the code is codeDoubt.
 func (c *call) print(text string) (int, error) {
@@ -86,7 +138,7 @@ func (c *call) asker(nl *rtnl, q metadataQuery) imdsAsker {
 func (c *call) findPrimary(ctx context.Context, nl *rtnl) (hwaddr, error) {
 	a := c.asker(nl, macQuery())
 	a.believe = believeMAC
-	if c.verb == "fix" && !c.dry {
+	if c.verb == "fix" && c.locked {
 		if err := reclaim(nl, c.log, c.notifySignals); err != nil {
 			return hwaddr{}, err
 		}
@@ -202,7 +254,7 @@ func (c *call) checkPins(w world, v verdict) error {
 	}
 	var errs []error
 	for _, p := range findPins(c.configFiles(), w.links, v.targets) {
-		errs = append(errs, fmt.Errorf("pinned: %v", p))
+		errs = append(errs, fmt.Errorf("%w: %v", errPinned, p))
 	}
 	return errors.Join(errs...)
 }

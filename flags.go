@@ -270,12 +270,14 @@ func parseArgs(v verb, args []string) (o verbOptions, err error) {
 		if f.value == "" {
 			declare = set.BoolFunc
 		}
-		declare(f.name, f.does, func(s string) error { return o.set(f.name, s) })
+		declare(f.name, f.does, func(s string) error {
+			o.restartGiven = o.restartGiven || f.name == "restart"
+			return o.set(f.name, s)
+		})
 	}
 	if err := set.Parse(args); err != nil {
 		return o, err
 	}
-	set.Visit(func(f *flag.Flag) { o.restartGiven = o.restartGiven || f.Name == "restart" })
 	o.args = set.Args()
 	switch {
 	case len(o.args) > v.maxArgs && strings.HasPrefix(o.args[v.maxArgs], "-"):

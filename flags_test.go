@@ -276,7 +276,7 @@ var wrongLines = []struct {
 	{[]string{"check", "-imds", "ftp://169.254.169.254"}, "check", "ftp"},
 	{[]string{"check", "-imds", "169.254.169.254"}, "check", "http://ADDRESS"},
 	{[]string{"check", "-imds", "http://imds.local"}, "check", "names are not resolved"},
-	{[]string{"check", "-imds", "http://[fd00:ec2::254]"}, "check", "not an IPv4 address"},
+	{[]string{"check", "-imds", "http://fd00:ec2::254"}, "check", "not an IPv4 address"},
 	{[]string{"check", "-imds", "http://127.0.0.1:0"}, "check", `not a port: "0"`},
 	{[]string{"check", "-imds", "http://127.0.0.1:65536"}, "check", `not a port: "65536"`},
 	{[]string{"check", "-imds", "http://127.0.0.1/latest"}, "check", "not an IPv4 address"},

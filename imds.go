@@ -167,6 +167,8 @@ func (r *race) configuredENIs(ipv6 bool) []link {
 
 // hasAddress reports whether one of the links has an address of that family: with IPv6 a global
 // one. Temporary addresses do not count.
+//
+//go:noinline
 func (r *race) hasAddress(set map[int32]bool, ipv6 bool) bool {
 	return slices.ContainsFunc(r.addresses, func(a address) bool {
 		// Before Linux 5.18 an address does not tell who made it. One of a single IP on a link with
@@ -179,6 +181,8 @@ func (r *race) hasAddress(set map[int32]bool, ipv6 bool) bool {
 }
 
 // find returns the path with that key; nil where there is none, or its link is gone.
+//
+//go:noinline
 func (r *race) find(k pathKey) *racePath {
 	i := slices.IndexFunc(r.paths, func(p *racePath) bool { return p.pathKey == k && !p.gone })
 	if i < 0 {
@@ -367,8 +371,17 @@ func (r *race) failure(ctx context.Context, err error) error {
 		errs = append(errs, errors.New("imds: no ENI that is up has an IPv4 address to ask by: "+
 			"`eni0 fix` gets a temporary one"))
 	}
-	return errors.Join(errs...)
+	return noMetadata{errors.Join(errs...)}
 }
+
+// A noMetadata is the error of a race without an answer: errors.Is errNoMetadata.
+type noMetadata struct{ error }
+
+// errNoMetadata means that IMDS has not answered.
+var errNoMetadata = errors.New("no answer of IMDS")
+
+// Unwrap is for errors.Is.
+func (e noMetadata) Unwrap() []error { return []error{e.error, errNoMetadata} }
 
 // errNoENI means that there is no link which can be an ENI.
 var errNoENI = errors.New("there is no Ethernet device here: is its driver loaded?")

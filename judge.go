@@ -12,15 +12,15 @@ import (
 
 // Exit codes, the same for every verb. flags.go has their table.
 const (
-	codeRight  = 0  // eth0 is the primary ENI, and no default route leaves by another ENI
+	codeRight  = 0  // names and default traffic are right, or not to be changed
 	codeDoubt  = 1  // could not tell or could not do it; nothing is changed
 	codeUsage  = 2  // the command line is wrong
 	codeNames  = 10 // the names are wrong; fix would rename
-	codeRoute  = 11 // the names are right, but default traffic leaves by another link
+	codeRoute  = 11 // the names are right, but default traffic leaves by another ENI
 	codeBroken = 12 // a rename broke off and could not be put back
 )
 
-// A codedError is an error with an exit code other than codeDoubt.
+// A codedError is an error with an exit code.
 type codedError struct {
 	code int
 	error
@@ -47,17 +47,22 @@ type verdict struct {
 
 // judge decides by the table of the README. With names, a wrong name counts even if default traffic
 // leaves by the primary. It returns errNotProbed, or an error where only a person can decide: two
-// ENIs have the primary's address, or eth0 is the name of a link that is no ENI.
+// ENIs have the primary's address, eth0 is the name of a link that is no ENI, or of a secondary ENI
+// where the primary has no kernel name.
 func judge(w world, names bool) (verdict, error) {
 	p, err := w.primaryLink()
 	if err != nil {
 		return verdict{}, err
 	}
-	leaves := w.egress(p)
-	if !isKernelName(p.name) && !isTemporary(p.name) {
-		return w.routeOnly(p), nil // an image with predictable names: nothing to do here
+	e := w.decidingEgress()
+	if !isKernelName(p.name) && !isTemporary(p.name) { // an image with predictable names
+		if other, ok := linkByName(w.links, primaryName); ok && isENI(w.links, other) {
+			return verdict{}, fmt.Errorf("the primary ENI is %s, %w, and yet %s is a secondary ENI",
+				p, errForeignName, other)
+		}
+		return w.routeOnly(p), nil
 	}
-	if leaves == egressPrimary && !names && !isUnfinished(w.links, p) {
+	if e.leavesBy(p) == egressPrimary && !names && !isUnfinished(w.links, p) {
 		return w.undisturbed(p), nil
 	}
 	targets, err := targetNames(w.links, p)
@@ -67,8 +72,14 @@ func judge(w world, names bool) (verdict, error) {
 	if len(targets) == 0 {
 		return w.routeOnly(p), nil
 	}
-	return verdict{code: codeNames, targets: targets, note: wrongNames(p, leaves)}, nil
+	return verdict{code: codeNames, targets: targets, note: w.wrongNames(p)}, nil
 }
+
+// errNotENI means that a link has the name eth0 which this program does not rename.
+var errNotENI = errors.New("no ENI")
+
+// errForeignName means that a name is not of the kernel's form, so that somebody wanted it.
+var errForeignName = errors.New("which is not a kernel name")
 
 // undisturbed is the verdict where default traffic leaves by the primary: the primary and the link
 // that has the name eth0 keep their names. Other ENIs with a temporary name get the name they were
@@ -86,76 +97,133 @@ func (w world) undisturbed(p link) verdict {
 	}
 	note := fmt.Sprintf("default traffic leaves by the primary ENI, though that is called %s; "+
 		"a rename would disturb it", p.name)
-	return verdict{code: codeRight, note: note}
+	return verdict{code: codeRight, note: note + w.egressNotes(p)}
 }
 
 // routeOnly is the verdict where no name is to be changed.
 func (w world) routeOnly(p link) verdict {
 	who := primaryName + " is the primary ENI"
 	if p.name != primaryName {
-		who = fmt.Sprintf("the primary ENI is called %s, which is not a kernel name: "+
-			"names are left alone", p.name)
+		who = fmt.Sprintf("the primary ENI is called %s, %v: names are left alone",
+			visible(p.name), errForeignName)
 	}
-	switch w.egress(p) {
+	v := verdict{code: codeRight}
+	e := w.decidingEgress()
+	switch e.leavesBy(p) {
 	case egressNone:
-		return verdict{code: codeRight, note: who + "; there is no default route"}
+		v.note = who + "; " + w.noEgress(e)
 	case egressPrimary:
-		return verdict{code: codeRight, note: who + ", and default traffic leaves by it"}
+		v.note = who + ", and default traffic leaves by it"
+	default:
+		v.code = codeRoute
+		if !p.up {
+			who += ", and is down"
+		}
+		v.note = fmt.Sprintf("%s, but default traffic leaves by another ENI, %s; "+
+			"a rename can't cure that", who, w.namesOf(e.others(p)))
 	}
-	var names []string
-	for _, index := range w.egressLinks() {
-		l, _ := linkByIndex(w.links, index)
-		names = append(names, visible(l.name))
-	}
-	note := fmt.Sprintf("%s, but default traffic leaves by another link, %s; "+
-		"a rename can't cure that", who, strings.Join(names, " and "))
-	return verdict{code: codeRoute, note: note}
+	v.note += w.egressNotes(p)
+	return v
 }
 
 // wrongNames says what is wrong with the names.
-func wrongNames(p link, t egressKind) string {
+func (w world) wrongNames(p link) string {
 	if p.name == primaryName {
 		return primaryName + " is the primary ENI, but an earlier rename was not finished"
 	}
-	who := fmt.Sprintf("the primary ENI is called %s, not %s", p.name, primaryName)
-	switch t {
+	who := fmt.Sprintf("the primary ENI is called %s, not %s", visible(p.name), primaryName)
+	e := w.decidingEgress()
+	switch e.leavesBy(p) {
 	case egressNone:
-		return who + "; there is no default route"
+		who += "; " + w.noEgress(e)
 	case egressPrimary:
-		return who + ", though default traffic leaves by it"
+		who += ", though default traffic leaves by it"
+	default:
+		who += ", and default traffic leaves by another ENI, " + w.namesOf(e.others(p))
 	}
-	return who + ", and default traffic leaves by another link"
+	return who + w.egressNotes(p)
+}
+
+// noEgress says why default traffic leaves by no ENI.
+func (w world) noEgress(e egress) string {
+	switch {
+	case e.rejects != "":
+		return "the default route is of the type " + e.rejects
+	case e.passed != nil:
+		return "no default route leaves by an ENI"
+	}
+	return "there is no default route"
+}
+
+// egressNotes says what else there is to know of the default routes: those that were passed over, a
+// bridge or bond with more ENIs than the primary, and the other family.
+func (w world) egressNotes(p link) (notes string) {
+	e := w.decidingEgress()
+	if e.passed != nil {
+		notes += fmt.Sprintf("; the default route by %s is passed over, because that is on no ENI",
+			w.namesOf(e.passed))
+	}
+	if all := e.allENIs(); e.leavesBy(p) == egressPrimary && len(all) > 1 {
+		notes += fmt.Sprintf("; %s has more ENIs than the primary: %s",
+			w.namesOf(e.links), w.namesOf(all))
+	}
+	if other := w.egress(true); !e.ipv6 && other.leavesBy(p) == egressOther {
+		notes += "; IPv6 default traffic leaves by another ENI, " + w.namesOf(other.others(p))
+	}
+	return notes
+}
+
+// namesOf lists the names of links.
+func (w world) namesOf(indexes []int32) string {
+	var names []string
+	for _, index := range indexes {
+		l, _ := linkByIndex(w.links, index)
+		names = append(names, visible(l.name))
+	}
+	return strings.Join(names, " and ")
 }
 
 // isUnfinished reports whether a rename of the primary broke off: the primary has a temporary name,
 // or the temporary name of another ENI stands for eth0 or for the primary's present name.
 func isUnfinished(links []link, primary link) bool {
-	return slices.ContainsFunc(links, func(l link) bool {
+	return slices.ContainsFunc(allENIs(links), func(l link) bool {
 		final, _ := finalName(l.name)
 		return l.index == primary.index && isTemporary(l.name) ||
-			l.eni() && (final == primaryName || final == primary.name)
+			final == primaryName || final == primary.name
 	})
 }
 
-// An egressKind is what default traffic leaves by.
+// An egressKind is what default traffic leaves by, as seen from the primary.
 type egressKind int
 
 const (
-	egressNone    egressKind = iota // there is no default route
-	egressPrimary                   // all live hops of the default route are the primary ENI's
-	egressOther                     // at least one is not
+	egressNone    egressKind = iota // no default route leaves by an ENI
+	egressPrimary                   // all live hops leave by the primary, or may
+	egressOther                     // at least one does not
 )
 
-// egress returns what default traffic leaves by.
-func (w world) egress(primary link) egressKind {
-	links := w.egressLinks()
+// leavesBy returns what default traffic leaves by.
+//
+//go:noinline
+func (e egress) leavesBy(primary link) egressKind {
 	switch {
-	case links == nil:
+	case e.links == nil:
 		return egressNone
-	case slices.Equal(links, []int32{primary.index}):
+	case e.others(primary) == nil:
 		return egressPrimary
 	}
 	return egressOther
+}
+
+// others lists the ENIs of the hops that do not leave by the primary.
+func (e egress) others(primary link) []int32 {
+	var rest egress
+	for _, enis := range e.enis {
+		if !slices.Contains(enis, primary.index) {
+			rest.enis = append(rest.enis, enis)
+		}
+	}
+	return rest.allENIs()
 }
 
 // targetNames returns the names that ENIs are to have (index -> name): the primary eth0; an ENI
@@ -164,8 +232,8 @@ func (w world) egress(primary link) egressKind {
 // one.
 func targetNames(links []link, primary link) (map[int32]string, error) {
 	holder, held := linkByName(links, primaryName)
-	if held && !holder.eni() {
-		return nil, fmt.Errorf("%s is no ENI (kind %q): left alone", holder, holder.kind)
+	if held && !isENI(links, holder) {
+		return nil, fmt.Errorf("%s is %w (kind %q): left alone", holder, errNotENI, holder.kind)
 	}
 	targets := interruptedTargets(links, primary)
 	if primary.name != primaryName {
@@ -179,10 +247,15 @@ func targetNames(links []link, primary link) (map[int32]string, error) {
 }
 
 // interruptedTargets returns the names that temporary names stand for, of all ENIs but the primary.
+// What another program's temporary name stands for can't be told: see freeName.
 func interruptedTargets(links []link, primary link) map[int32]string {
 	targets := map[int32]string{}
-	for _, l := range links {
-		if final, ok := finalName(l.name); ok && l.eni() && l.index != primary.index {
+	for _, l := range allENIs(links) {
+		final, ok := finalName(l.name)
+		if isForeignTemporary(l.name) {
+			final, ok = l.name, true
+		}
+		if ok && l.index != primary.index {
 			targets[l.index] = final
 		}
 	}
@@ -194,10 +267,18 @@ func interruptedTargets(links []link, primary link) map[int32]string {
 func resolveConflicts(links []link, targets map[int32]string, primary link) {
 	taken := takenNames(links, targets)
 	taken[primaryName] = true
-	for _, holdsEth0 := range []bool{false, true} { // a temporary name is the older claim
+	rank := func(l link) int { // the older claim comes first
+		switch {
+		case isForeignTemporary(l.name):
+			return 2 // any name will do
+		case l.name == primaryName:
+			return 1
+		}
+		return 0
+	}
+	for turn := range 3 {
 		for _, l := range links {
-			isTurn := (l.name == primaryName) == holdsEth0
-			if isTurn && targets[l.index] != "" && l.index != primary.index {
+			if rank(l) == turn && targets[l.index] != "" && l.index != primary.index {
 				targets[l.index] = freeName(targets[l.index], taken)
 			}
 		}
@@ -213,20 +294,20 @@ func networkLost(was, now network) error {
 	if err != nil {
 		return nil
 	}
-	r, routed := was.defaultRoute()
+	e := was.decidingEgress()
 	family := "IPv4"
-	if r.ipv6 {
+	if e.ipv6 {
 		family = "IPv6"
 	}
-	if _, ok := now.bestRoute(r.ipv6); routed && !ok {
+	if e.links != nil && now.egress(e.ipv6).links == nil {
 		return fmt.Errorf("there is no %s default route", family)
 	}
 	old, err := was.primaryLink()
-	addressed := err == nil && was.hasAddress(old, r.ipv6)
+	addressed := err == nil && was.hasAddress(old, e.ipv6)
 	follows := slices.ContainsFunc(nameChanges(was.links, now.links), func(s step) bool {
-		return slices.Contains(r.liveLinks(), s.index)
+		return e.carries(s.index)
 	})
-	if (addressed || follows) && !now.hasAddress(p, r.ipv6) {
+	if (addressed || follows) && !now.hasAddress(p, e.ipv6) {
 		return fmt.Errorf("%s has no %s address", p, family)
 	}
 	return nil
@@ -243,7 +324,7 @@ func verdictAfterRename(was, now world, v verdict, err error) (verdict, error) {
 	case v.code == codeNames:
 		err = fmt.Errorf("renamed, but somebody else has renamed since: %s", v.note)
 		return v, codedError{codeBroken, err}
-	case was.egressLinks() != nil && now.egressLinks() == nil:
+	case was.decidingEgress().links != nil && now.decidingEgress().links == nil:
 		return verdict{code: codeRoute, note: v.note + ", and there was one before"}, nil
 	}
 	return v, nil

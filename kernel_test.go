@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 		os.Exit(nmcliStandIn(os.Args[1:]))
 	}
 	if os.Getenv("ENI0_HOLDS_LOCK") != "" {
-		_, err := acquireLock(context.Background(), logger{to: io.Discard})
+		_, _, err := acquireLock(context.Background(), time.Hour, logger{to: io.Discard})
 		fmt.Println(err)
 		time.Sleep(time.Hour) // until it is killed
 	}
@@ -721,9 +721,9 @@ func TestKernelRuleWarning(t *testing.T) {
 	}
 }
 
-// An abstract socket knows no permissions, so root must not wait for one that an ordinary user holds. A
-// system's user may be the one that systemd/eni0.service runs as.
-func TestKernelLockOfAStranger(t *testing.T) {
+// An abstract socket knows no permissions, so root must not wait long for one that another user holds. It goes
+// on without the lock then, and borrows nothing.
+func TestKernelLockOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can have a second user in its namespace")
 	}
@@ -731,14 +731,30 @@ func TestKernelLockOfAStranger(t *testing.T) {
 	if l == nil {
 		return
 	}
-	release := l.locked(999)
+	for _, uid := range []uint32{999, 1000} {
+		release := l.locked(uid)
+		l.says(l.run(codeRight, "fix", "-timeout", "10s").stderr, fmt.Sprintf("(uid %d) for 2.5s: going on without it", uid))
+		release()
+		l.wantNames("eth0", "eth1")
+		l.run(codeRight, "swap", "eth0", "eth1")
+	}
+}
+
+func TestKernelLockOfAnotherUserBeforeTheNetwork(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can have a second user in its namespace")
+	}
+	l := launch(t, 1, 0)
+	if l == nil {
+		return
+	}
+	release := l.locked(1000)
 	l.unchanged(func() {
-		l.says(l.run(codeDoubt, "fix", "-timeout", "300ms").stderr, "(uid 999) has held it all the time")
+		l.says(l.run(codeDoubt, "fix", "-timeout", "1s").stderr, "network is unreachable")
 	})
+	l.sawNoDHCP(2)
 	release()
-	defer l.locked(1000)()
-	l.says(l.run(codeRight, "fix", "-timeout", "10s").stderr, "(uid 1000): an ordinary user's: going on without")
-	l.wantNames("eth0", "eth1")
+	l.run(codeRight, "fix")
 }
 
 // locked has the lock held by a process of that user's until release is called.
@@ -756,16 +772,22 @@ func (l *lab) locked(uid uint32) (release func()) {
 	return func() { _ = holder.Process.Kill(); _ = holder.Wait() }
 }
 
-// Who holds the name without listening can't be waited for, but the deadline holds.
+// Nobody can tell who holds the name without listening, or has its queue full: that is not waited for long.
 func TestKernelLockOfTheSilent(t *testing.T) {
 	l, _ := managed(t, 1, 0)
 	if l == nil {
 		return
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	l.must(err, unix.Bind(fd, &unix.SockaddrUnix{Name: lockName}))
-	l.unchanged(func() { l.says(l.run(codeDoubt, "fix", "-timeout", "300ms").stderr, "lock: no time left of 300ms") })
-	l.must(unix.Close(fd))
+	bound, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	l.must(err, unix.Bind(bound, &unix.SockaddrUnix{Name: lockName}))
+	l.says(l.run(codeRight, "fix", "-timeout", "4s").stderr, "lock: held by somebody who can't be told for 1s: going on without it")
+	l.wantNames("eth0", "eth1")
+
+	l.must(unix.Listen(bound, 0))
+	waiting, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	l.must(err, unix.Connect(waiting, &unix.SockaddrUnix{Name: lockName}))
+	l.says(l.run(codeRight, "swap", "-timeout", "4s", "eth0", "eth1").stderr, "can't be told for 1s: going on without it")
+	l.must(unix.Close(bound), unix.Close(waiting))
 	l.run(codeRight, "fix")
 }
 
@@ -774,17 +796,20 @@ func TestKernelLock(t *testing.T) {
 	if l == nil {
 		return
 	}
-	unlock, err := acquireLock(context.Background(), logger{to: io.Discard})
-	l.must(err)
+	unlock, held, err := acquireLock(context.Background(), time.Hour, logger{to: io.Discard})
+	if l.must(err); !held {
+		l.Fatal("the lock is not held")
+	}
 	l.unchanged(func() {
-		l.says(l.run(codeDoubt, "fix", "-timeout", "300ms").stderr, fmt.Sprintf("lock: process %d (uid 0) has held it all the time", os.Getpid()))
+		l.says(l.run(codeDoubt, "fix", "-timeout", "300ms").stderr, fmt.Sprintf("lock: another eni0 is at work: process %d (uid 0): no time left of 300ms", os.Getpid()))
 		l.run(codeNames, "check") // needs no lock
 		l.run(codeNames, "fix", "-n")
 	})
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			if r := l.finish(l.command("fix")); r.code != codeRight {
+			r := l.finish(l.command("fix"))
+			if r.code != codeRight || strings.Count(r.stderr, "waiting for process") > 1 {
 				t.Errorf("one of 8 at once: %+v", r)
 			}
 		})

@@ -17,81 +17,105 @@ import (
 // lockName is the address of the socket; the @ stands for a NUL.
 const lockName = "@eni0"
 
+// foreignTimeout is how long a run waits at most, in all, for holders that may be no eni0. Any user
+// can bind the address of an abstract socket, and must not keep root from its work.
+const foreignTimeout = 3 * time.Second
+
+// errLocked means that another eni0 has had the lock all the time.
+var errLocked = errors.New("another eni0 is at work")
+
 // acquireLock waits until no other eni0 has the lock, and takes it. Others wait until unlock is
-// called or the process ends. Any user can bind the address of an abstract socket, but an ordinary
-// user can't change a network: root does not wait for a holder that is one.
-func acquireLock(ctx context.Context, log logger) (unlock func(), err error) {
+// called or the process ends. A holder that is neither root nor this user, or that can't be told,
+// is waited for until patience is over: then it goes on without the lock, and held is false.
+func acquireLock(ctx context.Context, patience time.Duration, log logger) (
+	unlock func(), held bool, err error) {
+	var foreign context.Context // from the first holder on that may be no eni0
+	told := false
 	for {
 		if err := context.Cause(ctx); err != nil {
-			return nil, fmt.Errorf("lock: %w", err)
+			return nil, false, fmt.Errorf("lock: %w", err)
 		}
-		const kind = unix.SOCK_STREAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
-		fd, err := unix.Socket(unix.AF_UNIX, kind, 0)
-		if err != nil {
-			return nil, os.NewSyscallError("lock: socket", err)
-		}
-		err = unix.Bind(fd, &unix.SockaddrUnix{Name: lockName})
+		f, err := bindLock()
 		if err == nil {
-			err = unix.Listen(fd, unix.SOMAXCONN)
+			return func() { _ = f.Close() }, true, nil
 		}
-		if err == nil {
-			return func() { _ = unix.Close(fd) }, nil
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return nil, false, fmt.Errorf("lock: %w", err)
 		}
-		f := os.NewFile(uintptr(fd), "lock")
-		if errors.Is(err, unix.EADDRINUSE) {
-			err = waitForHolder(ctx, f, log)
+		holder, conn := findHolder()
+		own := holder != nil && (holder.Uid == 0 || int(holder.Uid) == os.Geteuid())
+		who := "somebody who can't be told"
+		if holder != nil {
+			who = fmt.Sprintf("process %d (uid %d)", holder.Pid, holder.Uid)
 		}
-		_ = f.Close()
-		if errors.Is(err, errForeignHolder) {
-			log.warn("lock: %v: going on without", err)
-			return func() {}, nil
+		until := ctx
+		if !own {
+			if foreign == nil {
+				var cancel context.CancelFunc
+				foreign, cancel = withTimeout(ctx, patience)
+				defer cancel()
+			}
+			until = foreign
 		}
-		if err != nil {
-			return nil, fmt.Errorf("lock: %w", err)
+		if !told {
+			log.info("lock: %v: waiting for %s", errLocked, who)
+			told = true
+		}
+		waitForEnd(until, conn)
+		switch {
+		case ctx.Err() != nil && own:
+			return nil, false, fmt.Errorf("lock: %w: %s: %w", errLocked, who, context.Cause(ctx))
+		case ctx.Err() == nil && until.Err() != nil:
+			log.warn("lock: held by %s for %v: going on without it", who, patience)
+			return func() {}, false, nil
 		}
 	}
 }
 
-// errForeignHolder means that the holder of the lock can't be an eni0 that changes the network.
-var errForeignHolder = errors.New("an ordinary user's")
-
-// minUserUID is the first uid of ordinary users (SYS_UID_MAX of useradd(8), and systemd). Below are
-// root and system users: the user of systemd/eni0.service, which has capabilities, is one.
-const minUserUID = 1000
-
-// waitForHolder returns nil when the holder of the lock has gone. It connects to the holder's
-// socket, which accepts nothing: the connection lasts as long as the socket.
-func waitForHolder(ctx context.Context, f *os.File, log logger) error {
-	raw, err := f.SyscallConn()
+// bindLock takes the lock if nobody has it, or returns EADDRINUSE.
+func bindLock() (*os.File, error) {
+	const kind = unix.SOCK_STREAM | unix.SOCK_CLOEXEC
+	fd, err := unix.Socket(unix.AF_UNIX, kind, 0)
 	if err != nil {
-		return err
+		return nil, os.NewSyscallError("socket", err)
 	}
-	holder := new(unix.Ucred)
-	var connectErr error
-	err = raw.Control(func(fd uintptr) {
-		connectErr = unix.Connect(int(fd), &unix.SockaddrUnix{Name: lockName})
-		peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if err == nil {
-			holder = peer
-		}
-	})
-	switch {
-	case err != nil:
-		return err
-	case errors.Is(connectErr, unix.ECONNREFUSED) || errors.Is(connectErr, unix.EAGAIN):
-		sleep(ctx, 10*time.Millisecond) // it does not listen, or too many wait
-		return nil
-	case connectErr != nil:
-		return os.NewSyscallError("connect", connectErr)
-	case os.Geteuid() == 0 && holder.Uid >= minUserUID:
-		return fmt.Errorf("held by process %d (uid %d): %w",
-			holder.Pid, holder.Uid, errForeignHolder)
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: lockName})
+	if err == nil {
+		err = unix.Listen(fd, unix.SOMAXCONN)
 	}
-	log.info("lock: waiting for process %d (uid %d)", holder.Pid, holder.Uid)
-	defer interruptAtEnd(ctx, f)()
-	_, err = f.Read(make([]byte, 1))
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("process %d (uid %d) has held it all the time", holder.Pid, holder.Uid)
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, err
 	}
-	return nil // end of file, or reset: it has gone
+	return os.NewFile(uintptr(fd), "lock"), nil
+}
+
+// findHolder connects to the socket of the lock's holder, who accepts nothing: the connection lasts
+// as long as that socket. Both are nil where it does not listen, or where too many wait already, so
+// that nobody can tell who it is.
+func findHolder() (*unix.Ucred, *os.File) {
+	const kind = unix.SOCK_STREAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
+	fd, err := unix.Socket(unix.AF_UNIX, kind, 0)
+	if err != nil {
+		return nil, nil
+	}
+	err = unix.Connect(fd, &unix.SockaddrUnix{Name: lockName})
+	holder, credErr := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil || credErr != nil {
+		_ = unix.Close(fd)
+		return nil, nil
+	}
+	return holder, os.NewFile(uintptr(fd), "lock")
+}
+
+// waitForEnd waits until the other end of the connection has gone, or ctx ends. Without a connection
+// it waits for a moment.
+func waitForEnd(ctx context.Context, conn *os.File) {
+	if conn == nil {
+		sleep(ctx, 10*time.Millisecond)
+		return
+	}
+	defer conn.Close()
+	defer interruptAtEnd(ctx, conn)()
+	_, _ = conn.Read(make([]byte, 1)) // end of file, reset, or the end of ctx
 }

@@ -241,22 +241,23 @@ func endLine(body string) string {
 	return body
 }
 
-// runRoute prints the address of the link that default traffic leaves by.
+// runRoute prints the address of the ENI that default traffic leaves by.
 func runRoute(ctx context.Context, c *call) (int, error) {
 	return c.work(ctx, false, func(nl *rtnl) (int, error) {
 		w, err := nl.observe()
 		if err != nil {
 			return codeDoubt, err
 		}
-		egress := w.egressLinks()
-		if len(egress) == 0 {
-			return codeDoubt, errors.New("route: there is no default route")
+		e := w.decidingEgress()
+		enis := e.allENIs()
+		if len(enis) == 0 {
+			return codeDoubt, fmt.Errorf("route: %s", w.noEgress(e))
 		}
-		if len(egress) > 1 {
-			return codeDoubt, fmt.Errorf("route: default traffic leaves by %d links, "+
-				"which has no one answer", len(egress))
+		if len(enis) > 1 {
+			return codeDoubt, fmt.Errorf("route: default traffic leaves by %d ENIs, %s, "+
+				"which has no one answer", len(enis), w.namesOf(enis))
 		}
-		out, _ := linkByIndex(w.links, egress[0])
+		out, _ := linkByIndex(w.links, enis[0])
 		return c.print(out.id().String() + "\n")
 	})
 }

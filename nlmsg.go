@@ -305,6 +305,7 @@ func parseLink(body []byte) (link, error) {
 		carrier:  binary.NativeEndian.Uint32(body[8:])&unix.IFF_LOWER_UP != 0,
 	}
 	var bus, device string
+	abroad := false // IFLA_LINK is an index of another network namespace
 	err := eachAttr(body[unix.SizeofIfInfomsg:], func(typ uint16, value []byte) error {
 		switch typ {
 		case unix.IFLA_PARENT_DEV_BUS_NAME: // Linux 5.14
@@ -319,6 +320,8 @@ func parseLink(body []byte) (link, error) {
 			copy(l.perm[:], value)
 		case unix.IFLA_LINK:
 			l.lower = int32(uint32Of(value))
+		case unix.IFLA_LINK_NETNSID:
+			abroad = true
 		case unix.IFLA_MASTER:
 			l.master = int32(uint32Of(value))
 		case unix.IFLA_LINKINFO:
@@ -331,6 +334,9 @@ func parseLink(body []byte) (link, error) {
 		return nil
 	})
 	l.path = idPath(bus, device)
+	if abroad {
+		l.lower = 0
+	}
 	return l, err
 }
 
@@ -384,10 +390,21 @@ func (a address) isAutomatic() bool {
 // A routeEntry is any route of a dump.
 type routeEntry struct {
 	route
-	isDefault bool   // a unicast default route of the main table
+	isDefault bool   // a default route of the main table
 	table     uint32 // RT_TABLE_MAIN, RT_TABLE_LOCAL, ...
 	nextHop   uint32 // the id of a next-hop object; 0 for none
 }
+
+// rejectTypes are the types of route by which no traffic leaves, linux/rtnetlink.h. After throw the
+// kernel looks at another table, in which there usually is no default route.
+var rejectTypes = map[byte]string{
+	unix.RTN_BLACKHOLE: "blackhole", unix.RTN_UNREACHABLE: "unreachable",
+	unix.RTN_PROHIBIT: "prohibit", unix.RTN_THROW: "throw",
+}
+
+// preferences are the router preferences of RFC 4191, 2.1, as numbers to compare: 1 is high, 3 is
+// low, and 0 medium.
+var preferences = map[byte]int{1: 1, 3: -1}
 
 // parseRoute reads an RTM_NEWROUTE.
 func parseRoute(body []byte) (routeEntry, error) {
@@ -400,6 +417,7 @@ func parseRoute(body []byte) (routeEntry, error) {
 	single := hop{dead: flags&unix.RTNH_F_DEAD != 0}
 	r := routeEntry{table: uint32(body[4])}
 	r.ipv6 = body[0] == unix.AF_INET6
+	r.rejects = rejectTypes[body[7]]
 	err := eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) (err error) {
 		switch typ {
 		case unix.RTA_TABLE:
@@ -410,6 +428,10 @@ func parseRoute(body []byte) (routeEntry, error) {
 			single.index = int32(uint32Of(value))
 		case unix.RTA_GATEWAY, unix.RTA_VIA:
 			single.via = gateway(typ, value)
+		case unix.RTA_PREF: // RFC 4191
+			if len(value) == 1 {
+				r.pref = preferences[value[0]]
+			}
 		case rtaNHID:
 			r.nextHop = uint32Of(value)
 		case unix.RTA_MULTIPATH:
@@ -417,12 +439,14 @@ func parseRoute(body []byte) (routeEntry, error) {
 		}
 		return err
 	})
-	if single.index != 0 && r.hops == nil {
+	if r.rejects != "" {
+		r.hops, r.nextHop = nil, 0 // IPv6 has the loopback here
+	} else if single.index != 0 && r.hops == nil {
 		r.hops = []hop{single}
 	}
 	everywhere := body[1] == 0 && body[2] == 0 && body[3] == 0
-	r.isDefault = everywhere && body[7] == unix.RTN_UNICAST && r.table == unix.RT_TABLE_MAIN &&
-		flags&unix.RTM_F_CLONED == 0
+	r.isDefault = everywhere && (body[7] == unix.RTN_UNICAST || r.rejects != "") &&
+		r.table == unix.RT_TABLE_MAIN && flags&unix.RTM_F_CLONED == 0
 	return r, err
 }
 

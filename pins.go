@@ -40,7 +40,7 @@ const pinsMax = 100
 func findPins(files []configFile, links []link, names map[int32]string) []pin {
 	var enis []*link
 	for i := range links {
-		if links[i].eni() {
+		if isENI(links, links[i]) {
 			enis = append(enis, &links[i])
 		}
 	}

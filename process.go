@@ -91,7 +91,8 @@ func lookPath(name string) (string, error) {
 
 // systemdBooted is sd_booted(3).
 func systemdBooted() bool {
-	return unix.Access("/run/systemd/system", unix.F_OK) == nil
+	var s unix.Stat_t
+	return unix.Stat("/run/systemd/system", &s) == nil
 }
 
 const (
@@ -241,6 +242,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // interruptAtEnd makes reads and writes of f fail with os.ErrDeadlineExceeded from the end of ctx
 // on, if stop is not called before. f may be closed by then: SetDeadline does nothing to a closed
 // os.File.
+//
+//go:noinline
 func interruptAtEnd(ctx context.Context, f *os.File) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { _ = f.SetDeadline(time.Unix(1, 0)) }) // in the past
 }

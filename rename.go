@@ -86,6 +86,8 @@ func checkNamesFree(links []link, targets map[int32]string, asked map[string]boo
 }
 
 // takenNames returns the names of the links that have no target, and all altnames.
+//
+//go:noinline
 func takenNames(links []link, targets map[int32]string) map[string]bool {
 	taken := map[string]bool{}
 	for _, l := range links {
@@ -118,9 +120,17 @@ func pickTemporary(pending []link, targets map[int32]string, held map[string]boo
 	return -1, ""
 }
 
-// isTemporary reports whether name is a temporary name of this program.
+// isTemporary reports whether name is a temporary name, of this program or of another.
 func isTemporary(name string) bool {
-	return strings.HasPrefix(name, tempPrefix)
+	return strings.HasPrefix(name, tempPrefix) || isForeignTemporary(name)
+}
+
+// isForeignTemporary reports whether name is one that other programs give to a link on its way to
+// another: udev's rename3, and cloud-init's cirename0 (_rename_interfaces of cloudinit/net). It keeps
+// such a name if that breaks off.
+func isForeignTemporary(name string) bool {
+	number, ok := strings.CutPrefix(strings.TrimPrefix(name, "ci"), "rename")
+	return ok && number != "" && strings.Trim(number, "0123456789") == ""
 }
 
 // finalName returns the name that a temporary name stands for, and whether it is a temporary name.
@@ -157,9 +167,9 @@ func displaceNewcomers(before, now []link, targets map[int32]string) map[int32]s
 	for name := range wanted {
 		taken[name] = true
 	}
-	for _, l := range now {
+	for _, l := range allENIs(now) {
 		_, old := linkByIndex(before, l.index)
-		if !old && l.eni() && isKernelName(l.name) && wanted[l.name] && targets[l.index] == "" {
+		if !old && isKernelName(l.name) && wanted[l.name] && targets[l.index] == "" {
 			out[l.index] = freeName(l.name, taken)
 		}
 	}

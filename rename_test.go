@@ -38,6 +38,25 @@ func v6(metric uint32, indexes ...int32) route {
 	return route{ipv6: true, metric: metric, hops: hops(indexes)}
 }
 
+// preferred is an IPv6 route of a router with that preference.
+func preferred(pref int, r route) route {
+	r.pref = pref
+	return r
+}
+
+// on is a link of that kind on another, or a port of one.
+func on(kind string, index, lower, master int32) link {
+	return link{index: index, name: fmt.Sprintf("%s%d", kind, index), kind: kind, lower: lower, master: master, addr: hwaddr{2, byte(index)}, ethernet: true}
+}
+
+// port makes links ports of another.
+func port(links []link, master int32, indexes ...int32) []link {
+	for _, index := range indexes {
+		links[index-2].master = master
+	}
+	return links
+}
+
 func hops(indexes []int32) []hop {
 	var out []hop
 	for _, i := range indexes {
@@ -147,9 +166,8 @@ var nameJudgements = []judgement{
 	{"predictable names, no route", enis("ens5 ens6"), nil, 0, 0, ""},
 	{"predictable names, traffic leaves by the primary", enis("ens5 ens6"), []route{v4(0, 2)}, 0, 0, ""},
 	{"predictable names, traffic leaves by another", enis("ens5 ens6"), []route{v4(0, 3)}, 11, 11, ""},
-	{"the primary has a predictable name, a secondary is eth0", enis("ens5 eth0"), []route{v4(0, 3)}, 11, 11, ""},
 	{"the primary has a predictable name, a temporary one is left", enis("ens5 eni0-eth1"), nil, 0, 0, ""},
-	{"eth01 is not a name that the kernel gives", enis("eth01 eth0"), nil, 0, 0, ""},
+	{"eth01 is not a name that the kernel gives", enis("eth01 eth1"), nil, 0, 0, ""},
 }
 
 // By which link default traffic leaves.
@@ -171,7 +189,29 @@ var routeJudgements = []judgement{
 	{"IPv4 decides over IPv6", enis("eth0 eth1"), []route{v6(1, 3), v4(1024, 2)}, 0, 0, ""},
 	{"IPv6 counts where IPv4 is dead", enis("eth0 eth1"), []route{v4(0, -2), v6(1024, 3)}, 11, 11, ""},
 	{"by a VLAN on the primary", append(enis("eth0 eth1"), link{index: 9, name: "eth0.10", kind: "vlan", addr: eniAddr(2), lower: 2, ethernet: true}),
-		[]route{v4(0, 9)}, 11, 11, ""},
+		[]route{v4(0, 9)}, 0, 0, ""},
+	{"by a VLAN on another", append(enis("eth0 eth1"), on("vlan", 9, 3, 0)), []route{v4(0, 9)}, 11, 11, ""},
+	{"by a macvlan on the primary", append(enis("eth0 eth1"), on("macvlan", 9, 2, 0)), []route{v4(0, 9)}, 0, 0, ""},
+	{"by an ipvlan on the primary, names wrong", append(enis("eth1 eth0"), on("ipvlan", 9, 2, 0)), []route{v4(0, 9)}, 0, 10, "eth0 eth1 ipvlan9"},
+	{"by a bridge of the primary", append(port(enis("eth0 eth1"), 9, 2), on("bridge", 9, 0, 0)), []route{v4(0, 9)}, 0, 0, ""},
+	{"by a bridge of another", append(port(enis("eth0 eth1"), 9, 3), on("bridge", 9, 0, 0)), []route{v4(0, 9)}, 11, 11, ""},
+	{"by a bond of both", append(port(enis("eth0 eth1"), 9, 2, 3), on("bond", 9, 0, 0)), []route{v4(0, 9)}, 0, 0, ""},
+	{"by a VLAN of a bond of two others", append(port(enis("eth0 eth1 eth2"), 9, 3, 4), on("bond", 9, 0, 0), on("vlan", 10, 9, 0)), []route{v4(0, 10)}, 11, 11, ""},
+	{"by a bridge of nobody", append(enis("eth0 eth1"), on("bridge", 9, 0, 0)), []route{v4(0, 9)}, 0, 0, ""},
+	{"by a veth, which is a pod's", append(enis("eth0 eth1"), on("veth", 9, 3, 0)), []route{v4(0, 9)}, 0, 0, ""},
+	{"by a tunnel, then by the primary", append(enis("eth0 eth1"), link{index: 9, name: "tun0", kind: "tun"}), []route{v4(0, 9), v4(1, 2)}, 0, 0, ""},
+	{"by a tunnel, then by another", append(enis("eth0 eth1"), link{index: 9, name: "tun0", kind: "tun"}), []route{v4(0, 9), v4(1, 3)}, 11, 11, ""},
+	{"by a tunnel alone", append(enis("eth0 eth1"), link{index: 9, name: "tun0", kind: "tun"}), []route{v4(0, 9), v6(1, 3)}, 0, 0, ""},
+	{"by a tunnel that begins at another", append(enis("eth0 eth1"), on("gre", 9, 3, 0)), []route{v4(0, 9), v4(1, 2)}, 0, 0, ""},
+	{"multipath by a tunnel and the primary", append(enis("eth0 eth1"), link{index: 9, name: "wg0", kind: "wireguard"}), []route{v4(0, 9, 2)}, 0, 0, ""},
+	{"a blackhole is better", enis("eth0 eth1"), []route{{rejects: "blackhole"}, v4(1, 3)}, 0, 0, ""},
+	{"a blackhole is worse", enis("eth0 eth1"), []route{{rejects: "blackhole", metric: 5}, v4(1, 3)}, 11, 11, ""},
+	{"a blackhole of IPv4 decides over IPv6", enis("eth0 eth1"), []route{{rejects: "prohibit"}, v6(1, 3)}, 0, 0, ""},
+	{"a blackhole of IPv6", enis("eth1 eth0"), []route{v6(1024, 3), {ipv6: true, rejects: "unreachable"}}, 10, 10, "eth0 eth1"},
+	{"the other's router is preferred", enis("eth0 eth1"), []route{v6(1024, 2), preferred(1, v6(1024, 3))}, 11, 11, ""},
+	{"the primary's router is preferred", enis("eth0 eth1"), []route{v6(1024, 3), preferred(1, v6(1024, 2))}, 0, 0, ""},
+	{"the other's router is the last resort", enis("eth0 eth1"), []route{preferred(-1, v6(1024, 3)), v6(1024, 2)}, 0, 0, ""},
+	{"a metric counts more than a preference", enis("eth0 eth1"), []route{v6(100, 2), preferred(1, v6(1024, 3))}, 0, 0, ""},
 }
 
 // Who is an ENI, and which.
@@ -200,6 +240,12 @@ var addressJudgements = []judgement{
 
 // What an earlier rename left, and who came in between.
 var unfinishedJudgements = []judgement{
+	{"udev has left the primary, and nobody is eth0", enis("rename2 eth1"), nil, 10, 10, "eth0 eth1"},
+	{"udev has left the primary, which carries traffic", enis("rename2 eth1"), []route{v4(0, 2)}, 10, 10, "eth0 eth1"},
+	{"udev has left the primary, and a secondary is eth0", enis("rename2 eth0"), []route{v4(0, 3)}, 10, 10, "eth0 eth1"},
+	{"cloud-init has left the primary", enis("cirename0 eth0 eth1"), nil, 10, 10, "eth0 eth2 eth1"},
+	{"udev has left a secondary", enis("eth0 rename3"), []route{v4(0, 2)}, 10, 10, "eth0 eth1"},
+	{"names that only begin alike", enis("eth0 rename renamed cirename cirename0x xrename1"), nil, 0, 0, ""},
 	{"the primary is eth0, the other not yet eth1", enis("eth0 eni0-eth1"), []route{v4(0, 2)}, 10, 10, "eth0 eth1"},
 	{"the same, traffic leaves by the other", enis("eth0 eni0-eth1"), []route{v4(0, 3)}, 10, 10, "eth0 eth1"},
 	{"the holder of eth0 was put aside, the primary carries traffic", enis("eth1 eni0-eth1"), []route{v4(0, 2)}, 10, 10, "eth0 eth1"},
@@ -284,6 +330,9 @@ func TestJudgeRefuses(t *testing.T) {
 		{"only a poser has the primary's address", []link{{index: 2, name: "eth0", addr: eniAddr(2), perm: eniAddr(3), ethernet: true}}, true, "yet"},
 		{"two ENIs have the primary's address", append(enis("eth0 eth1"), link{index: 9, name: "eth2", addr: eniAddr(2), ethernet: true}), false, "two ENIs have the primary's address, eth0 and eth2"},
 		{"a bridge is called eth0", append(enis("eth1"), link{index: 9, name: "eth0", kind: "bridge", ethernet: true}), false, `kind "bridge"`},
+		{"the primary has a name of its own, a secondary is eth0", enis("ens5 eth0"), false,
+			"the primary ENI is ens5 (0a:ff:00:00:00:02, index 2), which is not a kernel name, and yet eth0 (0a:ff:00:00:00:03, index 3) is a secondary ENI"},
+		{"eth01 is not a name that the kernel gives", enis("eth01 eth0"), false, "which is not a kernel name"},
 		{"a VLAN is called eth0", append(enis("eth1"), link{index: 9, name: "eth0", kind: "vlan", ethernet: true}), false, `kind "vlan"`},
 	} {
 		for _, named := range []bool{false, true} {
@@ -321,6 +370,8 @@ func TestJudgeFinishesOthersUndisturbed(t *testing.T) {
 		{enis("eth0 eth1 eni0-lan1"), "eth0 eth1 lan1", "eth0 eth1 lan1", codeNames, codeNames},
 		{enis("eth1 eni0-eth1"), "eth0 eth1", "eth0 eth1", codeNames, codeNames}, // this one was the primary's
 		{enis("eth1 eth0"), "eth1 eth0", "eth0 eth1", codeRight, codeNames},
+		{enis("eth1 eth0 cirename0"), "eth1 eth0 eth2", "eth0 eth1 eth2", codeNames, codeNames},
+		{enis("eth1 eth0 rename4"), "eth1 eth0 eth2", "eth0 eth1 eth2", codeNames, codeNames},
 	} {
 		for named, want := range map[bool]string{false: row.after, true: row.named} {
 			w := world{row.links, []route{v4(0, 2)}, eniAddr(2)}
@@ -337,6 +388,7 @@ func TestJudgeFinishesOthersUndisturbed(t *testing.T) {
 
 // The verdict in words has to tell the rows of the table apart.
 func TestJudgeNotes(t *testing.T) {
+	tun := link{index: 9, name: "tun0", kind: "tun"}
 	for _, row := range []struct {
 		links []link
 		route []route
@@ -344,12 +396,19 @@ func TestJudgeNotes(t *testing.T) {
 	}{
 		{enis("eth0 eth1"), nil, "eth0 is the primary ENI; there is no default route"},
 		{enis("eth0 eth1"), []route{v4(0, 2)}, "eth0 is the primary ENI, and default traffic leaves by it"},
-		{enis("eth0 eth1"), []route{v4(0, 3)}, "eth0 is the primary ENI, but default traffic leaves by another link"},
+		{enis("eth0 eth1"), []route{v4(0, 3)}, "eth0 is the primary ENI, and is down, but default traffic leaves by another ENI, eth1; a rename can't cure that"},
 		{enis("eth1 eth0"), nil, "the primary ENI is called eth1, not eth0; there is no default route"},
-		{enis("eth1 eth0"), []route{v4(0, 3)}, "the primary ENI is called eth1, not eth0, and default traffic leaves by another link"},
+		{enis("eth1 eth0"), []route{v4(0, 3)}, "the primary ENI is called eth1, not eth0, and default traffic leaves by another ENI, eth0"},
 		{enis("eth1 eth0"), []route{v4(0, 2)}, "default traffic leaves by the primary ENI, though that is called eth1"},
 		{enis("ens5 ens6"), []route{v4(0, 3)}, "the primary ENI is called ens5, which is not a kernel name"},
 		{enis("eth0 eni0-eth1"), nil, "an earlier rename was not finished"},
+		{enis("eth0 eth1"), []route{{rejects: "blackhole"}, v4(1, 3)}, "eth0 is the primary ENI; the default route is of the type blackhole"},
+		{append(enis("eth0 eth1"), tun), []route{v4(0, 9)}, "eth0 is the primary ENI; no default route leaves by an ENI; the default route by tun0 is passed over, because that is on no ENI"},
+		{append(enis("eth0 eth1"), tun), []route{v4(0, 9), v4(1, 2)}, "eth0 is the primary ENI, and default traffic leaves by it; the default route by tun0 is passed over, because that is on no ENI"},
+		{enis("eth0 eth1"), []route{v4(0, 2), v6(0, 3)}, "and default traffic leaves by it; IPv6 default traffic leaves by another ENI, eth1"},
+		{enis("eth1 eth0"), []route{v4(0, 2), v6(0, 3)}, "a rename would disturb it; IPv6 default traffic leaves by another ENI, eth0"},
+		{append(port(enis("eth0 eth1"), 9, 2, 3), on("bond", 9, 0, 0)), []route{v4(0, 9)}, "and default traffic leaves by it; bond9 has more ENIs than the primary: eth0 and eth1"},
+		{append(enis("eth0 eth1"), on("vlan", 9, 3, 0)), []route{v4(0, 9)}, "but default traffic leaves by another ENI, eth1; a rename can't cure that"},
 	} {
 		v, err := judge(world{row.links, row.route, eniAddr(2)}, false)
 		if err != nil || !strings.HasPrefix(v.note, row.want) && !strings.HasSuffix(v.note, row.want) {
@@ -384,13 +443,13 @@ func testFinish(t *testing.T, state string, w world) {
 		t.Errorf("%q: %v", state, err)
 		return
 	}
-	if v.code == codeRight && !strings.Contains(state, tempPrefix) && w.egressLinks()[0] == 2 {
+	if v.code == codeRight && !strings.Contains(state, tempPrefix) && w.decidingEgress().enis[0][0] == 2 {
 		return // no name is a temporary one, and traffic leaves by the primary
 	}
 	links, err := settledWorld(w, v)
 	slices.SortFunc(links, func(a, b link) int { return int(a.index - b.index) })
 	if err != nil || names(links) != "eth0 eth1 eth2" {
-		t.Errorf("%q, traffic by %d: comes to %q (%v)", state, w.egressLinks()[0], names(links), err)
+		t.Errorf("%q, traffic by %d: comes to %q (%v)", state, w.decidingEgress().enis[0][0], names(links), err)
 	}
 }
 
@@ -951,11 +1010,7 @@ func FuzzPlan(f *testing.F) {
 func anyWorld(roll dice) world {
 	links, _ := anyLinks(roll)
 	var primaries []link
-	for _, l := range links {
-		if l.eni() {
-			primaries = append(primaries, l)
-		}
-	}
+	primaries = append(primaries, allENIs(links)...)
 	w := world{links: links, primary: primaries[roll(len(primaries))].id()}
 	for range roll(4) {
 		r := route{ipv6: roll(2) == 1, metric: uint32(roll(3))}
@@ -970,8 +1025,8 @@ func anyWorld(roll dice) world {
 // checkJudge says what is wrong with judge's verdict on a world, and with what comes of it.
 func checkJudge(w world, roll dice) error {
 	v, err := judge(w, true)
-	if holder, held := linkByName(w.links, primaryName); err != nil && held && !holder.eni() {
-		return nil // eth0 is a bridge or the like: refused
+	if holder, held := linkByName(w.links, primaryName); err != nil && held && (!isENI(w.links, holder) || errors.Is(err, errForeignName)) {
+		return nil // eth0 is a bridge or the like, or the primary has another kind of name: refused
 	}
 	if err != nil {
 		return err
@@ -1004,7 +1059,7 @@ func excused(w world, v verdict) bool {
 			return false
 		}
 	}
-	return w.egress(p) == egressPrimary && v.code == map[bool]int{true: codeNames, false: codeRight}[len(v.targets) > 0]
+	return w.decidingEgress().leavesBy(p) == egressPrimary && v.code == map[bool]int{true: codeNames, false: codeRight}[len(v.targets) > 0]
 }
 
 // checkBystanders expects links to keep their names that are neither the primary, nor the
@@ -1012,10 +1067,10 @@ func excused(w world, v verdict) bool {
 func checkBystanders(w world, v verdict, after []link) error {
 	for _, l := range w.links {
 		now, _ := linkByIndex(after, l.index)
-		if now.name == l.name || l.id() == w.primary && l.eni() {
+		if now.name == l.name || l.id() == w.primary && isENI(w.links, l) {
 			continue
 		}
-		if l.name != primaryName && !isTemporary(l.name) || !l.eni() || v.code != codeNames {
+		if l.name != primaryName && !isTemporary(l.name) || !isENI(w.links, l) || v.code != codeNames {
 			return fmt.Errorf("%s has become %s, and was none of our business", l, now.name)
 		}
 	}
@@ -1036,7 +1091,7 @@ func checkMended(w world) error {
 		return fmt.Errorf("the primary is called %s", p.name)
 	}
 	for _, l := range w.links {
-		if final, ok := finalName(l.name); ok && l.eni() {
+		if final, ok := finalName(l.name); ok && isENI(w.links, l) {
 			return fmt.Errorf("%s still waits to become %s", l, final)
 		}
 	}

@@ -20,6 +20,7 @@ const schema = 1
 type report struct {
 	verb    string // check, fix
 	code    int
+	reason  string // a word for what came out, of jsonReasons
 	note    string // the verdict in words
 	err     string // why there is no verdict, or why fix could not do it
 	world   world  // of the last look
@@ -38,9 +39,11 @@ func (r report) write(w io.Writer, asJSON bool) error {
 }
 
 // shownLinks lists the links that are shown: ENIs, and those of default routes.
+//
+//go:noinline
 func (w world) shownLinks() []link {
 	return filter(w.links, func(l link) bool {
-		return l.eni() || slices.ContainsFunc(w.routes, func(r route) bool {
+		return isENI(w.links, l) || slices.ContainsFunc(w.routes, func(r route) bool {
 			return slices.ContainsFunc(r.hops, func(h hop) bool { return h.index == l.index })
 		})
 	})
@@ -70,7 +73,7 @@ func (r report) table() string {
 // role returns what a link is. Without an answer of IMDS no ENI is the primary.
 func (w world) role(l link) string {
 	switch {
-	case !l.eni():
+	case !isENI(w.links, l):
 		return l.kind
 	case w.primary == hwaddr{}:
 		return "ENI"
@@ -103,7 +106,7 @@ func (w world) routesBy(l link) string {
 		return "-"
 	}
 	s := strings.Join(out, ", ")
-	if slices.Contains(w.egressLinks(), l.index) {
+	if slices.Contains(w.decidingEgress().links, l.index) {
 		s += "  <- default traffic"
 	}
 	return s
@@ -119,11 +122,16 @@ func (r report) json() string {
 		"schema", jsonNumber(schema),
 		"verb", jsonString(r.verb),
 		"code", jsonNumber(r.code),
+		"reason", jsonString(r.reason),
 		"note", jsonString(r.note),
 		"error", jsonString(r.err),
 		"primary", jsonString(primary),
 		"links", jsonArray(r.world.shownLinks(), r.world.linkJSON),
 		"routes", jsonArray(r.world.routes, r.world.routeJSON),
+		"egress", jsonObject(
+			"inet", r.world.egressJSON(r.world.egress(false)),
+			"inet6", r.world.egressJSON(r.world.egress(true)),
+		),
 		"plan", jsonArray(r.plan, step.json),
 		"renamed", jsonArray(r.renamed, step.json),
 	) + "\n"
@@ -138,9 +146,9 @@ func (w world) linkJSON(l link) string {
 		"altnames", jsonArray(l.altnames, jsonString),
 		"kind", jsonString(l.kind),
 		"up", jsonBool(l.up),
-		"eni", jsonBool(l.eni()),
+		"eni", jsonBool(isENI(w.links, l)),
 		"primary", jsonBool(w.role(l) == "primary ENI"),
-		"carries", jsonBool(slices.Contains(w.egressLinks(), l.index)),
+		"carries", jsonBool(w.decidingEgress().carries(l.index)),
 	)
 }
 
@@ -153,6 +161,7 @@ func (w world) routeJSON(r route) string {
 	return jsonObject(
 		"family", jsonString(family),
 		"metric", jsonNumber(r.metric),
+		"rejects", jsonString(r.rejects),
 		"hops", jsonArray(r.hops, func(h hop) string {
 			l, _ := linkByIndex(w.links, h.index)
 			via := ""
@@ -167,6 +176,14 @@ func (w world) routeJSON(r route) string {
 			)
 		}),
 	)
+}
+
+// egressJSON lists the names of the ENIs that default traffic of a family leaves by.
+func (w world) egressJSON(e egress) string {
+	return jsonArray(e.allENIs(), func(index int32) string {
+		l, _ := linkByIndex(w.links, index)
+		return jsonString(l.name)
+	})
 }
 
 // json is an element of "plan" or "renamed".

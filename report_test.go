@@ -19,11 +19,13 @@ type reportJSON struct {
 	Schema  int         `json:"schema"`
 	Verb    string      `json:"verb"`
 	Code    int         `json:"code"`
+	Reason  string      `json:"reason"`
 	Note    string      `json:"note"`
 	Error   string      `json:"error"`
 	Primary string      `json:"primary"`
 	Links   []linkJSON  `json:"links"`
 	Routes  []routeJSON `json:"routes"`
+	Egress  egressJSON  `json:"egress"`
 	Plan    []stepJSON  `json:"plan"`
 	Renamed []stepJSON  `json:"renamed"`
 }
@@ -43,7 +45,13 @@ type linkJSON struct {
 type routeJSON struct {
 	Family string    `json:"family"`
 	Metric uint32    `json:"metric"`
+	Reject string    `json:"rejects"`
 	Hops   []hopJSON `json:"hops"`
+}
+
+type egressJSON struct {
+	IPv4 []string `json:"inet"`
+	IPv6 []string `json:"inet6"`
 }
 
 type hopJSON struct {
@@ -67,14 +75,16 @@ func fullWorld() world {
 			{index: 1, name: "lo"},
 			{index: 2, name: "eth1", altnames: []string{"enp0s5", "ens5"}, addr: eniAddr(2), ethernet: true, up: true},
 			{index: 3, name: "eth0", addr: eniAddr(2), perm: eniAddr(3), ethernet: true, up: true},
-			{index: 4, name: `no"thing`, kind: "veth", addr: eniAddr(4), ethernet: true},
+			{index: 4, name: `no"thing`, addr: eniAddr(4), ethernet: true},
 			{index: 5, name: "br0", kind: "bridge", addr: eniAddr(5), ethernet: true, up: true},
-			{index: 6, name: "eth0.10", kind: "vlan", addr: eniAddr(3), ethernet: true, up: true},
+			{index: 6, name: "eth0.10", kind: "vlan", addr: eniAddr(3), lower: 3, ethernet: true, up: true},
+			{index: 7, name: "pod", kind: "veth", addr: eniAddr(7), ethernet: true, up: true},
 		},
 		routes: []route{
 			{metric: 0, hops: []hop{{2, netip.MustParseAddr("10.0.1.1"), true}, {3, netip.MustParseAddr("10.0.2.1"), false}, {6, netip.Addr{}, false}}},
 			{metric: 4294967295, hops: []hop{{2, netip.MustParseAddr("10.0.1.1"), false}}},
 			{ipv6: true, metric: 1024, hops: []hop{{3, netip.MustParseAddr("fe80::1"), false}, {9, netip.MustParseAddr("fe80::2"), true}}},
+			{ipv6: true, metric: 4294967295, rejects: "unreachable"},
 		},
 		primary: eniAddr(2),
 	}
@@ -84,18 +94,20 @@ func fullWorld() world {
 func wantFull() reportJSON {
 	const a2, a3, a4 = "0a:ff:00:00:00:02", "0a:ff:00:00:00:03", "0a:ff:00:00:00:04"
 	return reportJSON{
-		Schema: 1, Verb: "fix", Code: 10, Note: "names are\nwrong", Error: `not "done"`, Primary: a2,
+		Schema: 1, Verb: "fix", Code: 10, Reason: "names", Note: "names are\nwrong", Error: `not "done"`, Primary: a2,
 		Links: []linkJSON{
 			{2, "eth1", a2, []string{"enp0s5", "ens5"}, "", true, true, true, false},
 			{3, "eth0", a3, []string{}, "", true, true, false, true},
-			{4, `no"thing`, a4, []string{}, "veth", false, true, false, false},
+			{4, `no"thing`, a4, []string{}, "", false, true, false, false},
 			{6, "eth0.10", a3, []string{}, "vlan", true, false, false, true},
 		},
 		Routes: []routeJSON{
-			{"inet", 0, []hopJSON{{2, "eth1", "10.0.1.1", true}, {3, "eth0", "10.0.2.1", false}, {6, "eth0.10", "", false}}},
-			{"inet", 4294967295, []hopJSON{{2, "eth1", "10.0.1.1", false}}},
-			{"inet6", 1024, []hopJSON{{3, "eth0", "fe80::1", false}, {9, "", "fe80::2", true}}},
+			{"inet", 0, "", []hopJSON{{2, "eth1", "10.0.1.1", true}, {3, "eth0", "10.0.2.1", false}, {6, "eth0.10", "", false}}},
+			{"inet", 4294967295, "", []hopJSON{{2, "eth1", "10.0.1.1", false}}},
+			{"inet6", 1024, "", []hopJSON{{3, "eth0", "fe80::1", false}, {9, "", "fe80::2", true}}},
+			{"inet6", 4294967295, "unreachable", []hopJSON{}},
 		},
+		Egress:  egressJSON{[]string{"eth0"}, []string{"eth0"}},
 		Plan:    []stepJSON{{2, a2, "eth1", "eni0-eth0"}, {3, a3, "eth0", "eth1"}},
 		Renamed: []stepJSON{{4, a4, "a", "b"}},
 	}
@@ -117,7 +129,7 @@ func decodeReport(t *testing.T, text string) (got reportJSON) {
 
 func TestReportJSON(t *testing.T) {
 	r := report{
-		verb: "fix", code: codeNames, note: "names are\nwrong", err: `not "done"`, world: fullWorld(),
+		verb: "fix", code: codeNames, reason: "names", note: "names are\nwrong", err: `not "done"`, world: fullWorld(),
 		plan:    []step{{2, eniAddr(2), "eth1", "eni0-eth0"}, {3, eniAddr(3), "eth0", "eth1"}},
 		renamed: []step{{4, eniAddr(4), "a", "b"}},
 	}
@@ -133,8 +145,8 @@ func TestReportJSON(t *testing.T) {
 // Of an empty world too every field is there, and lists are lists, not null.
 func TestReportJSONOfNothing(t *testing.T) {
 	text := report{verb: "check", code: codeDoubt, err: "imds: no answer"}.json()
-	want := `{"schema":1,"verb":"check","code":1,"note":"","error":"imds: no answer","primary":"",` +
-		`"links":[],"routes":[],"plan":[],"renamed":[]}` + "\n"
+	want := `{"schema":1,"verb":"check","code":1,"reason":"","note":"","error":"imds: no answer","primary":"",` +
+		`"links":[],"routes":[],"egress":{"inet":[],"inet6":[]},"plan":[],"renamed":[]}` + "\n"
 	if text != want {
 		t.Errorf("json() = %s, want %s", text, want)
 	}

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -102,14 +103,16 @@ func (r *renaming) waitSettled(ctx context.Context, was network,
 // leaves by the primary if the link it left by before was renamed, or if managers are restarted
 // without a rename.
 func (r *renaming) routeFollowed(was, now network) bool {
-	carried := slices.ContainsFunc(was.egressLinks(), func(index int32) bool {
-		_, isRenamed := linkByIndex(r.toRename, index)
-		return isRenamed || len(r.toRename) == 0
-	})
+	before := was.decidingEgress()
+	carried := len(r.toRename) == 0 && before.links != nil ||
+		slices.ContainsFunc(r.toRename, func(l link) bool { return before.carries(l.index) })
 	p, err := now.primaryLink()
 	return err == nil && networkLost(was, now) == nil &&
-		(!carried || now.egress(p) == egressPrimary)
+		(!carried || now.decidingEgress().leavesBy(p) == egressPrimary)
 }
+
+// errUndone means that a rename has cost the machine its network.
+var errUndone = errors.New("the names are put back")
 
 // undoRename puts the names back, because the machine has lost its network with the new ones, and
 // restarts the managers again.
@@ -117,8 +120,8 @@ func (r *renaming) undoRename(was network, m managers, lost error) error {
 	r.log.err("%v: putting the names back", lost)
 	p, _ := was.primaryLink() // there was one, or there would have been no rename
 	restarted := strings.Join(slices.Concat(m.units, m.boundUnits), " ")
-	err := r.putNamesBack(fmt.Errorf("with the new names, %v after %s was told, %w: see %s",
-		settleTimeout, restarted, lost, m.statusCommand(p)))
+	err := r.putNamesBack(fmt.Errorf("with the new names, %v after %s was told, %w, so %w: see %s",
+		settleTimeout, restarted, lost, errUndone, m.statusCommand(p)))
 	if codeOf(err) == codeBroken {
 		return err
 	}

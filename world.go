@@ -43,9 +43,8 @@ type link struct {
 	path     string   // udev's ID_PATH: pci-0000:00:05.0; "" where it is unknown
 }
 
-// eni reports whether l can be an ENI: Ethernet, and a device of its own. In a network namespace a
-// veth end takes the place of one.
-func (l link) eni() bool {
+// mayBeENI reports whether l is Ethernet, and a device of its own or a veth end: see isENI.
+func (l link) mayBeENI() bool {
 	return l.ethernet && (l.kind == "" || l.kind == "veth")
 }
 
@@ -69,11 +68,13 @@ type hop struct {
 	dead  bool       // RTNH_F_DEAD: the kernel does not use it
 }
 
-// A route is a unicast default route of the main table.
+// A route is a default route of the main table.
 type route struct {
-	ipv6   bool
-	metric uint32
-	hops   []hop
+	ipv6    bool
+	metric  uint32
+	pref    int    // of IPv6, where the metric is the same: higher is better; 0 is medium
+	rejects string // blackhole, unreachable, prohibit, throw: no traffic leaves; "" for unicast
+	hops    []hop
 }
 
 // liveLinks lists the indexes of the links that traffic by r leaves by, each once; nil if all hops
@@ -95,36 +96,88 @@ type world struct {
 	primary hwaddr  // the address of the primary ENI, from IMDS; zero where that is unknown
 }
 
-// egressLinks lists the links that default traffic leaves by: those of the IPv4 default route
-// with the lowest metric, the first in the kernel's order among equals; those of the IPv6 one only
-// where there is none. It is nil where there is no default route at all.
-func (w world) egressLinks() []int32 {
-	r, _ := w.defaultRoute()
-	return r.liveLinks()
+// liveRoutes lists the default routes of one family that the kernel can use, the best first: by
+// metric, by router preference (rt6_score_route of net/ipv6/route.c), and then in the kernel's
+// order.
+func (w world) liveRoutes(ipv6 bool) []route {
+	live := filter(w.routes, func(r route) bool {
+		return r.ipv6 == ipv6 && (r.rejects != "" || r.liveLinks() != nil)
+	})
+	var sorted []route
+	for _, i := range sortedIndexes(len(live), func(i int) string {
+		return fmt.Sprintf("%010d %d %06d", live[i].metric, 1-live[i].pref, i)
+	}) {
+		sorted = append(sorted, live[i])
+	}
+	return sorted
 }
 
-// defaultRoute returns the default route that egressLinks goes by, and whether there is one.
-func (w world) defaultRoute() (route, bool) {
-	for _, ipv6 := range []bool{false, true} {
-		if r, ok := w.bestRoute(ipv6); ok {
-			return r, true
-		}
-	}
-	return route{}, false
+// An egress is what default traffic of one family leaves by.
+type egress struct {
+	ipv6    bool
+	exists  bool      // there is a default route
+	rejects string    // it is a blackhole, ...
+	links   []int32   // the links of the route that counts; nil where there is none by an ENI
+	enis    [][]int32 // the ENIs below each of these links
+	passed  []int32   // links that better routes leave by, which are on no ENI
 }
 
-// bestRoute returns the default route that traffic of one family takes, and whether there is one.
-func (w world) bestRoute(ipv6 bool) (best route, found bool) {
-	for _, r := range w.routes {
-		if r.ipv6 != ipv6 || r.liveLinks() == nil {
-			continue // the other family, or all its hops are dead
+// egress returns what default traffic of one family leaves by: the best default route by an ENI.
+// Better ones that leave by links which are on no ENI (tun, WireGuard, dummy) are passed over: what
+// they carry leaves by the route of an ENI in the end.
+func (w world) egress(ipv6 bool) egress {
+	e := egress{ipv6: ipv6}
+	for _, r := range w.liveRoutes(ipv6) {
+		e.exists = true
+		if r.rejects != "" {
+			e.rejects = r.rejects
+			return e
 		}
-		if !found || r.metric < best.metric {
-			best, found = r, true
+		for _, index := range r.liveLinks() {
+			if enis := enisBelow(w.links, index); len(enis) > 0 {
+				e.links, e.enis = append(e.links, index), append(e.enis, enis)
+			} else {
+				e.passed = append(e.passed, index)
+			}
+		}
+		if e.links != nil {
+			return e
 		}
 	}
-	return best, found
+	return e
 }
+
+// decidingEgress is that of IPv4; that of IPv6 only where IPv6 alone has a default route.
+func (w world) decidingEgress() egress {
+	v4, v6 := w.egress(false), w.egress(true)
+	if v6.exists && !v4.exists {
+		return v6
+	}
+	return v4
+}
+
+// allENIs lists the ENIs that default traffic leaves by, each once.
+//
+//go:noinline
+func (e egress) allENIs() []int32 {
+	var all []int32
+	for _, enis := range e.enis {
+		for _, index := range enis {
+			if !slices.Contains(all, index) {
+				all = append(all, index)
+			}
+		}
+	}
+	return all
+}
+
+// carries reports whether default traffic leaves by the link: it is an ENI, or stacked on one.
+func (e egress) carries(index int32) bool {
+	return slices.Contains(e.links, index) || slices.Contains(e.allENIs(), index)
+}
+
+// errTwoENIs means that only a person can decide which is the primary ENI.
+var errTwoENIs = errors.New("two ENIs have the primary's address")
 
 // errNotProbed means that the kernel has not found the ENI which IMDS names yet.
 var errNotProbed = errors.New("no link has the primary ENI's address (yet)")
@@ -132,20 +185,15 @@ var errNotProbed = errors.New("no link has the primary ENI's address (yet)")
 // primaryLink finds the primary ENI among the links. Links that are no ENIs are left out: a VLAN,
 // bridge or macvlan on the primary has the same address.
 func (w world) primaryLink() (link, error) {
-	var found []link
-	for _, l := range w.links {
-		if l.eni() && l.id() == w.primary {
-			found = append(found, l)
-		}
-	}
+	found := filter(allENIs(w.links), func(l link) bool { return l.id() == w.primary })
 	switch len(found) {
 	case 0:
 		return link{}, fmt.Errorf("%s: %w", w.primary, errNotProbed)
 	case 1:
 		return found[0], nil
 	}
-	return link{}, fmt.Errorf("%s: two ENIs have the primary's address, %s and %s",
-		w.primary, found[0].name, found[1].name)
+	return link{}, fmt.Errorf("%s: %w, %s and %s",
+		w.primary, errTwoENIs, found[0].name, found[1].name)
 }
 
 // An address is an IP address of a link.
@@ -178,6 +226,8 @@ func (n network) hasAddress(l link, ipv6 bool) bool {
 }
 
 // linkByName returns the link called name, and whether there is one. Altnames do not count.
+//
+//go:noinline
 func linkByName(links []link, name string) (link, bool) {
 	i := slices.IndexFunc(links, func(l link) bool { return l.name == name })
 	if i < 0 {
@@ -198,16 +248,52 @@ func linkByIndex(links []link, index int32) (link, bool) {
 	return links[i], true
 }
 
-// allENIs lists the ENIs. A veth end counts only where no Ethernet link is a device of its own: at
-// the other end may be a container, and it must not answer in place of IMDS.
+// allENIs lists the ENIs. A veth end counts only where no Ethernet link is a device of its own: on a
+// host with containers it leads to one, and must not answer in place of IMDS.
 func allENIs(links []link) []link {
-	own := slices.ContainsFunc(links, func(l link) bool { return l.eni() && l.kind == "" })
-	return filter(links, func(l link) bool { return l.eni() && (l.kind == "") == own })
+	own := slices.ContainsFunc(links, func(l link) bool { return l.mayBeENI() && l.kind == "" })
+	return filter(links, func(l link) bool { return l.mayBeENI() && (l.kind == "") == own })
+}
+
+// isENI reports whether l is one of allENIs.
+func isENI(links []link, l link) bool {
+	own := func(o link) bool { return o.mayBeENI() && o.kind == "" }
+	return own(l) || l.mayBeENI() && !slices.ContainsFunc(links, own)
+}
+
+// stackedKinds are the kinds of link that send by the link of their IFLA_LINK. That of a tunnel is
+// only where it may begin.
+var stackedKinds = []string{"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"}
+
+// enisBelow lists the ENIs that traffic by a link leaves by: the link itself, the one that it is
+// stacked on, the ports of a bridge or bond.
+func enisBelow(links []link, index int32) []int32 {
+	below := map[int32]bool{index: true}
+	for before := 0; before < len(below); {
+		before = len(below)
+		for _, l := range links {
+			if below[l.index] && slices.Contains(stackedKinds, l.kind) {
+				below[l.lower] = true
+			}
+			if l.master != 0 && below[l.master] {
+				below[l.index] = true
+			}
+		}
+	}
+	var enis []int32
+	for _, l := range allENIs(links) {
+		if below[l.index] {
+			enis = append(enis, l.index)
+		}
+	}
+	return enis
 }
 
 // stackedOn returns the set with the links that are stacked on its links added: VLANs, macvlans and
 // ipvlans, and with masters also the bridges and bonds that they are ports of. The IFLA_LINK of a
 // veth end does not count: it is its peer, often with an index of another namespace.
+//
+//go:noinline
 func stackedOn(links []link, set map[int32]bool, masters bool) map[int32]bool {
 	out := map[int32]bool{}
 	maps.Copy(out, set)
