@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"time"
 
@@ -38,14 +39,32 @@ type packetSocket struct{ *os.File }
 // close frees the socket.
 func (s packetSocket) close() { _ = s.Close() }
 
-// dialPacket opens a packet socket on a link. It has no filter, because there is hardly another
-// frame on a link that has just come up.
+// notForOthers is a filter of bpf(2)'s older kind that drops frames of the types PACKET_OTHERHOST
+// and PACKET_OUTGOING. The first are also those with the tag of a VLAN that there is no link for:
+// the kernel takes the tag off (__netif_receive_skb_core of net/core/dev.c).
+func notForOthers() *unix.SockFprog {
+	const packetType = 0xfffff000 + 4 // SKF_AD_OFF + SKF_AD_PKTTYPE of linux/filter.h
+	code := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: packetType},
+		{Code: unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K, K: unix.PACKET_MULTICAST, Jt: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0xffff}, // bytes of the frame
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+	}
+	return &unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
+}
+
+// dialPacket opens a packet socket on a link.
 func dialPacket(index int32) (packetSocket, error) {
 	// The protocol is set by bind. With one in socket it would get frames of all links before:
 	// packet(7).
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return packetSocket{}, os.NewSyscallError("dhcp: socket", err)
+	}
+	err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, notForOthers())
+	if err != nil {
+		_ = unix.Close(fd)
+		return packetSocket{}, os.NewSyscallError("dhcp: filter", err)
 	}
 	htons := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_IP))
 	err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons, Ifindex: int(index)})
@@ -70,12 +89,15 @@ func (s packetSocket) Write(b []byte) (int, error) {
 var errNoAnswer = errors.New("no answer")
 
 // obtainLease gets a lease by DISCOVER, OFFER, REQUEST and ACK. It tries until ctx ends: after a
-// NAK, or without an answer to the REQUEST, it starts again. It does not ask by ARP whether the
-// address is free (RFC 2131, 4.4.1): EC2 answers ARP for all addresses.
+// NAK, or without an answer to the REQUEST, it starts again, and prefers the offer of another
+// server. It does not ask by ARP whether the address is free (RFC 2131, 4.4.1): EC2 answers ARP for
+// all addresses.
 func obtainLease(ctx context.Context, conn wire, client hwaddr) (lease, error) {
 	began := time.Now()
+	var failed netip.Addr // the server whose offer came to nothing
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
-		q := dhcpQuery{kind: dhcpDiscover, client: client, xid: rand.Uint32(), began: began}
+		q := dhcpQuery{kind: dhcpDiscover, client: client, xid: rand.Uint32(), began: began,
+			failed: failed}
 		offer, err := q.exchange(ctx, conn, 0) // DISCOVER, OFFER
 		if err != nil {
 			elapsed := time.Since(began).Round(time.Millisecond)
@@ -86,6 +108,7 @@ func obtainLease(ctx context.Context, conn wire, client hwaddr) (lease, error) {
 		if err == nil && ack.kind == dhcpACK {
 			return ack, nil
 		}
+		failed = offer.server
 		broken := err != nil && !errors.Is(err, errNoAnswer)
 		if err == nil {
 			err = fmt.Errorf("refused by %v", ack.server)
@@ -111,13 +134,23 @@ func (q *dhcpQuery) exchange(ctx context.Context, conn wire, tries int) (lease, 
 			return answer, describeTimeout(err)
 		}
 		if n == tries || ctx.Err() != nil {
-			return lease{}, errNoAnswer
+			return lease{}, q.noAnswer()
 		}
 	}
 }
 
-// awaitReply waits for an answer to q.
-func (q dhcpQuery) awaitReply(ctx context.Context, conn wire, wait time.Duration) (lease, error) {
+// noAnswer is errNoAnswer, with what was passed over.
+func (q *dhcpQuery) noAnswer() error {
+	if q.passed == 0 {
+		return errNoAnswer
+	}
+	return fmt.Errorf("%w (passed over %s; the last is %w)", errNoAnswer,
+		countOf(q.passed, "reply", "replies"), q.why)
+}
+
+// awaitReply waits for an answer to q. An offer of the server that has failed before counts only
+// where no other comes.
+func (q *dhcpQuery) awaitReply(ctx context.Context, conn wire, wait time.Duration) (lease, error) {
 	past := time.Unix(1, 0)
 	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(past) })()
 	_ = conn.SetReadDeadline(time.Now().Add(wait))
@@ -125,12 +158,27 @@ func (q dhcpQuery) awaitReply(ctx context.Context, conn wire, wait time.Duration
 		return lease{}, os.ErrDeadlineExceeded
 	}
 	frame := make([]byte, 1<<14) // bytes; the MTU of EC2 is 9001
+	var second *lease
 	for {
 		n, err := conn.Read(frame)
+		if errors.Is(err, os.ErrDeadlineExceeded) && second != nil {
+			return *second, nil
+		}
 		if err != nil {
 			return lease{}, err
 		}
-		if answer, err := q.parseFrame(frame[:n]); err == nil && q.isAnswer(answer) {
+		answer, err := q.parseFrame(frame[:n])
+		if err == nil {
+			err = q.checkAnswer(answer)
+		}
+		switch {
+		case errors.Is(err, errNotDHCP), errors.Is(err, errNotOurs):
+		case err != nil:
+			q.passed++
+			q.why = err
+		case q.kind == dhcpDiscover && answer.server == q.failed:
+			second = &answer
+		default:
 			return answer, nil
 		}
 	}

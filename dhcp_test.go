@@ -514,10 +514,10 @@ func TestDHCPGood(t *testing.T) {
 		discover, request := asked(dhcpDiscover), asked(dhcpRequest)
 		request.offer = good
 		var got []string
-		if discover.isAnswer(l) {
+		if discover.checkAnswer(l) == nil {
 			got = append(got, "DISCOVER")
 		}
-		if request.isAnswer(l) {
+		if request.checkAnswer(l) == nil {
 			got = append(got, "REQUEST")
 		}
 		if strings.Join(got, " ") != c.want {
@@ -547,11 +547,11 @@ func FuzzParseFrame(f *testing.F) {
 		if again, err := discover.parseFrame(dhcpAnswer{lease: got, xid: discover.xid, client: discover.client}.frame()); err != nil || !reflect.DeepEqual(again, got) {
 			t.Errorf("the same again: %+v, %v, want %+v", again, err, got)
 		}
-		if discover.isAnswer(got) && (got.kind != dhcpOffer || !canBeHost(got.addr) || got.server.IsUnspecified()) {
+		if discover.checkAnswer(got) == nil && (got.kind != dhcpOffer || !canBeHost(got.addr) || got.server.IsUnspecified()) {
 			t.Errorf("%+v is good to be requested", got)
 		}
 		request.offer.server = got.server
-		if request.isAnswer(got) && got.kind != dhcpNAK && (got.kind != dhcpACK || !canBeHost(got.addr) || got.life < time.Second) {
+		if request.checkAnswer(got) == nil && got.kind != dhcpNAK && (got.kind != dhcpACK || !canBeHost(got.addr) || got.life < time.Second) {
 			t.Errorf("%+v is good to be borrowed", got)
 		}
 		got.gateway(parseIP("169.254.169.254"))
@@ -750,6 +750,67 @@ func TestObtain(t *testing.T) {
 				if err := q.check(w.sent[:i]); err != nil {
 					t.Errorf("%s: %v", c.world, err)
 				}
+			}
+		})
+	}
+}
+
+// A server that makes offers and no leases does not keep the other from being heard; what is passed over is said.
+func TestObtainPassesOver(t *testing.T) {
+	const bad, good = "10.0.2.9", "10.0.2.1"
+	twoServers := func(sent []sentQuery) [][]byte { // the quicker one gives nothing
+		q := sent[len(sent)-1]
+		switch {
+		case q.kind == dhcpDiscover:
+			return [][]byte{q.says(dhcpOffer, bad), q.says(dhcpOffer, good)}
+		case q.offer.server.String() == good:
+			return [][]byte{q.says(dhcpACK, good)}
+		}
+		return nil
+	}
+	malformed := func(q sentQuery) []byte {
+		a := answerTo(q.dhcpQuery)
+		a.more = []byte{optRoutes, 2, 24, 10}
+		return a.frame()
+	}
+	for _, c := range []struct {
+		world   string
+		script  dhcpScript
+		server  string // "" for no lease
+		history string
+		want    string // of the error
+	}{
+		{"two servers, the quicker one never ACKs", twoServers, good, "DISCOVER =REQUEST =REQUEST =REQUEST =REQUEST DISCOVER =REQUEST", ""},
+		{"one that never ACKs", func(sent []sentQuery) [][]byte {
+			if q := sent[len(sent)-1]; q.kind == dhcpDiscover {
+				return [][]byte{q.says(dhcpOffer, bad)}
+			}
+			return nil
+		}, "", "", "dhcp: request 10.0.2.10: no answer"},
+		{"option 121 is malformed", func(sent []sentQuery) [][]byte {
+			return [][]byte{malformed(sent[len(sent)-1])}
+		}, "", "", "dhcp: discover: no answer (passed over 4 replies; the last is malformed option 121) in 3s"},
+		{"an ACK without a lease time", func(sent []sentQuery) [][]byte {
+			q := sent[len(sent)-1]
+			if q.kind == dhcpDiscover {
+				return obliging(sent)
+			}
+			a := answerTo(q.dhcpQuery)
+			a.life = 0
+			return [][]byte{a.frame()}
+		}, "", "", "dhcp: request 10.0.2.10: no answer (passed over 4 replies; the last is an ACK without a lease time)"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			budget := time.Minute
+			if c.server == "" {
+				budget = 3 * time.Second
+			}
+			got, w, _, err := obtainBy(budget, c.script)
+			if c.server != "" && (err != nil || got.server.String() != c.server || history(w.sent) != c.history) {
+				t.Errorf("%s: %+v, %v after %s, want a lease of %s after %s", c.world, got, err, history(w.sent), c.server, c.history)
+			}
+			if c.server == "" && (err == nil || err.Error() != c.want) {
+				t.Errorf("%s: %v, want %s", c.world, err, c.want)
 			}
 		})
 	}

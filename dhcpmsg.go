@@ -7,6 +7,7 @@ package main
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/bits"
 	"net/netip"
 	"time"
@@ -104,6 +105,10 @@ type dhcpQuery struct {
 	began   time.Time // of the first DISCOVER
 	seconds uint16    // from then to the last DISCOVER
 	offer   lease     // the offer that a dhcpRequest accepts
+
+	failed netip.Addr // a server whose offer came to nothing before
+	passed int        // the number of replies that are to us but no answers
+	why    error      // of the last one of them
 }
 
 // frame lays out q as an Ethernet broadcast frame.
@@ -172,7 +177,7 @@ func checksum(b []byte) uint16 {
 var (
 	errNotDHCP  = errors.New("dhcp: not a server's frame")
 	errNotOurs  = errors.New("dhcp: for another client or exchange")
-	errBadFrame = errors.New("dhcp: malformed")
+	errBadFrame = errors.New("malformed")
 )
 
 // parseFrame reads the answer of a server to q from an Ethernet frame.
@@ -303,7 +308,9 @@ func leaseOf(options *dhcpOptions) (l lease, err error) {
 		l.life = time.Duration(binary.BigEndian.Uint32(life)) * time.Second
 	}
 	if routes != nil {
-		l.routes, err = parseRoutes(routes)
+		if l.routes, err = parseRoutes(routes); err != nil {
+			err = fmt.Errorf("%w option 121", err)
+		}
 	}
 	return l, err
 }
@@ -330,14 +337,23 @@ func parseRoutes(b []byte) ([]dhcpRoute, error) {
 	return out, nil
 }
 
-// isAnswer reports whether l answers q: it is an offer that can be accepted, or an ACK or NAK of
-// the server whose offer was accepted.
-func (q dhcpQuery) isAnswer(l lease) bool {
+// checkAnswer returns why l does not answer q: an answer is an offer that can be accepted, or an ACK
+// or NAK of the server whose offer was accepted.
+func (q dhcpQuery) checkAnswer(l lease) error {
+	hasAddress := canBeHost(l.addr) && canBeHost(l.server)
 	switch {
+	case q.kind == dhcpDiscover && l.kind != dhcpOffer:
+		return errNotOurs // late, after a NAK or a timeout
+	case q.kind == dhcpDiscover && !hasAddress:
+		return errors.New("an offer without an address")
 	case q.kind == dhcpDiscover:
-		return l.kind == dhcpOffer && canBeHost(l.addr) && canBeHost(l.server)
-	case l.server != q.offer.server:
-		return false // of another server
+		return nil
+	case l.server != q.offer.server, l.kind != dhcpNAK && l.kind != dhcpACK:
+		return errNotOurs
+	case l.kind == dhcpACK && !hasAddress:
+		return errors.New("an ACK without an address")
+	case l.kind == dhcpACK && l.life == 0:
+		return errors.New("an ACK without a lease time")
 	}
-	return l.kind == dhcpNAK || l.kind == dhcpACK && canBeHost(l.addr) && l.life > 0
+	return nil
 }

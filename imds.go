@@ -371,7 +371,10 @@ func (r *race) failure(ctx context.Context, err error) error {
 		errs = append(errs, errors.New("imds: no ENI that is up has an IPv4 address to ask by: "+
 			"`eni0 fix` gets a temporary one"))
 	}
-	return noMetadata{errors.Join(errs...)}
+	if err = errors.Join(errs...); err == nil {
+		err = errors.New("imds: no answer yet") // no time for a first try
+	}
+	return noMetadata{err}
 }
 
 // A noMetadata is the error of a race without an answer: errors.Is errNoMetadata.
