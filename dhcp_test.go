@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -19,6 +21,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"eni0/testbed/ec2"
 
 	"golang.org/x/sys/unix"
 )
@@ -906,6 +910,55 @@ func TestObtainSocket(t *testing.T) {
 			t.Errorf("%s: %+v, %v, want %s", c.world, got, err, c.want)
 		case c.world == "silence" && !strings.HasPrefix(history, "DISCOVER =DISCOVER"):
 			t.Errorf("%s: sent %s in a second, want the DISCOVER again", c.world, history)
+		}
+	}
+}
+
+// A frame with the tag of a VLAN is not for this link, nor is one for another host.
+func TestKernelPacketFilter(t *testing.T) {
+	l := launch(t, 0)
+	if l == nil {
+		return
+	}
+	l.must(ec2.SetUp("eth0", true), l.Settle())
+	eth0, err := net.InterfaceByName("eth0")
+	l.must(err)
+	near, err := dialPacket(int32(eth0.Index))
+	l.must(err)
+	defer near.close()
+	ours := answerTo(dhcpQuery{kind: dhcpDiscover, client: l.MAC(0)}).frame()
+	tagged := slices.Concat(ours[:12], []byte{0x81, 0, 0, 5}, ours[12:])
+	others := bytes.Clone(ours)
+	others[5] ^= 1
+	l.must(l.Do(func() error {
+		wire, err := net.InterfaceByName("wire0")
+		if err != nil {
+			return err
+		}
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		for n, frame := range [][]byte{tagged, others, ours} {
+			frame[len(frame)-1] = byte(n)
+			err = errors.Join(err, unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: wire.Index}))
+		}
+		return err
+	}))
+	l.must(near.SetReadDeadline(time.Now().Add(10 * time.Second)))
+	got := make([]byte, 2048)
+	for {
+		n, err := near.Read(got)
+		l.must(err)
+		if bytes.Equal(got[:n-1], ours[:len(ours)-1]) {
+			if got[n-1] != 2 {
+				t.Errorf("frame %d was taken, want the last one alone", got[n-1])
+			}
+			return
+		}
+		if bytes.Contains(got[:n], ours[28:60]) {
+			t.Errorf("% x was taken", got[:n])
 		}
 	}
 }

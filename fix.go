@@ -67,7 +67,7 @@ func (c *call) conclude(r report, v verdict, err error) (int, error) {
 	}
 	r.reason = reasonOf(r.code, err)
 	writeErr := r.write(c.stdout, c.json)
-	if writeErr != nil && r.code == codeRight && r.renamed == nil {
+	if writeErr != nil && r.code != codeBroken && r.renamed == nil {
 		r.code = codeDoubt
 	}
 	return r.code, errors.Join(err, writeErr)

@@ -75,14 +75,17 @@ type verb struct {
 	accepts          func(args []string) error // returns what is wrong with the arguments
 }
 
+// briefBudget is the default of -timeout for what only looks, and for verbs without that flag.
+const briefBudget = 5 * time.Second
+
 // verbs lists all verbs in the order of the help.
 func verbs() []verb {
-	const brief, long = 5 * time.Second, time.Minute
+	const long = time.Minute
 	return []verb{
 		{name: "check",
 			does:  "say whether eth0 is the primary ENI and default traffic leaves by it",
 			more:  "Changes nothing. Without a verb, this is what eni0 does.",
-			flags: []string{"timeout", "imds", "json", "names"}, budget: brief},
+			flags: []string{"timeout", "imds", "json", "names"}, budget: briefBudget},
 		{name: "fix", usage: "[-- COMMAND ARG...]",
 			does:  "make it so: rename, and see to it that default traffic follows",
 			more:  "With a COMMAND it always ends by executing that, whatever came out.",
@@ -92,9 +95,9 @@ func verbs() []verb {
 			flags: []string{"timeout", "n", "restart"}, budget: long},
 		{name: "imds", usage: "PATH", minArgs: 1, maxArgs: 1, accepts: acceptPath,
 			does:  "print /latest/meta-data/PATH; a PATH with a leading / from the root",
-			flags: []string{"timeout", "imds"}, budget: brief},
+			flags: []string{"timeout", "imds"}, budget: briefBudget},
 		{name: "route", does: "print the MAC of the link that carries default traffic",
-			flags: []string{"timeout"}, budget: brief},
+			flags: []string{"timeout"}, budget: briefBudget},
 		{name: "version", does: "print the version"},
 		{name: "help", usage: "[VERB]", maxArgs: 1, accepts: acceptVerb,
 			does: "print this, or what a verb takes"},
@@ -185,7 +188,7 @@ func usageOf(v verb) string {
 
 // verbOptions are the flags and arguments of any verb.
 type verbOptions struct {
-	timeout      time.Duration // of the whole run; 0 for verbs without -timeout
+	timeout      time.Duration // of the whole run; 0 for verbs without that flag
 	imds         endpoint
 	json         bool
 	names        bool     // names decide, whatever the routes say
@@ -283,6 +286,8 @@ func parseArgs(v verb, args []string) (o verbOptions, err error) {
 	case len(o.args) > v.maxArgs && strings.HasPrefix(o.args[v.maxArgs], "-"):
 		return o, fmt.Errorf("%q: flags stand between the verb and its arguments",
 			o.args[v.maxArgs])
+	case len(o.args) > v.maxArgs && v.name == "fix":
+		return o, fmt.Errorf("%q: a COMMAND stands after --", o.args[0])
 	case len(o.args) > v.maxArgs:
 		return o, fmt.Errorf("what is %q?", o.args[v.maxArgs])
 	case len(o.args) < v.minArgs:

@@ -256,7 +256,7 @@ func TestKernelFix(t *testing.T) {
 	if l == nil {
 		return
 	}
-	l.says(l.run(codeNames, "check").stdout, "the primary ENI is called eth1, not eth0, and default traffic leaves by another link")
+	l.says(l.run(codeNames, "check").stdout, "the primary ENI is called eth1, not eth0, and default traffic leaves by another ENI, eth0")
 	before := l.state()
 	r := l.run(codeRight, "fix")
 	l.says(r.stderr, "eni0: 0a:ff:00:00:00:01 (index ")
@@ -680,9 +680,9 @@ func TestKernelRoutes(t *testing.T) {
 	l.must(os.WriteFile("/proc/sys/net/ipv4/nexthop_compat_mode", []byte("0"), 0))
 	out("0a:ff:00:00:00:03\n")
 	l.must(ec2.AddRoute(ec2.Route{NextHop: 9, Metric: 40}))
-	l.says(l.run(codeDoubt, "route").stderr, "default traffic leaves by 2 links")
+	l.says(l.run(codeDoubt, "route").stderr, "default traffic leaves by 2 ENIs, eth2 and eth1, which has no one answer")
 	l.must(ec2.AddRoute(ec2.Route{Metric: 30, Multipath: []ec2.Hop{{Dev: "eth0", Via: l.Router(0)}, {Dev: "eth1", Via: l.Router(1)}}}))
-	l.says(l.run(codeRoute, "check").stdout, "another link")
+	l.says(l.run(codeRoute, "check").stdout, "another ENI, eth1")
 	l.must(ec2.SetUp("eth1", false)) // its hop is dead now: all live ones are the primary's
 	out("0a:ff:00:00:00:01\n")
 	l.run(codeRight, "check")
@@ -819,6 +819,129 @@ func TestKernelLock(t *testing.T) {
 	l.wantNames("eth0", "eth1")
 }
 
+// stuckPipe is a pipe that is full and that nobody reads.
+func (l *lab) stuckPipe() *os.File {
+	l.Helper()
+	r, w, err := os.Pipe()
+	l.must(err)
+	l.Cleanup(func() { _ = r.Close(); _ = w.Close() })
+	l.must(w.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)))
+	for err == nil {
+		_, err = w.Write(make([]byte, 4096))
+	}
+	return w
+}
+
+// A log that nobody takes holds nobody up, whatever eni0 does: it ends in its budget, and gives back what it has
+// borrowed.
+func TestKernelStuckStderr(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	l := launch(t, 1, 0)
+	if l == nil {
+		return
+	}
+	stuck := func(args ...string) int {
+		cmd := l.command(args...)
+		cmd.Stderr = l.stuckPipe()
+		_ = cmd.Run() // the code tells
+		return cmd.ProcessState.ExitCode()
+	}
+	l.must(l.Serve(nil))
+	for _, args := range [][]string{{"fix"}, {"check"}, {"imds", "mac"}} {
+		l.unchanged(func() {
+			if code := stuck(slices.Insert(args, 1, "-timeout", "1s")...); code != codeDoubt {
+				t.Errorf("%v: code %d, want %d", args, code, codeDoubt)
+			}
+		})
+	}
+	l.must(l.Serve(l.Metadata()))
+	l.unchanged(func() {
+		if code := stuck("fix"); code != codeRight {
+			t.Errorf("fix: code %d, want %d", code, codeRight)
+		}
+	})
+	l.wantNames("eth0", "eth1")
+	if code := stuck("swap", "eth0", "eth1"); code != codeRight {
+		t.Errorf("swap: code %d, want %d", code, codeRight)
+	}
+	if code := stuck("nonsense"); code != codeUsage {
+		t.Errorf("nonsense: code %d, want %d", code, codeUsage)
+	}
+}
+
+// Output that nobody takes, or that can't be written, is an error in the end; what was changed is changed, and COMMAND is
+// executed.
+func TestKernelStuckStdout(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	self, err := os.Executable()
+	l.must(err)
+	readOnly, err := os.Open("/dev/null")
+	l.must(err)
+	defer readOnly.Close()
+	for _, c := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"check", "-timeout", "1s"}, codeDoubt},
+		{[]string{"check", "-json", "-timeout", "1s"}, codeDoubt},
+		{[]string{"imds", "-timeout", "1s", "mac"}, codeDoubt},
+		{[]string{"route", "-timeout", "1s"}, codeDoubt},
+		{[]string{"fix", "-n", "-timeout", "1s"}, codeDoubt},
+		{[]string{"swap", "-n", "-timeout", "1s", "eth0", "eth1"}, codeDoubt},
+		{[]string{"help"}, codeDoubt},
+		{[]string{"fix", "-h"}, codeDoubt},
+		{[]string{"fix", "-timeout", "3s", "--", self, "swap", "-restart", "", "eth0", "eth1"}, codeRight}, // and so they are as before
+		{[]string{"fix", "-timeout", "3s"}, codeRight},
+	} {
+		cmd := l.command(c.args...)
+		cmd.Stdout = l.stuckPipe()
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		_ = cmd.Run() // the code tells
+		if code := cmd.ProcessState.ExitCode(); code != c.code {
+			t.Errorf("%v: code %d, want %d: %s", c.args, code, c.code, stderr.String())
+		}
+		if c.args[0] == "fix" && c.code == codeRight {
+			continue
+		}
+		cmd = l.command(c.args...)
+		stderr.Reset()
+		cmd.Stdout, cmd.Stderr = readOnly, &stderr
+		_ = cmd.Run() // the code tells
+		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(stderr.String(), "stdout: write: bad file descriptor") {
+			t.Errorf("%v with a stdout that can't be written: code %d, want %d: %s", c.args, code, c.code, stderr.String())
+		}
+		l.wantNames("eth1", "eth0")
+	}
+	l.wantNames("eth0", "eth1")
+}
+
+// However few file descriptors there are: 2 is for command lines that are wrong.
+func TestKernelFewFileDescriptors(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	self, err := os.Executable()
+	l.must(err)
+	codes := map[int]bool{}
+	for n := 4; n < 20; n++ { // the loader of this test needs one
+		cmd := exec.Command("/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" check -timeout 1s`, n), self)
+		cmd.Env = l.env
+		r := l.finish(cmd)
+		if codes[r.code] = true; r.code != codeDoubt && r.code != codeNames {
+			t.Errorf("with %d file descriptors: %+v, want code %d or %d", n, r, codeDoubt, codeNames)
+		}
+	}
+	if !codes[codeDoubt] || !codes[codeNames] {
+		t.Errorf("codes %v, want both %d and %d", codes, codeDoubt, codeNames)
+	}
+}
+
 // interrupt sends eni0 a signal while it waits for IMDS, which has nothing to say.
 func (l *lab) interrupt(s os.Signal, args ...string) (*os.ProcessState, string) {
 	l.Helper()
@@ -845,6 +968,9 @@ func TestKernelSignal(t *testing.T) {
 	}
 	self, err := os.Executable()
 	l.must(err)
+	if state, _ := l.interrupt(syscall.SIGQUIT, "check"); state.ExitCode() != codeDoubt {
+		t.Errorf("check: %v after SIGQUIT, want code %d", state, codeDoubt)
+	}
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		if signal.Ignored(s) {
 			continue // as under nohup(1): and so eni0 ignores it too

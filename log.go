@@ -5,6 +5,8 @@ package main
 // again.
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +16,9 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// pollInterval is the time between two looks.
+const pollInterval = 50 * time.Millisecond
 
 // countOf is "1 try", "2 tries".
 func countOf(n int, one, more string) string {
@@ -86,6 +91,49 @@ func (l logger) write(priority int, format string, args ...any) {
 	}
 }
 
+// text writes lines as they are.
+func (l logger) text(lines string) {
+	for line := range strings.Lines(lines) {
+		_, _ = io.WriteString(l.to, line) // an error could only be logged
+	}
+}
+
+// An outputWriter writes to a file descriptor until ctx ends, and for flushTimeout in any case.
+type outputWriter struct {
+	ctx context.Context
+	fd  int
+}
+
+// Write returns an error where it can't write all of b in that time.
+func (w outputWriter) Write(b []byte) (written int, err error) {
+	end := time.Now().Add(flushTimeout)
+	for written < len(b) {
+		n, err := writeReady(w.fd, b[written:], pollInterval)
+		switch {
+		case err != nil:
+			return written, os.NewSyscallError("stdout: write", err)
+		case n == 0 && w.ctx.Err() != nil && time.Now().After(end):
+			return written, errors.New("stdout: it can't be written, because nobody reads it")
+		}
+		written += n
+	}
+	return written, nil
+}
+
+// writeReady waits until fd can be written, for at most d, and writes some of b. It returns 0 where
+// it can't be written.
+func writeReady(fd int, b []byte, d time.Duration) (int, error) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	n, err := unix.Poll(fds, int(max(0, d.Milliseconds())))
+	if err == nil && n > 0 {
+		n, err = unix.Write(fd, b[:min(len(b), pipeBuf)])
+	}
+	if err == unix.EINTR || err == unix.EAGAIN {
+		return 0, nil
+	}
+	return max(n, 0), err
+}
+
 // A lineQueue writes lines to a file descriptor without waiting. What can't be written at once is
 // kept, and tried again with the next line and at the end.
 type lineQueue struct {
@@ -117,22 +165,12 @@ func (q *lineQueue) Write(line []byte) (int, error) {
 // send writes what is pending until a deadline. Where the other end is closed it is dropped.
 func (q *lineQueue) send(deadline time.Time) {
 	for len(q.pending) > 0 {
-		fds := []unix.PollFd{{Fd: int32(q.fd), Events: unix.POLLOUT}}
-		n, err := unix.Poll(fds, int(max(0, time.Until(deadline).Milliseconds())))
-		if err == nil && n == 0 {
+		n, err := writeReady(q.fd, q.pending, time.Until(deadline))
+		if err != nil {
+			n = len(q.pending)
+		}
+		if q.pending = q.pending[n:]; n == 0 && !time.Now().Before(deadline) {
 			return // it can't be written now
-		}
-		if err == nil {
-			n, err = unix.Write(q.fd, q.pending[:min(len(q.pending), pipeBuf)])
-		}
-		switch err {
-		case nil:
-			q.pending = q.pending[n:]
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return
-		default:
-			q.pending = nil
 		}
 	}
 }

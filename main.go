@@ -54,6 +54,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -65,23 +66,29 @@ import (
 	"strings"
 	"syscall"
 	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 )
 
 // usage writes what is wrong with a command line to stderr, or help that was asked for to stdout.
-func (c *call) usage(v verb, err error) int {
+func (c *call) usage(v verb, err error) (int, error) {
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(c.stdout, usageOf(v))
-		return codeRight
+		return c.print(usageOf(v))
 	}
 	// The message is one line, even if the name of an unknown flag is not.
 	c.log.err("%s: %s", v.name, strings.ReplaceAll(err.Error(), "\n", `\n`))
-	fmt.Fprint(os.Stderr, usageOf(v))
-	return codeUsage
+	c.log.text(usageOf(v))
+	return codeUsage, nil
 }
 
 func main() {
 	signal.Ignore(syscall.SIGPIPE) // a closed pipe must not end the process during a change
 	log := newLogger()
+	if err := checkFiles(); err != nil {
+		log.err("%v", err)
+		log.flush()
+		os.Exit(codeDoubt)
+	}
 	own, next := splitCommandLine(os.Args[1:], isKernelInit())
 	code := runVerb(own, len(next) > 0, os.Stdout, log)
 	log.flush()
@@ -98,21 +105,28 @@ func main() {
 func runVerb(args []string, chained bool, stdout io.Writer, log logger) int {
 	v, args, err := selectVerb(args)
 	if err != nil {
-		log.err("%v", err)
-		fmt.Fprint(os.Stderr, helpText())
+		log.err("%v: `eni0 help` lists them", err)
 		return codeUsage
 	}
-	c := &call{verb: v.name, stdout: stdout, log: log}
-	if c.verbOptions, err = parseArgs(v, args); err != nil {
-		return c.usage(v, err)
+	options, usageErr := parseArgs(v, args)
+	if usageErr != nil {
+		options.timeout = briefBudget // there is only something to print
 	}
-	ctx, cancel, notifySignals := runContext(c.timeout)
+	ctx, cancel, notifySignals := runContext(cmp.Or(options.timeout, briefBudget))
 	defer cancel()
-	c.notifySignals = notifySignals
+	c := &call{verbOptions: options, verb: v.name, log: log, notifySignals: notifySignals}
+	if c.stdout = stdout; stdout == os.Stdout {
+		c.stdout = outputWriter{ctx, unix.Stdout}
+	}
 	if chained {
 		c.notifySignals()
 	}
-	code, err := verbFuncs()[v.name](ctx, c)
+	var code int
+	if usageErr != nil {
+		code, err = c.usage(v, usageErr)
+	} else {
+		code, err = verbFuncs()[v.name](ctx, c)
+	}
 	if err != nil {
 		log.err("%v", err)
 	}
@@ -135,6 +149,9 @@ func runCheck(ctx context.Context, c *call) (int, error) {
 		if err == nil {
 			steps, err = plan(w.links, v.targets)
 		}
+		if v.code == codeNames {
+			v.note += "; `eni0 fix` renames"
+		}
 		return c.conclude(report{world: w, plan: steps}, v, err)
 	})
 }
@@ -151,8 +168,10 @@ func runFix(ctx context.Context, c *call) (int, error) {
 		case err == nil && c.dry && !c.json:
 			c.log.info("%s", v.note)
 			warnOfRules(nl, steps, c.log)
-			code, err := c.print(ipLines(w.links, steps, c.units))
-			return max(code, v.code), err
+			if code, err := c.print(ipLines(w.links, steps, c.units)); err != nil {
+				return code, err
+			}
+			return v.code, nil
 		case err == nil && !c.dry && (len(steps) > 0 || c.isRestartOnly(v)):
 			return c.applyFix(ctx, nl, w, involvedNames(w.links, v.targets))
 		}

@@ -70,6 +70,9 @@ func findManagers(ctx context.Context, units, names []string, log logger) manage
 		return m
 	}
 	m.units, m.unitsUnknown = m.activeUnits(ctx, units)
+	if len(m.units) == 0 {
+		log.info("of %s none runs: nothing is restarted", strings.Join(units, ", "))
+	}
 	var bound []string
 	for _, name := range names {
 		bound = append(bound, m.unitsBoundTo(ctx, name)...)

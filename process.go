@@ -33,6 +33,19 @@ func isKernelInit() bool {
 	return os.Getpid() == 1 && err == nil && group == 0 && unix.Tgkill(1, 2, 0) == unix.ESRCH
 }
 
+// checkFiles returns an error where hardly any file descriptors are left: Go's poller needs an epoll
+// and an eventfd, and would end the process with 2 (netpollinit of runtime/netpoll_epoll.go).
+func checkFiles() error {
+	for range 2 {
+		fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+		if err != nil {
+			return os.NewSyscallError("epoll_create1", err)
+		}
+		defer unix.Close(fd)
+	}
+	return nil
+}
+
 // execCommand executes command in place of this program. It finds it as execvp(3) does: what can't
 // be executed is passed over for the next of that name. It returns only with an error.
 func execCommand(command []string) error {
@@ -177,19 +190,16 @@ func ignoreError(err, expected error) error {
 // errInterrupted is the cause of a context that a signal has canceled.
 var errInterrupted = errors.New("interrupted")
 
-// runContext returns the context of a whole run, which ends after d; 0 is no deadline. After a call
-// of notifySignals, SIGTERM, SIGINT, SIGHUP and SIGQUIT cancel it and do not end the process. That
-// is to be called before the first change: earlier a signal may end the process. Notification is
-// never stopped, so no signal is lost.
+// runContext returns the context of a whole run, which ends after d. SIGQUIT cancels it: Go would
+// print all stacks and exit with 2. After a call of notifySignals, SIGTERM, SIGINT and SIGHUP do so
+// too, and do not end the process. That is to be called before the first change: earlier a signal
+// may end the process. Notification is never stopped, so no signal is lost.
 func runContext(d time.Duration) (ctx context.Context, cancel, notifySignals func()) {
 	ctx, cancelCause := context.WithCancelCause(context.Background())
-	notifySignals = sync.OnceFunc(func() { cancelOnSignal(cancelCause) })
-	stop := func() { cancelCause(nil) }
-	if d == 0 {
-		return ctx, stop, notifySignals
-	}
+	cancelOnSignal(cancelCause, syscall.SIGQUIT)
+	notifySignals = sync.OnceFunc(func() { cancelOnSignal(cancelCause, endingSignals()...) })
 	timer := time.AfterFunc(d, func() { cancelCause(fmt.Errorf("no time left of %v", d)) })
-	return ctx, func() { timer.Stop(); stop() }, notifySignals
+	return ctx, func() { timer.Stop(); cancelCause(nil) }, notifySignals
 }
 
 // withTimeout returns a context that ends with ctx, or after d with that as its cause.
@@ -206,9 +216,9 @@ func endingSignals() []os.Signal {
 
 // cancelOnSignal calls cancel at the first of these signals. A signal that was ignored when the
 // process began stays ignored: nohup(1) relies on that.
-func cancelOnSignal(cancel context.CancelCauseFunc) {
+func cancelOnSignal(cancel context.CancelCauseFunc, signals ...os.Signal) {
 	received := make(chan os.Signal, 1)
-	for _, s := range endingSignals() {
+	for _, s := range signals {
 		if !signal.Ignored(s) {
 			signal.Notify(received, s)
 		}

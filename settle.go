@@ -16,9 +16,8 @@ import (
 )
 
 const (
-	settleTimeout = 20 * time.Second      // after the restart, for the network to be complete
-	quietPeriod   = time.Second           // without a change, before missing objects count as lost
-	pollInterval  = 50 * time.Millisecond // between two looks
+	settleTimeout = 20 * time.Second // after the restart, for the network to be complete
+	quietPeriod   = time.Second      // without a change, before missing objects count as lost
 )
 
 // snapshotAndRename is rename, and before it a snapshot if managers are restarted later: they may

@@ -86,7 +86,7 @@ func TestKernelUndo(t *testing.T) {
 	l.must(<-failed)
 	l.wantNames("eth1", "eth0")
 	l.says(r.stderr, "eni0: there is no IPv4 default route: putting the names back\n")
-	l.says(r.stderr, "eni0: with the new names, 20s after systemd-networkd.service was told, there is no IPv4 default route: see `networkctl status eth1`\n")
+	l.says(r.stderr, "eni0: with the new names, 20s after systemd-networkd.service was told, there is no IPv4 default route, so the names are put back: see `networkctl status eth1`\n")
 	l.says(r.stderr, "eni0: restarting systemd-networkd.service\neni0: there is no")
 	if n := restarts.Load(); n != 2 {
 		t.Errorf("%d restarts were ordered, want 2", n)
@@ -305,7 +305,7 @@ func TestKernelRestartAlone(t *testing.T) {
 	l.unchanged(func() {
 		r := l.run(codeRoute, "fix")
 		l.says(r.stdout, "`eni0 fix -restart systemd-networkd.service` may")
-		l.says(l.run(codeRoute, "check").stdout, "default traffic leaves by another link, eth1")
+		l.says(l.run(codeRoute, "check").stdout, "default traffic leaves by another ENI, eth1")
 	})
 	l.run(codeRight, "fix", "-restart", "systemd-networkd.service")
 	l.wantNames("eth0", "eth1")
