@@ -23,23 +23,26 @@ type renaming struct {
 	down          map[int32]bool // indexes of the links that were set down for it
 	snapshotLinks map[int32]bool // indexes of the links whose objects are in snapshot
 	snapshot      []netObject    // from before links went down or a manager was restarted
+	// judgeAgain returns the links and the targets as of now; nil where the targets stay the same.
+	judgeAgain func() ([]link, map[int32]string, error)
 }
 
-// maxAttempts is how often a rename is planned again where another link took a name meanwhile: a
-// driver can register a link between two messages of a datagram, and that gets the first free ethN.
+// maxAttempts is how often a rename is planned again where others change links meanwhile: a driver
+// can register a link between two messages of a datagram, and that gets the first free ethN; and a
+// link can be detached.
 const maxAttempts = 5
 
 // rename gives the links their target names, all of them or none. On Linux 6.2 and newer nothing is
 // lost by it. On older kernels links go down and up, and restoreAfterDown has to follow. After an
 // error the names are as before, or its code is codeBroken.
 func (r *renaming) rename(targets map[int32]string) error {
-	r.toRename = filter(r.before, func(l link) bool { return targets[l.index] != "" })
 	// From here on a failure puts names back before it returns.
-	err := r.tryRename(r.before, targets)
-	for tries := 1; errors.Is(err, unix.EEXIST) && tries < maxAttempts; tries++ {
+	sent, err := r.tryRename(r.before, targets)
+	for tries := 1; sent && err != nil && tries < maxAttempts && !errors.Is(err, unix.EPERM); tries++ {
+		r.log.warn("%v: looking again", err)
 		var now []link
-		if now, err = r.nl.links(); err == nil {
-			err = r.tryRename(now, targets)
+		if now, targets, err = r.targetsNow(targets); err == nil {
+			sent, err = r.tryRename(now, targets)
 		}
 	}
 	if err != nil {
@@ -48,12 +51,27 @@ func (r *renaming) rename(targets map[int32]string) error {
 	return nil
 }
 
-// tryRename is one attempt: a plan from the links as they are now, one datagram, and a new look.
-func (r *renaming) tryRename(now []link, targets map[int32]string) error {
+// targetsNow returns the links as they are now, and their targets.
+func (r *renaming) targetsNow(targets map[int32]string) ([]link, map[int32]string, error) {
+	if r.judgeAgain != nil {
+		return r.judgeAgain()
+	}
+	now, err := r.nl.links()
+	return now, targets, err
+}
+
+// tryRename is one attempt: a plan from the links as they are now, one datagram, and a new look. It
+// reports whether the kernel was asked.
+func (r *renaming) tryRename(now []link, targets map[int32]string) (sent bool, err error) {
+	for _, l := range r.before {
+		if _, ok := linkByIndex(r.toRename, l.index); !ok && targets[l.index] != "" {
+			r.toRename = append(r.toRename, l)
+		}
+	}
 	all := displaceNewcomers(r.before, now, targets)
 	steps, err := plan(now, all)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, l := range now {
 		if all[l.index] != targets[l.index] {
@@ -61,9 +79,9 @@ func (r *renaming) tryRename(now []link, targets map[int32]string) error {
 		}
 	}
 	if err := r.renameLinks(steps, targets); err != nil {
-		return err
+		return true, err
 	}
-	return r.verifyRenamed(targets)
+	return true, r.verifyRenamed(targets)
 }
 
 // renameLinks carries out the steps. Where the kernel renames no link that is up, it sets the links

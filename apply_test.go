@@ -217,7 +217,8 @@ func TestOutcome(t *testing.T) {
 		{"traffic has not followed", routed, routed, codeRoute, nil, codeRoute},
 		{"there never was a default route", bare, bare, codeRight, nil, codeRight},
 		{"the default route has gone", routed, bare, codeRight, nil, codeRoute},
-		{"it can't be looked at", routed, routed, codeRight, unix.ENOMEM, codeRoute},
+		{"it can't be looked at", routed, routed, codeRight, unix.ENOMEM, codeBroken},
+		{"the primary was pulled out", routed, routed, codeRight, errNotProbed, codeBroken},
 		{"somebody else has renamed since", routed, routed, codeNames, nil, codeBroken},
 	} {
 		v, err := verdictAfterRename(row.was, row.now, verdict{code: row.found}, row.err)

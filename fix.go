@@ -210,6 +210,10 @@ func (c *call) applyFix(ctx context.Context, nl *rtnl, w world, names []string) 
 		return c.conclude(report{world: was.world}, v, err)
 	}
 	r := &renaming{nl: nl, log: c.log, before: was.links}
+	r.judgeAgain = func() ([]link, map[int32]string, error) {
+		now, v, err := c.judgeNow(nl, w.primary)
+		return now.links, v.targets, err
+	}
 	if err = r.snapshotAndRename(m, v.targets); err == nil {
 		err = r.reconfigure(was, m)
 	}

@@ -315,16 +315,20 @@ func networkLost(was, now network) error {
 
 // verdictAfterRename is the verdict after a rename that worked: v and err are what judge says of
 // now. Where that is an error, or another program has renamed since, the code must not say that
-// nothing was changed.
+// nothing was changed, and the message says where each link stands.
 func verdictAfterRename(was, now world, v verdict, err error) (verdict, error) {
-	switch {
-	case err != nil:
-		err = fmt.Errorf("renamed, but what has become of it can't be told: %w", err)
-		return v, codedError{codeRoute, err}
-	case v.code == codeNames:
-		err = fmt.Errorf("renamed, but somebody else has renamed since: %s", v.note)
-		return v, codedError{codeBroken, err}
-	case was.decidingEgress().links != nil && now.decidingEgress().links == nil:
+	if err == nil && v.code == codeNames {
+		err = fmt.Errorf("somebody else has renamed since: %s", v.note)
+	}
+	if err != nil {
+		stands := ""
+		for _, s := range nameChanges(was.links, now.links) {
+			stands += fmt.Sprintf("; %s (index %d) was %s and is %s",
+				s.addr, s.index, visible(s.from), visible(s.to))
+		}
+		return v, codedError{codeBroken, fmt.Errorf("renamed, but %w%s", err, stands)}
+	}
+	if was.decidingEgress().links != nil && now.decidingEgress().links == nil {
 		return verdict{code: codeRoute, note: v.note + ", and there was one before"}, nil
 	}
 	return v, nil

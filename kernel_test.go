@@ -634,6 +634,42 @@ func TestKernelNewcomer(t *testing.T) {
 	}
 }
 
+// A link that is detached between the look and the datagram: it is judged and planned again.
+func TestKernelDetachedMeanwhile(t *testing.T) {
+	for _, c := range []struct {
+		name  string // of the link that is detached
+		names []string
+		code  int // of the error; codeRight for none
+	}{
+		{"eth0", []string{"eth0", "none", "eth2"}, codeRight}, // who held the name
+		{"eth1", []string{"none", "eth0", "eth2"}, codeDoubt}, // the primary
+		{"eth2", []string{"eth0", "eth1", "none"}, codeRight}, // a third
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := launch(t, 1, 0, 2)
+			if l == nil {
+				return
+			}
+			nl := l.dial()
+			defer nl.close()
+			look := func() ([]link, map[int32]string, error) {
+				w, err := nl.observe()
+				l.must(err)
+				w.primary = l.MAC(0)
+				v, err := judge(w, true)
+				return w.links, v.targets, err
+			}
+			before, targets, err := look()
+			l.must(err, ec2.Delete(c.name))
+			r := &renaming{nl: nl, log: logger{to: io.Discard}, before: before, judgeAgain: look}
+			if err := r.rename(targets); err == nil && c.code != codeRight || err != nil && codeOf(err) != c.code {
+				t.Errorf("rename() = %v, want code %d", err, c.code)
+			}
+			l.wantNames(c.names...)
+		})
+	}
+}
+
 // The route stays where it is with no manager to move it: renaming alone is not the cure.
 func TestKernelNoManager(t *testing.T) {
 	l, m := managed(t, 1, 0)
