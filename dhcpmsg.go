@@ -337,8 +337,8 @@ func parseRoutes(b []byte) ([]dhcpRoute, error) {
 	return out, nil
 }
 
-// checkAnswer returns why l does not answer q: an answer is an offer that can be accepted, or an ACK
-// or NAK of the server whose offer was accepted.
+// checkAnswer returns why l does not answer q: an answer is an offer that can be accepted, or an
+// ACK or NAK of the server whose offer was accepted.
 func (q dhcpQuery) checkAnswer(l lease) error {
 	hasAddress := canBeHost(l.addr) && canBeHost(l.server)
 	switch {

@@ -96,7 +96,7 @@ func verbs() []verb {
 		{name: "imds", usage: "PATH", minArgs: 1, maxArgs: 1, accepts: acceptPath,
 			does:  "print /latest/meta-data/PATH; a PATH with a leading / from the root",
 			flags: []string{"timeout", "imds"}, budget: briefBudget},
-		{name: "route", does: "print the MAC of the link that carries default traffic",
+		{name: "route", does: "print the MAC of the ENI that carries default traffic",
 			flags: []string{"timeout"}, budget: briefBudget},
 		{name: "version", does: "print the version"},
 		{name: "help", usage: "[VERB]", maxArgs: 1, accepts: acceptVerb,
@@ -134,14 +134,14 @@ func acceptVerb(args []string) error {
 // exitCodes is the table of the help. A test compares those of the man page and the README with it.
 func exitCodes() [][2]string {
 	return [][2]string{
-		{"0", "right: eth0 is the primary ENI (or was made so), " +
-			"and no default route leaves by another ENI"},
+		{"0", "nothing to do, or done: names are right or not to be changed, " +
+			"and default traffic leaves by no other ENI than the primary"},
 		{"1", "could not tell, or could not do it; " +
 			"nothing was changed, or everything was put back"},
 		{"2", "usage"},
 		{"10", "names are wrong; fix would rename (only from check and fix -n)"},
-		{"11", "names are right (now), but default traffic leaves by another ENI: " +
-			"renaming can't cure it"},
+		{"11", "names are right (now) or not to be changed, " +
+			"but default traffic leaves by another ENI: renaming can't cure it"},
 		{"12", "a rename broke off and could not be put back: " +
 			"the message says where each link stands"},
 	}

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"regexp"
@@ -10,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The table of exit codes stands in the help, the README and the man page: three times the same.
@@ -36,6 +41,71 @@ func TestExitCodesAreSaidAlike(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("exit codes of %s:\n%q, want\n%q", place.name, got, want)
+		}
+	}
+}
+
+// The README has the words of the JSON, each with its code.
+func TestReasonsOfTheREADME(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(readme), "| `reason` | code | |\n|---|---|---|\n")
+	table, _, more := strings.Cut(table, "\n\n")
+	if !ok || !more {
+		t.Fatal("the README has no table of reasons")
+	}
+	said := map[string]int{}
+	for line := range strings.Lines(table) {
+		var word string
+		var code int
+		if _, err := fmt.Sscanf(line, "| `%s | %d |", &word, &code); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		said[strings.TrimSuffix(word, "`")] = code
+	}
+	want := map[string]int{}
+	for _, r := range jsonReasons() {
+		want[r.word] = r.code
+	}
+	if !maps.Equal(said, want) {
+		t.Errorf("the README has the reasons %v, want %v", said, want)
+	}
+}
+
+// Each error has its word.
+func TestReasonOf(t *testing.T) {
+	for _, c := range []struct {
+		code int
+		err  error
+		want string
+	}{
+		{codeRight, nil, "right"}, {codeNames, nil, "names"}, {codeRoute, nil, "route"},
+		{codeBroken, errors.New("a rename broke off"), "broken"},
+		{codeDoubt, noMetadata{errors.New("status 503")}, "imds-silent"},
+		{codeDoubt, noMetadata{finalError{fmt.Errorf("status 403: %w", errIMDSOff)}}, "imds-off"},
+		{codeDoubt, noMetadata{fmt.Errorf("eth1: %w", errNotProbed)}, "late"},
+		{codeDoubt, noMetadata{errNoENI}, "no-eni"},
+		{codeDoubt, noMetadata{errors.Join(errors.New("status 503"), fmt.Errorf("imds: %w", errInterrupted))}, "interrupted"},
+		{codeDoubt, permissionError(kernelError{op: "RTM_NEWADDR", errno: unix.EPERM}), "not-permitted"},
+		{codeDoubt, codedError{codeDoubt, renameError(kernelError{op: "RTM_SETLINK", errno: unix.EPERM})}, "not-permitted"},
+		{codeDoubt, fmt.Errorf("lock: %w", errLocked), "locked"},
+		{codeDoubt, codedError{codeDoubt, fmt.Errorf("so %w", errUndone)}, "undone"},
+		{codeDoubt, errors.Join(fmt.Errorf("%w: a file", errPinned)), "pinned"},
+		{codeDoubt, unix.ENOMEM, "failed"},
+	} {
+		if got := reasonOf(c.code, c.err); got != c.want {
+			t.Errorf("reasonOf(%d, %v) = %q, want %q", c.code, c.err, got, c.want)
+		}
+	}
+	two := world{links: enis("eth0 eth1"), primary: eniAddr(2)}
+	two.links[1].addr = two.links[0].addr
+	for want, w := range map[string]world{
+		"two-enis": two, "foreign": {links: enis("ens5 eth0"), primary: eniAddr(2)}, "late": {links: enis("eth0"), primary: eniAddr(9)},
+	} {
+		if _, err := judge(w, false); reasonOf(codeDoubt, err) != want {
+			t.Errorf("reasonOf(%v) = %q, want %q", err, reasonOf(codeDoubt, err), want)
 		}
 	}
 }

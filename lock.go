@@ -108,8 +108,8 @@ func findHolder() (*unix.Ucred, *os.File) {
 	return holder, os.NewFile(uintptr(fd), "lock")
 }
 
-// waitForEnd waits until the other end of the connection has gone, or ctx ends. Without a connection
-// it waits for a moment.
+// waitForEnd waits until the other end of the connection has gone, or ctx ends. Without a
+// connection it waits for a moment.
 func waitForEnd(ctx context.Context, conn *os.File) {
 	if conn == nil {
 		sleep(ctx, 10*time.Millisecond)

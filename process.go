@@ -33,8 +33,8 @@ func isKernelInit() bool {
 	return os.Getpid() == 1 && err == nil && group == 0 && unix.Tgkill(1, 2, 0) == unix.ESRCH
 }
 
-// checkFiles returns an error where hardly any file descriptors are left: Go's poller needs an epoll
-// and an eventfd, and would end the process with 2 (netpollinit of runtime/netpoll_epoll.go).
+// checkFiles returns an error where hardly any file descriptors are left: Go's poller needs an
+// epoll and an eventfd, and would end the process with 2 (netpollinit of runtime/netpoll_epoll.go).
 func checkFiles() error {
 	for range 2 {
 		fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)

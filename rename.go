@@ -126,8 +126,8 @@ func isTemporary(name string) bool {
 }
 
 // isForeignTemporary reports whether name is one that other programs give to a link on its way to
-// another: udev's rename3, and cloud-init's cirename0 (_rename_interfaces of cloudinit/net). It keeps
-// such a name if that breaks off.
+// another: udev's rename3, and cloud-init's cirename0 (_rename_interfaces of cloudinit/net). It
+// keeps such a name if that breaks off.
 func isForeignTemporary(name string) bool {
 	number, ok := strings.CutPrefix(strings.TrimPrefix(name, "ci"), "rename")
 	return ok && number != "" && strings.Trim(number, "0123456789") == ""

@@ -248,8 +248,8 @@ func linkByIndex(links []link, index int32) (link, bool) {
 	return links[i], true
 }
 
-// allENIs lists the ENIs. A veth end counts only where no Ethernet link is a device of its own: on a
-// host with containers it leads to one, and must not answer in place of IMDS.
+// allENIs lists the ENIs. A veth end counts only where no Ethernet link is a device of its own: on
+// a host with containers it leads to one, and must not answer in place of IMDS.
 func allENIs(links []link) []link {
 	own := slices.ContainsFunc(links, func(l link) bool { return l.mayBeENI() && l.kind == "" })
 	return filter(links, func(l link) bool { return l.mayBeENI() && (l.kind == "") == own })
