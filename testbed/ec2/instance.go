@@ -99,7 +99,7 @@ func (i *Instance) Plug(device int, name string) error {
 // way back to that.
 func (i *Instance) wire(device int) error {
 	name := wire(device)
-	return errors.Join(noIPv6(name), SetUp(name, true),
+	return errors.Join(SetUp(name, true),
 		AddAddr(name, netip.PrefixFrom(i.Router(device), 24)),
 		AddAddr(name, netip.PrefixFrom(linkLocalServer, 32)),
 		AddRoute(Route{Dev: name, Dst: netip.PrefixFrom(linkLocal(device), 32)}))

@@ -12,22 +12,14 @@ import (
 const create = unix.NLM_F_CREATE | unix.NLM_F_EXCL // what is there already is an error
 
 // AddVeth makes a pair of links in the calling thread's namespace, down. The peer gets an address
-// of the kernel's choice, and goes to the namespace of peerNetnsFd unless that is negative. As with
-// all links made here, the near end gets no IPv6 address by itself: one would come up at any
-// moment.
+// of the kernel's choice, and goes to the namespace of peerNetnsFd unless that is negative.
 func AddVeth(name string, mac [6]byte, peer string, peerNetnsFd int) error {
 	end := attr(ifinfomsg(0, 0, 0), unix.IFLA_IFNAME, cstring(peer))
 	if peerNetnsFd >= 0 {
 		end = attr(end, unix.IFLA_NET_NS_FD, u32(uint32(peerNetnsFd)))
 	}
 	const vethInfoPeer = 1 // VETH_INFO_PEER, linux/veth.h
-	if err := addLink(name, mac, "veth", attr(nil, vethInfoPeer, end)); err != nil {
-		return err
-	}
-	if peerNetnsFd >= 0 {
-		return nil
-	}
-	return noIPv6(peer)
+	return addLink(name, mac, "veth", attr(nil, vethInfoPeer, end))
 }
 
 // AddBridge makes a bridge, down.
@@ -44,22 +36,7 @@ func addLink(name string, mac [6]byte, kind string, data []byte) error {
 	b := attr(ifinfomsg(0, 0, 0), unix.IFLA_IFNAME, cstring(name))
 	b = attr(b, unix.IFLA_ADDRESS, mac[:])
 	b = attr(b, unix.IFLA_LINKINFO, info)
-	if err := request(unix.RTM_NEWLINK, create, b); err != nil {
-		return about(err, "%s %s", kind, name)
-	}
-	return noIPv6(name)
-}
-
-// noIPv6 keeps a link from making IPv6 addresses of its own.
-func noIPv6(name string) error {
-	const genModeNone = 1 // IN6_ADDR_GEN_MODE_NONE, linux/if_link.h
-	v6 := attr(nil, unix.IFLA_INET6_ADDR_GEN_MODE, []byte{genModeNone})
-	spec := attr(nil, unix.IFLA_AF_SPEC, attr(nil, unix.AF_INET6, v6))
-	err := setLink(unix.RTM_SETLINK, 0, name, spec)
-	if unknownFamily(err) {
-		return nil // no IPv6 in this kernel: so much the better
-	}
-	return about(err, "%s: no IPv6", name)
+	return about(request(unix.RTM_NEWLINK, create, b), "%s %s", kind, name)
 }
 
 // SetUp takes a link up or down.

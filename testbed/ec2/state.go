@@ -16,7 +16,8 @@ import (
 // State returns every link, address, route, permanent neighbour, policy rule and next-hop object of
 // the calling thread's namespace, in all tables and both families, one line each, sorted. Links are
 // named by index and address, never by name; a rule's iif and oif are names and stay so. What
-// changes by itself is left out: lifetimes, carrier, duplicate address detection, multicast; and so
+// changes by itself is left out: lifetimes, carrier, duplicate address detection, multicast, the
+// link-local addresses that the kernel makes; and so
 // are labels of IPv4 addresses, which the kernel rewrites when a link is renamed.
 func State() ([]string, error) {
 	w, err := lookAtLinks()
@@ -119,12 +120,16 @@ func (w world) state(h []byte, a map[uint16][]byte) string {
 		number(h[8:12])&byUser, number(a[unix.IFLA_MTU]))
 }
 
-// address is the line of a struct ifaddrmsg: family, prefix length, flags, scope, index.
+// address is the line of a struct ifaddrmsg: family, prefix length, flags, scope, index. It is ""
+// for the link-local address of IPv6 that the kernel makes of a link's own.
 func (w world) address(h []byte, a map[uint16][]byte) string {
 	const bySelf = unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED | unix.IFA_F_OPTIMISTIC
 	local := a[unix.IFA_LOCAL]
 	if local == nil {
 		local = a[unix.IFA_ADDRESS] // IPv6 names the address so, unless it has a peer
+	}
+	if string(local) == string(linkLocalOf(w[int(number(h[4:8]))])) {
+		return ""
 	}
 	line := fmt.Sprintf("address %s/%d dev %s scope %d", ip(local), h[1], w.link(number(h[4:8])), h[3])
 	return line + words(a, func(typ uint16, b []byte) string {
@@ -145,6 +150,14 @@ func (w world) address(h []byte, a map[uint16][]byte) string {
 	})
 }
 
+// linkLocalOf is the link-local IPv6 address that goes with an Ethernet address: RFC 4291, appendix A.
+func linkLocalOf(mac net.HardwareAddr) []byte {
+	if len(mac) != 6 {
+		return nil
+	}
+	return slices.Concat([]byte{0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac[0] ^ 2}, mac[1:3], []byte{0xff, 0xfe}, mac[3:])
+}
+
 // route is the line of a struct rtmsg: family, lengths of destination and source, tos, table,
 // protocol, scope, type, flags. It is "" for those that the kernel makes and takes as it likes.
 func (w world) route(h []byte, a map[uint16][]byte) string {
@@ -154,6 +167,9 @@ func (w world) route(h []byte, a map[uint16][]byte) string {
 	}
 	if h[0] == unix.AF_INET6 && number(a[unix.RTA_TABLE]) == unix.RT_TABLE_LOCAL {
 		return "" // comes a moment after its address
+	}
+	if h[0] == unix.AF_INET6 && h[1] == 64 && h[5] == unix.RTPROT_KERNEL && strings.HasPrefix(ip(a[unix.RTA_DST]), "fe80:") {
+		return "" // comes and goes with the link-local address
 	}
 	const byUser = unix.RTNH_F_DEAD | unix.RTNH_F_PERVASIVE | unix.RTNH_F_ONLINK
 	dst := fmt.Sprintf("%s/%d", ip(a[unix.RTA_DST]), h[1])
