@@ -738,6 +738,121 @@ func TestKernelIPv6Route(t *testing.T) {
 	l.says(l.run(codeRight, "route").stdout, "0a:ff:00:00:00:02\n")
 }
 
+// Default traffic by what is on an ENI, or on none: check, and the ENI that route tells.
+func TestKernelEgress(t *testing.T) {
+	l, m := managed(t, 0, 1)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	primary, other := fmt.Sprintf("%s\n", hwaddr(l.MAC(0))), fmt.Sprintf("%s\n", hwaddr(l.MAC(1)))
+	delDefault := func(name string, device int) error {
+		return ec2.DelRoute(ec2.Route{Dev: name, Via: l.Router(device), Metric: 512, Proto: 16})
+	}
+	stack := func(kind, lower string) error {
+		err := errors.Join(ec2.AddStacked("top0", kind, lower, [6]byte{2, 0, 0, 0, 0, 9}), ec2.SetUp("top0", true))
+		return errors.Join(err, ec2.AddAddr("top0", netip.MustParsePrefix("10.9.0.2/24")),
+			ec2.AddRoute(ec2.Route{Dev: "top0", Via: netip.MustParseAddr("10.9.0.1")}))
+	}
+	unstack := func() error { return ec2.Delete("top0") }
+	def6 := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	router6 := func(name string, pref byte) ec2.Route {
+		// With gateways the kernel would make one route of two hops of them.
+		return ec2.Route{Dev: name, Dst: def6, Metric: 1024, Pref: pref}
+	}
+	for _, c := range []struct {
+		world   string
+		arrange func() error
+		undo    func() error
+		code    int
+		says    string // check
+		route   string // what route prints; "" for an error
+	}{
+		{"as it is", func() error { return nil }, func() error { return nil }, codeRight, "and default traffic leaves by it.", primary},
+		{"a bridge of nobody has the best default route", func() error { return stack("bridge", "") }, unstack, codeRight,
+			"and default traffic leaves by it; the default route by top0 is passed over, because that is on no ENI.", primary},
+		{"a macvlan on the primary", func() error { return stack("macvlan", "eth0") }, unstack, codeRight, "and default traffic leaves by it.", primary},
+		{"a macvlan on another", func() error { return stack("macvlan", "eth1") }, unstack, codeRoute, "default traffic leaves by another ENI, eth1;", other},
+		{"a bridge of another", func() error { return errors.Join(stack("bridge", ""), l.enslave("eth1", "top0")) }, unstack, codeRoute,
+			"default traffic leaves by another ENI, eth1;", other},
+		{"a blackhole is best", func() error { return ec2.AddRoute(ec2.Route{Type: unix.RTN_BLACKHOLE, Metric: 1}) },
+			func() error { return ec2.DelRoute(ec2.Route{Type: unix.RTN_BLACKHOLE, Metric: 1}) }, codeRight, "the default route is of the type blackhole.", ""},
+		{"IPv6 leaves by another", func() error { return ec2.AddRoute(router6("eth1", 0)) }, func() error { return ec2.DelRoute(router6("eth1", 0)) }, codeRight,
+			"and default traffic leaves by it; IPv6 default traffic leaves by another ENI, eth1.", primary},
+		{"IPv6 alone, the other's router is preferred", func() error {
+			return errors.Join(delDefault("eth0", 0), ec2.AddRoute(router6("eth0", 0)), ec2.AddRoute(router6("eth1", 1)))
+		}, func() error { return ec2.DelRoute(router6("eth1", 1)) }, codeRoute, "default traffic leaves by another ENI, eth1;", other},
+		{"IPv6 alone, the primary's router", func() error { return nil }, func() error { return ec2.DelRoute(router6("eth0", 0)) }, codeRight, "default traffic leaves by it", primary},
+		{"a bridge of nobody alone", func() error { return stack("bridge", "") }, unstack, codeRight, "no default route leaves by an ENI; the default route by top0 is passed over", ""},
+		{"nothing", func() error { return nil }, func() error { return nil }, codeRight, "there is no default route.", ""},
+	} {
+		if strings.Contains(c.world, "IPv6") && !ec2.HasIPv6() {
+			continue
+		}
+		if err := c.arrange(); errors.Is(err, unix.EOPNOTSUPP) {
+			t.Logf("%s: %v", c.world, err)
+			continue
+		} else if err != nil {
+			t.Fatalf("%s: %v", c.world, err)
+		}
+		l.unchanged(func() {
+			r := l.finish(l.command("check"))
+			if r.code != c.code || !strings.Contains(r.stdout, c.says) {
+				t.Errorf("%s: code %d, want %d and %q\n%s%s", c.world, r.code, c.code, c.says, r.stdout, r.stderr)
+			}
+			want := codeRight
+			if c.route == "" {
+				want = codeDoubt
+			}
+			if r := l.finish(l.command("route")); r.code != want || r.stdout != c.route {
+				t.Errorf("%s: route: %+v, want %q", c.world, r, c.route)
+			}
+		})
+		l.must(c.undo())
+	}
+}
+
+// An instance in a subnet of IPv6 alone: IMDS is asked at its IPv6 address, and where that is not served, people
+// are told what is missing.
+func TestKernelIMDSByIPv6(t *testing.T) {
+	l := launch(t, 0, 1)
+	if l == nil {
+		return
+	}
+	if !ec2.HasIPv6() {
+		t.Skip("no IPv6")
+	}
+	imds := netip.MustParsePrefix("fd00:ec2::254/128")
+	for device, name := range []string{"eth0", "eth1"} {
+		subnet := func(host string) netip.Prefix {
+			return netip.MustParsePrefix(fmt.Sprintf("2001:db8:%d::%s/64", device, host))
+		}
+		l.must(ec2.SetUp(name, true), ec2.AddAddr(name, subnet("10")), l.Do(func() error { return ec2.AddAddr(fmt.Sprintf("wire%d", device), subnet("1")) }))
+		l.must(ec2.AddRoute(ec2.Route{Dev: name, Dst: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Via: subnet("1").Addr(), Metric: uint32(1024 + device)}))
+	}
+	l.unchanged(func() {
+		r := l.run(codeDoubt, "check", "-timeout", "1s")
+		l.says(r.stderr, "imds: no ENI that is up has an IPv4 address to ask by: `eni0 fix` gets a temporary one\n")
+		l.says(r.stderr, "imds: by IPv6: by eth1: ")
+	})
+	var listener net.Listener
+	l.must(l.Do(func() (err error) {
+		if err := ec2.AddAddr("lo", imds); err != nil {
+			return err
+		}
+		listener, err = net.Listen("tcp6", "[fd00:ec2::254]:80")
+		return err
+	}))
+	go http.Serve(listener, l.Metadata()) // until it is closed
+	defer listener.Close()
+	l.unchanged(func() {
+		l.says(l.run(codeRight, "check", "-timeout", "20s").stdout, "eth0 is the primary ENI, and default traffic leaves by it.")
+		l.says(l.run(codeRight, "imds", "-timeout", "20s", "-imds", "http://[fd00:ec2::254]", "mac").stdout, "0a:ff:00:00:00:01\n")
+		l.run(codeRight, "fix", "-timeout", "20s", "-imds", "http://[fd00:ec2::254]:80/")
+	})
+	l.sawNoDHCP(2)
+}
+
 func TestKernelRuleWarning(t *testing.T) {
 	l, _ := managed(t, 1, 0)
 	if l == nil {

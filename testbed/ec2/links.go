@@ -27,15 +27,28 @@ func AddBridge(name string, mac [6]byte) error {
 	return addLink(name, mac, "bridge", nil)
 }
 
-// addLink makes a link of a kind.
-func addLink(name string, mac [6]byte, kind string, data []byte) error {
+// AddStacked makes a link of a kind on another, down: a macvlan. With "" for the lower one it stands alone,
+// as a dummy does.
+func AddStacked(name, kind, lower string, mac [6]byte) error {
+	if lower == "" {
+		return addLink(name, mac, kind, nil)
+	}
+	index, err := indexOf(lower)
+	if err != nil {
+		return err
+	}
+	return addLink(name, mac, kind, nil, attr(nil, unix.IFLA_LINK, u32(uint32(index)))...)
+}
+
+// addLink makes a link of a kind, with data for that kind and more attributes.
+func addLink(name string, mac [6]byte, kind string, data []byte, more ...byte) error {
 	info := attr(nil, unix.IFLA_INFO_KIND, cstring(kind))
 	if data != nil {
 		info = attr(info, unix.IFLA_INFO_DATA, data)
 	}
 	b := attr(ifinfomsg(0, 0, 0), unix.IFLA_IFNAME, cstring(name))
 	b = attr(b, unix.IFLA_ADDRESS, mac[:])
-	b = attr(b, unix.IFLA_LINKINFO, info)
+	b = append(attr(b, unix.IFLA_LINKINFO, info), more...)
 	return about(request(unix.RTM_NEWLINK, create, b), "%s %s", kind, name)
 }
 

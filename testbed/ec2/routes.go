@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 
@@ -20,6 +21,8 @@ type Route struct {
 	NextHop   uint32       // a next-hop object in place of Dev and Via
 	Multipath []Hop        // ways to share in place of Dev and Via
 	Onlink    bool         // Via is a neighbour, whatever the addresses say
+	Type      byte         // RTN_BLACKHOLE, ...: no traffic leaves; 0 is RTN_UNICAST
+	Pref      byte         // RTA_PREF of an IPv6 route: 1 is high
 
 	index int // in place of Dev, for a link whose name may change
 }
@@ -56,7 +59,7 @@ func (r Route) encode() ([]byte, error) {
 	if !r.Dst.IsValid() {
 		r.Dst = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	}
-	b := []byte{family(r.Dst.Addr()), byte(r.Dst.Bits()), 0, 0, unix.RT_TABLE_UNSPEC, r.proto(), r.scope(), unix.RTN_UNICAST}
+	b := []byte{family(r.Dst.Addr()), byte(r.Dst.Bits()), 0, 0, unix.RT_TABLE_UNSPEC, r.proto(), r.scope(), cmp.Or(r.Type, unix.RTN_UNICAST)}
 	b = append(b, u32(r.flags())...)
 	if r.Table == 0 {
 		r.Table = unix.RT_TABLE_MAIN
@@ -65,6 +68,12 @@ func (r Route) encode() ([]byte, error) {
 	b = attr(b, unix.RTA_DST, r.Dst.Addr().AsSlice())
 	if r.Metric != 0 {
 		b = attr(b, unix.RTA_PRIORITY, u32(r.Metric))
+	}
+	if r.Pref != 0 {
+		b = attr(b, unix.RTA_PREF, []byte{r.Pref})
+	}
+	if r.Type != 0 {
+		return b, nil
 	}
 	return r.ways(b)
 }
