@@ -387,7 +387,9 @@ func TestParseLink(t *testing.T) {
 		"link-veth": {index: 6, name: "eth1", addr: hwaddr{10, 0xff, 0, 0, 0, 1}, kind: "veth", lower: 3,
 			altnames: []string{"enp0s5", "primary-eni"}, ethernet: true, up: true, carrier: true},
 		"link-macvlan": {index: 9, name: "mv0", addr: hwaddr{10, 0xff, 0, 0, 0, 9}, kind: "macvlan", lower: 5, ethernet: true},
-		"link-lo":      {index: 1, name: "lo", up: true, carrier: true},
+		// Its IFLA_LINK is an index of another network namespace.
+		"link-macvlan-netns": {index: 21, name: "mv1", addr: hwaddr{2, 0, 0, 0, 0, 10}, kind: "macvlan", ethernet: true},
+		"link-lo":            {index: 1, name: "lo", up: true, carrier: true},
 	} {
 		if got, err := parseLink(bodies[name]); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("parseLink(%s) = %+v, %v, want %+v", name, got, err, want)
@@ -436,6 +438,9 @@ func TestParseRoute(t *testing.T) {
 		"route-nhid-group":     {route: route{metric: 51, hops: []hop{eth1, {index: 5, via: netip.MustParseAddr("10.0.2.1")}}}, isDefault: true, nextHop: 9},
 		"route-nhid-alone":     {route: route{metric: 50}, isDefault: true, nextHop: 7},
 		"route-multipath-dead": {route: route{metric: 30, hops: []hop{eth1, {index: 5, via: netip.MustParseAddr("10.0.2.1"), dead: true}}}, isDefault: true},
+		"route-blackhole":      {route: route{metric: 9, rejects: "blackhole"}, isDefault: true},
+		"route6-prohibit":      {route: route{ipv6: true, metric: 99, rejects: "prohibit"}, isDefault: true},
+		"route6-pref":          {route: route{ipv6: true, metric: 77, pref: 1, hops: []hop{{index: 6}}}, isDefault: true},
 		"route6-expires":       {route: route{ipv6: true, metric: 1024, hops: []hop{{index: 6, via: netip.MustParseAddr("fd00:1::1")}}}, isDefault: true},
 		"route6-net":           {route: route{ipv6: true, metric: 5, hops: []hop{{index: 6, via: netip.MustParseAddr("fd00:1::1")}}}},
 		"route6-nhid":          {route: route{ipv6: true, metric: 60, hops: []hop{{index: 6, via: netip.MustParseAddr("fd00:1::1")}}}, isDefault: true, nextHop: 12},
