@@ -106,6 +106,32 @@ func judgeLive(s []*observation) *verdict {
 	return v
 }
 
+// judgeStacks judges what eni0 says of default routes by links that are stacked on an ENI, or on
+// none: the code of check, and the ENI that route tells.
+func judgeStacks(s []*observation) *verdict {
+	const primaryMAC, other = "0a:ff:00:00:00:01", "0a:ff:00:00:00:02"
+	v := new(verdict)
+	v.state(s[0].Report.Settled)
+	v.addresses(s[0].Report.Settled)
+	for on, want := range map[string]struct {
+		code int
+		mac  string
+	}{
+		"vlan eth0": {0, primaryMAC}, "macvlan eth0": {0, primaryMAC}, "ipvlan eth0": {0, primaryMAC}, "tun eth1": {0, primaryMAC},
+		"vlan eth1": {11, other}, "macvlan eth1": {11, other}, "ipvlan eth1": {11, other}, "bond eth1": {11, other},
+	} {
+		got := s[0].Report.Stacks[on]
+		if got == nil {
+			v.want(false, "%s was not tried", on)
+			continue
+		}
+		lines := strings.Split(strings.TrimSpace(got.Output), "\n")
+		v.want(got.Code == want.code && lines[len(lines)-1] == want.mac, "%s: code %d, want %d and %s: %s", on, got.Code, want.code, want.mac, got.Output)
+	}
+	v.note("%d kinds of link, each judged by the ENI below", len(s[0].Report.Stacks))
+	return v
+}
+
 // judgeLate judges a start where the primary is plugged in late.
 func judgeLate(s []*observation) *verdict {
 	v := judgeEarly(s)

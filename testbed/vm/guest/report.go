@@ -100,6 +100,11 @@ func find(r *guestreport.Report) error {
 			return err
 		}
 	}
+	if slices.Contains(words, "vm.stack") {
+		if err := stackEach(r); err != nil {
+			return err
+		}
+	}
 	for name, command := range commands {
 		r.Commands[name] = output(command)
 	}

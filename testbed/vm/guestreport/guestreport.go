@@ -17,16 +17,17 @@ import (
 
 // A Report is all that a guest says, one JSON object on one line.
 type Report struct {
-	Teller   string   // the path by which the reporter was started: "/usr/sbin/vm-guest"
-	Args     []string // that PID 1 was started with
-	Bare     bool     // /proc was not mounted when the reporter started
-	Before   *State   // just before the network was configured
-	Settled  *State   // when the network was configured, and nothing was left to start
-	Fix      *Fix     // what the live fix came to, where there was one
-	After    *State   // after it
-	Stages   []*Stage // before the first and after each fix, where there was more than one
-	Dumps    []Dump   // before anything was made by hand, after that, and after the fix
-	Wrong    string   // why there is no more
+	Teller   string          // the path by which the reporter was started: "/usr/sbin/vm-guest"
+	Args     []string        // that PID 1 was started with
+	Bare     bool            // /proc was not mounted when the reporter started
+	Before   *State          // just before the network was configured
+	Settled  *State          // when the network was configured, and nothing was left to start
+	Fix      *Fix            // what the live fix came to, where there was one
+	After    *State          // after it
+	Stages   []*Stage        // before the first and after each fix, where there was more than one
+	Stacks   map[string]*Fix // eni0 check, and route, by what carried default traffic: "vlan eth0"
+	Dumps    []Dump          // before anything was made by hand, after that, and after the fix
+	Wrong    string          // why there is no more
 	Commands map[string]string
 }
 
