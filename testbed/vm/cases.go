@@ -67,7 +67,7 @@ func plainCases() []*testCase {
 		{name: "g", words: "no IMDS at all", boots: wrongly(boot{IMDS: never}), judge: judgeNoIMDS},
 		{name: "h", words: "IMDS refuses, then 401s", boots: wrongly(boot{IMDS: refusesFirst}),
 			judge: judgeSlowIMDS},
-		{name: "k", words: "default traffic by stacked links", boots: []boot{{Order: rightOrder, Append: " vm.stack"}},
+		{name: "q", words: "default traffic by stacked links", boots: []boot{{Order: rightOrder, Append: " vm.stack"}},
 			judge: judgeStacks},
 		{name: "i", words: "wrong order, then right", boots: twice, judge: judgeTwice},
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 
@@ -106,27 +107,28 @@ func judgeLive(s []*observation) *verdict {
 	return v
 }
 
-// judgeStacks judges what eni0 says of default routes by links that are stacked on an ENI, or on
-// none: the code of check, and the ENI that route tells.
+// byStack is what eni0 is to say of default routes by links that are stacked on an ENI, or on none:
+// the code of check, and the number of the ENI that route tells, which is the last of its address.
+var byStack = map[string][2]int{
+	"vlan eth0": {0, 1}, "macvlan eth0": {0, 1}, "ipvlan eth0": {0, 1}, "tun eth1": {0, 1},
+	"vlan eth1": {11, 2}, "macvlan eth1": {11, 2}, "ipvlan eth1": {11, 2}, "bond eth1": {11, 2},
+}
+
+// judgeStacks judges what eni0 says of such default routes.
 func judgeStacks(s []*observation) *verdict {
-	const primaryMAC, other = "0a:ff:00:00:00:01", "0a:ff:00:00:00:02"
 	v := new(verdict)
 	v.state(s[0].Report.Settled)
 	v.addresses(s[0].Report.Settled)
-	for on, want := range map[string]struct {
-		code int
-		mac  string
-	}{
-		"vlan eth0": {0, primaryMAC}, "macvlan eth0": {0, primaryMAC}, "ipvlan eth0": {0, primaryMAC}, "tun eth1": {0, primaryMAC},
-		"vlan eth1": {11, other}, "macvlan eth1": {11, other}, "ipvlan eth1": {11, other}, "bond eth1": {11, other},
-	} {
+	for on, want := range byStack {
+		mac := fmt.Sprintf("0a:ff:00:00:00:%02x", want[1])
 		got := s[0].Report.Stacks[on]
 		if got == nil {
 			v.want(false, "%s was not tried", on)
 			continue
 		}
 		lines := strings.Split(strings.TrimSpace(got.Output), "\n")
-		v.want(got.Code == want.code && lines[len(lines)-1] == want.mac, "%s: code %d, want %d and %s: %s", on, got.Code, want.code, want.mac, got.Output)
+		v.want(got.Code == want[0] && lines[len(lines)-1] == mac,
+			"%s: code %d, want %d and %s: %s", on, got.Code, want[0], mac, got.Output)
 	}
 	v.note("%d kinds of link, each judged by the ENI below", len(s[0].Report.Stacks))
 	return v

@@ -151,6 +151,16 @@ func under(m *manager, s *observation) *observation {
 	return s
 }
 
+// stacked is an observation in which eni0 judged what carried default traffic for a while.
+func stacked() *observation {
+	s := right()
+	s.Report.Stacks = map[string]*guestreport.Fix{}
+	for on, want := range byStack {
+		s.Report.Stacks[on] = &guestreport.Fix{Code: want[0], Output: fmt.Sprintf("LINK\n0a:ff:00:00:00:%02x\n", want[1])}
+	}
+	return s
+}
+
 // lateNIC is an observation in which the primary was plugged in late.
 func lateNIC() *observation {
 	s := fixed()
@@ -194,7 +204,7 @@ func TestJudgeRightWorlds(t *testing.T) {
 	for names, s := range map[string]func() *observation{
 		"a": right, "b m n n2 o l4": fixed, "c": initrd, "d": inFrontOf, "d2 p1": func() *observation { return chain(guestPath) },
 		"d3 d4": func() *observation { return chain("/sbin/init") }, "d5": chainInVain,
-		"e m-live n-live n2-live o-live": live, "f": lateNIC, "g": noIMDS, "h": slowIMDS,
+		"e m-live n-live n2-live o-live": live, "f": lateNIC, "q": stacked, "g": noIMDS, "h": slowIMDS,
 		"j1": policed, "j2": policedLive, "j3": policedLate, "p2": stages,
 		"l1": func() *observation { return held(byFile) }, "l1-live": func() *observation { return heldLive(byFile) },
 		"l2": func() *observation { return held(byRules) }, "l2-live": func() *observation { return heldLive(byRules) },
@@ -269,6 +279,9 @@ var wrongWorlds = []struct {
 	{"l: the file is not named", byFile.judgeEarly, held(byFile), func(s *observation) { s.journal = nil }, "do not name"},
 	{"l: traffic is not as without eni0", byFile.judgeEarly, held(byFile), func(s *observation) { s.Report.Settled.Routes[0].Dev = "eth1" }, "as without eni0"},
 	{"l: no network", byFile.judgeEarly, held(byFile), func(s *observation) { s.Report.Settled.Links[0].Addrs = nil }, "want 10.0.1.10/24"},
+	{"q: a code is wrong", judgeStacks, stacked(), func(s *observation) { s.Report.Stacks["bond eth1"].Code = 0 }, "bond eth1: code 0, want 11"},
+	{"q: the ENI is wrong", judgeStacks, stacked(), func(s *observation) { s.Report.Stacks["vlan eth0"].Output = "0a:ff:00:00:00:02\n" }, "vlan eth0: code 0, want 0 and 0a:ff:00:00:00:01"},
+	{"q: one was not tried", judgeStacks, stacked(), func(s *observation) { delete(s.Report.Stacks, "tun eth1") }, "tun eth1 was not tried"},
 	{"l: the manager has lost a link", byFile.judgeEarly, held(byFile), func(s *observation) { s.managed["eth0"] = "unmanaged" }, "eth0 is unmanaged"},
 	{"l-live: code 11", byFile.judgeLive, heldLive(byFile), func(s *observation) { s.Report.Fix.Code = 11 }, "code 11, want 1"},
 	{"l-live: the file is not named", byFile.judgeLive, heldLive(byFile), func(s *observation) { s.Report.Fix.Output = "" }, "does not name"},
