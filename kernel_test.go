@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -564,6 +565,26 @@ func TestKernelIMDSSlow(t *testing.T) {
 	}
 	l.must(l.Serve(later(requestTimeout+500*time.Millisecond, l.Metadata())))
 	l.unchanged(func() { l.run(codeRight, "check", "-timeout", "1m") })
+}
+
+// IMDS has too many requests: eight ENIs ask less and less often, in turn.
+func TestKernelIMDSThrottled(t *testing.T) {
+	l, _ := managed(t, 0, 1, 2, 3, 4, 5, 6, 7)
+	if l == nil {
+		return
+	}
+	var requests atomic.Int32
+	l.must(l.Serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		w.WriteHeader(429)
+	})))
+	const seconds = 3
+	l.unchanged(func() { l.says(l.run(codeDoubt, "check", "-timeout", fmt.Sprintf("%ds", seconds)).stderr, "imds: by eth7: token: status 429 (") })
+	if n := requests.Load(); n > 40*seconds {
+		t.Errorf("%d requests in %d seconds, want at most 40 a second", n, seconds)
+	} else {
+		t.Logf("%d requests in %d seconds", n, seconds)
+	}
 }
 
 // Where IMDS is switched off, nobody waits.

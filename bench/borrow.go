@@ -17,7 +17,7 @@ func (w *world) borrowScript() side {
 // borrowers is what it costs to ask IMDS where no network is configured.
 func (w *world) borrowers() comparison {
 	return comparison{[]side{w.borrower(), w.borrowScript()}, []pair{
-		{"fix, borrowed network", "borrow.sh", atMost(0.2, "")},
+		{"fix, borrowed network", "borrow.sh", atMost(0.15, "")},
 	}}
 }
 
