@@ -129,7 +129,8 @@ func isIfcfg(name string) bool {
 		".rpmnew", ".rpmsave", ".rpmorig", ".augnew", ".augtmp")
 }
 
-// hasAnySuffix reports whether s ends with one of suffixes.
+// hasAnySuffix reports whether s ends with one of suffixes. It is not inlined, as it is called in
+// many places.
 //
 //go:noinline
 func hasAnySuffix(s string, suffixes ...string) bool {

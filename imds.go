@@ -84,14 +84,13 @@ func (a imdsAsker) fetch(ctx context.Context) ([]byte, error) {
 	r := &race{imdsAsker: a, start: time.Now(), attempts: make(chan pathAttempt)}
 	whole := ctx
 	ctx, cancel := context.WithCancel(ctx)
+	r.join(ctx) // the path of the routing table needs no look
 	changes, stop, err := watchChanges()
-	if err != nil {
-		cancel()
-		return nil, err
+	if err == nil {
+		defer stop()
+		err = r.look()
 	}
-	defer stop()
 	alone := time.After(a.widen)
-	err = r.look()
 	for err == nil && ctx.Err() == nil && !r.isOver() && r.believed() == nil {
 		r.join(ctx)
 		select {
@@ -166,7 +165,7 @@ func (r *race) configuredENIs(ipv6 bool) []link {
 }
 
 // hasAddress reports whether one of the links has an address of that family: with IPv6 a global
-// one. Temporary addresses do not count.
+// one. Temporary addresses do not count. It is not inlined, as it is called in many places.
 //
 //go:noinline
 func (r *race) hasAddress(set map[int32]bool, ipv6 bool) bool {
@@ -180,7 +179,8 @@ func (r *race) hasAddress(set map[int32]bool, ipv6 bool) bool {
 	})
 }
 
-// find returns the path with that key; nil where there is none, or its link is gone.
+// find returns the path with that key; nil where there is none, or its link is gone. It is not
+// inlined, as it is called in many places.
 //
 //go:noinline
 func (r *race) find(k pathKey) *racePath {
@@ -283,6 +283,9 @@ func (r *race) note(t pathAttempt) error {
 			return string(q.body) == string(t.body)
 		})
 		p.body = t.body
+		if r.believed() != nil {
+			return nil
+		}
 		if err := r.look(); err != nil {
 			return err
 		}

@@ -202,7 +202,8 @@ const (
 	egressOther                     // at least one does not
 )
 
-// leavesBy returns what default traffic leaves by.
+// leavesBy returns what default traffic leaves by. It is not inlined, as it is called in many
+// places.
 //
 //go:noinline
 func (e egress) leavesBy(primary link) egressKind {

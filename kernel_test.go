@@ -579,7 +579,9 @@ func TestKernelIMDSThrottled(t *testing.T) {
 		w.WriteHeader(429)
 	})))
 	const seconds = 3
-	l.unchanged(func() { l.says(l.run(codeDoubt, "check", "-timeout", fmt.Sprintf("%ds", seconds)).stderr, "imds: by eth7: token: status 429 (") })
+	l.unchanged(func() {
+		l.says(l.run(codeDoubt, "check", "-timeout", fmt.Sprintf("%ds", seconds)).stderr, "imds: by eth7: token: status 429 (")
+	})
 	if n := requests.Load(); n > 40*seconds {
 		t.Errorf("%d requests in %d seconds, want at most 40 a second", n, seconds)
 	} else {

@@ -74,10 +74,8 @@ func stderrIsJournal(stream string) bool {
 // err, warn and info write a message of the priority LOG_ERR, LOG_WARNING or LOG_INFO of syslog(3).
 func (l logger) err(format string, args ...any) { l.write(3, format, args...) }
 
-//go:noinline
 func (l logger) warn(format string, args ...any) { l.write(4, format, args...) }
 
-//go:noinline
 func (l logger) info(format string, args ...any) { l.write(6, format, args...) }
 
 // write writes each line of the message in one write(2), because /dev/kmsg makes a record of each.

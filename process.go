@@ -251,7 +251,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // interruptAtEnd makes reads and writes of f fail with os.ErrDeadlineExceeded from the end of ctx
 // on, if stop is not called before. f may be closed by then: SetDeadline does nothing to a closed
-// os.File.
+// os.File. It is not inlined, as it is called in many places.
 //
 //go:noinline
 func interruptAtEnd(ctx context.Context, f *os.File) (stop func() bool) {

@@ -85,7 +85,8 @@ func checkNamesFree(links []link, targets map[int32]string, asked map[string]boo
 	return nil
 }
 
-// takenNames returns the names of the links that have no target, and all altnames.
+// takenNames returns the names of the links that have no target, and all altnames. It is not
+// inlined, as it is called in many places.
 //
 //go:noinline
 func takenNames(links []link, targets map[int32]string) map[string]bool {

@@ -38,7 +38,8 @@ func (r report) write(w io.Writer, asJSON bool) error {
 	return err
 }
 
-// shownLinks lists the links that are shown: ENIs, and those of default routes.
+// shownLinks lists the links that are shown: ENIs, and those of default routes. It is not inlined,
+// as it is called in many places.
 //
 //go:noinline
 func (w world) shownLinks() []link {

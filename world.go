@@ -156,7 +156,8 @@ func (w world) decidingEgress() egress {
 	return v4
 }
 
-// allENIs lists the ENIs that default traffic leaves by, each once.
+// allENIs lists the ENIs that default traffic leaves by, each once. It is not inlined, as it is
+// called in many places.
 //
 //go:noinline
 func (e egress) allENIs() []int32 {
@@ -225,7 +226,8 @@ func (n network) hasAddress(l link, ipv6 bool) bool {
 	})
 }
 
-// linkByName returns the link called name, and whether there is one. Altnames do not count.
+// linkByName returns the link called name, and whether there is one. Altnames do not count. It is
+// not inlined, as it is called in many places.
 //
 //go:noinline
 func linkByName(links []link, name string) (link, bool) {
@@ -291,7 +293,8 @@ func enisBelow(links []link, index int32) []int32 {
 
 // stackedOn returns the set with the links that are stacked on its links added: VLANs, macvlans and
 // ipvlans, and with masters also the bridges and bonds that they are ports of. The IFLA_LINK of a
-// veth end does not count: it is its peer, often with an index of another namespace.
+// veth end does not count: it is its peer, often with an index of another namespace. It is not
+// inlined, as it is called in many places.
 //
 //go:noinline
 func stackedOn(links []link, set map[int32]bool, masters bool) map[int32]bool {
