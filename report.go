@@ -56,13 +56,14 @@ func (r report) table() string {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	// A strings.Builder returns no errors.
 	fmt.Fprintln(w, "LINK\tINDEX\tADDRESS\tSTATE\tROLE\tDEFAULT ROUTES")
+	e := r.world.decidingEgress()
 	for _, l := range r.world.shownLinks() {
 		state := "down"
 		if l.up {
 			state = "up"
 		}
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n",
-			visible(l.name), l.index, l.id(), state, r.world.role(l), r.world.routesBy(l))
+			visible(l.name), l.index, l.id(), state, r.world.role(l), r.world.routesBy(l, e))
 	}
 	_ = w.Flush()
 	if r.note != "" {
@@ -86,7 +87,7 @@ func (w world) role(l link) string {
 
 // routesBy lists the default routes by a link, with a mark where default traffic leaves by it; "-"
 // where there are none.
-func (w world) routesBy(l link) string {
+func (w world) routesBy(l link, e egress) string {
 	var out []string
 	for _, r := range w.routes {
 		for _, h := range r.hops {
@@ -107,7 +108,7 @@ func (w world) routesBy(l link) string {
 		return "-"
 	}
 	s := strings.Join(out, ", ")
-	if slices.Contains(w.decidingEgress().links, l.index) {
+	if slices.Contains(e.links, l.index) {
 		s += "  <- default traffic"
 	}
 	return s
@@ -115,6 +116,7 @@ func (w world) routesBy(l link) string {
 
 // json returns the report as one JSON object on a line; the README documents it.
 func (r report) json() string {
+	e := r.world.decidingEgress()
 	primary := ""
 	if r.world.primary != (hwaddr{}) {
 		primary = r.world.primary.String()
@@ -127,7 +129,9 @@ func (r report) json() string {
 		"note", jsonString(r.note),
 		"error", jsonString(r.err),
 		"primary", jsonString(primary),
-		"links", jsonArray(r.world.shownLinks(), r.world.linkJSON),
+		"links", jsonArray(r.world.shownLinks(), func(l link) string {
+			return r.world.linkJSON(l, e)
+		}),
 		"routes", jsonArray(r.world.routes, r.world.routeJSON),
 		"egress", jsonObject(
 			"inet", r.world.egressJSON(r.world.egress(false)),
@@ -139,7 +143,7 @@ func (r report) json() string {
 }
 
 // linkJSON is an element of "links".
-func (w world) linkJSON(l link) string {
+func (w world) linkJSON(l link, e egress) string {
 	return jsonObject(
 		"index", jsonNumber(l.index),
 		"name", jsonString(l.name),
@@ -149,7 +153,7 @@ func (w world) linkJSON(l link) string {
 		"up", jsonBool(l.up),
 		"eni", jsonBool(isENI(w.links, l)),
 		"primary", jsonBool(w.role(l) == "primary ENI"),
-		"carries", jsonBool(w.decidingEgress().carries(l.index)),
+		"carries", jsonBool(e.carries(l.index)),
 	)
 }
 
