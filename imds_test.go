@@ -529,21 +529,31 @@ func TestAskOpenedLater(t *testing.T) {
 	}
 }
 
-// The token is in no error, whatever goes wrong with it in hand.
+// No part of the token is in an error, nor in what imds prints, whatever goes wrong with it in hand.
 func TestAskTokenIsSecret(t *testing.T) {
 	var all sync.WaitGroup
+	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 	for _, get := range []string{
-		"", "HTTP/1.1 200 OK\r\n", status("400 Bad Request"), status("401 Unauthorized"), status("503 Busy"), ok("no MAC"),
-		ok("an echo: " + aToken), status("404 " + aToken), // which mac would be asked for again
-		"nonsense\r\n", "HTTP/1.1 200 OK\r\nnonsense\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+		"", "HTTP/1.1 200 OK\r\n", status("400 Bad Request"), status("401 Unauthorized"), status("503 Busy"),
+		ok("an echo: " + aToken), ok("a part: " + aToken[7:30]), ok(aToken[:16]), status("404 " + aToken), status(aToken),
+		aToken + "\r\n\r\n", "HTTP/1.1 200 OK\r\n" + aToken + "\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: " + aToken + "\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + aToken + "\r\n\r\n", chunked + aToken + "\r\n", chunked + "5\r\nhello" + aToken + "\r\n",
+		chunked + "5;" + aToken + "\r\nhello\r\n40\r\n" + strings.Repeat(aToken, 2)[:64] + "\r\n0\r\n\r\n",
 	} {
 		s := scripted(t, []string{ok(aToken)}, []string{get})
 		all.Go(func() {
-			ctx, cancel := detachedTimeout(300 * time.Millisecond)
-			defer cancel()
-			_, err := s.fetchMAC(t, ctx)
-			if err == nil || strings.Contains(err.Error(), "Secret") || len(s.requests("GET")) == 0 {
-				t.Errorf("primaryMAC() = %v for %.30q, want an error without the token", err, get)
+			for _, q := range []metadataQuery{macQuery(), {path: "/any", limit: bodyLimit}} {
+				ctx, cancel := detachedTimeout(300 * time.Millisecond)
+				body, err := s.fetch(t, ctx, q)
+				if cancel(); err == nil || len(s.requests("GET")) == 0 {
+					t.Errorf("fetch(%s) = %q, %v for %.30q, want an error", q.path, body, err, get)
+					continue
+				}
+				for n := range len(aToken) - 4 {
+					if strings.Contains(err.Error(), aToken[n:n+5]) {
+						t.Errorf("fetch(%s) = %v, which has a part of the token", q.path, err)
+					}
+				}
 			}
 		})
 	}
