@@ -161,7 +161,7 @@ func (f framing) read(r *bufio.Reader, limit int) ([]byte, error) {
 // readChunks reads a chunked body: RFC 9112, 7.1. Trailers are not read. The lines that are not
 // data may have headLimit bytes in all, and besides that the size of each chunk.
 func readChunks(r *bufio.Reader, limit int) ([]byte, error) {
-	var body []byte
+	body := []byte{} // not nil, also where it is empty
 	for budget := headLimit; ; budget += len("\r\n7fffffff\r\n") {
 		line, err := readLine(r, &budget)
 		if err != nil {

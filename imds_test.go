@@ -214,6 +214,7 @@ func TestAskGoServer(t *testing.T) {
 	}{
 		{"a length", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.RequestURI+" at "+r.Host) }, "/latest/meta-data/a/?b=%20 at HOST"},
 		{"nothing", func(http.ResponseWriter, *http.Request) {}, ""},
+		{"nothing, in chunks", func(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush() }, ""},
 		{"chunks", func(w http.ResponseWriter, _ *http.Request) {
 			for _, word := range []string{"one ", "two ", "three"} {
 				_, _ = io.WriteString(w, word)
