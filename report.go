@@ -38,16 +38,31 @@ func (r report) write(w io.Writer, asJSON bool) error {
 	return err
 }
 
-// shownLinks lists the links that are shown: ENIs, and those of default routes. It is not inlined,
-// as it is called in many places.
-//
-//go:noinline
-func (w world) shownLinks() []link {
-	return filter(w.links, func(l link) bool {
-		return isENI(w.links, l) || slices.ContainsFunc(w.routes, func(r route) bool {
-			return slices.ContainsFunc(r.hops, func(h hop) bool { return h.index == l.index })
-		})
-	})
+// A view is a world with what is said of each link, worked out once: there may be thousands.
+type view struct {
+	world
+	egress egress
+	enis   map[int32]bool // indexes
+	routed map[int32]bool // indexes of the links that default routes leave by
+}
+
+// view works out what is said of the links.
+func (w world) view() view {
+	v := view{w, w.decidingEgress(), map[int32]bool{}, map[int32]bool{}}
+	for _, l := range allENIs(w.links) {
+		v.enis[l.index] = true
+	}
+	for _, r := range w.routes {
+		for _, h := range r.hops {
+			v.routed[h.index] = true
+		}
+	}
+	return v
+}
+
+// shownLinks lists the links that are shown: ENIs, and those of default routes.
+func (v view) shownLinks() []link {
+	return filter(v.links, func(l link) bool { return v.enis[l.index] || v.routed[l.index] })
 }
 
 // table returns the report as a table of the links, and the verdict.
@@ -56,14 +71,14 @@ func (r report) table() string {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	// A strings.Builder returns no errors.
 	fmt.Fprintln(w, "LINK\tINDEX\tADDRESS\tSTATE\tROLE\tDEFAULT ROUTES")
-	e := r.world.decidingEgress()
-	for _, l := range r.world.shownLinks() {
+	v := r.world.view()
+	for _, l := range v.shownLinks() {
 		state := "down"
 		if l.up {
 			state = "up"
 		}
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n",
-			visible(l.name), l.index, l.id(), state, r.world.role(l), r.world.routesBy(l, e))
+			visible(l.name), l.index, l.id(), state, v.role(l), v.routesBy(l))
 	}
 	_ = w.Flush()
 	if r.note != "" {
@@ -73,13 +88,13 @@ func (r report) table() string {
 }
 
 // role returns what a link is. Without an answer of IMDS no ENI is the primary.
-func (w world) role(l link) string {
+func (v view) role(l link) string {
 	switch {
-	case !isENI(w.links, l):
+	case !v.enis[l.index]:
 		return l.kind
-	case w.primary == hwaddr{}:
+	case v.primary == hwaddr{}:
 		return "ENI"
-	case w.primary == l.id():
+	case v.primary == l.id():
 		return "primary ENI"
 	}
 	return "secondary ENI"
@@ -87,9 +102,12 @@ func (w world) role(l link) string {
 
 // routesBy lists the default routes by a link, with a mark where default traffic leaves by it; "-"
 // where there are none.
-func (w world) routesBy(l link, e egress) string {
+func (v view) routesBy(l link) string {
+	if !v.routed[l.index] {
+		return "-"
+	}
 	var out []string
-	for _, r := range w.routes {
+	for _, r := range v.routes {
 		for _, h := range r.hops {
 			if h.index != l.index {
 				continue // of another link
@@ -104,11 +122,8 @@ func (w world) routesBy(l link, e egress) string {
 			out = append(out, s)
 		}
 	}
-	if out == nil {
-		return "-"
-	}
 	s := strings.Join(out, ", ")
-	if slices.Contains(e.links, l.index) {
+	if slices.Contains(v.egress.links, l.index) {
 		s += "  <- default traffic"
 	}
 	return s
@@ -116,7 +131,7 @@ func (w world) routesBy(l link, e egress) string {
 
 // json returns the report as one JSON object on a line; the README documents it.
 func (r report) json() string {
-	e := r.world.decidingEgress()
+	v := r.world.view()
 	primary := ""
 	if r.world.primary != (hwaddr{}) {
 		primary = r.world.primary.String()
@@ -129,9 +144,7 @@ func (r report) json() string {
 		"note", jsonString(r.note),
 		"error", jsonString(r.err),
 		"primary", jsonString(primary),
-		"links", jsonArray(r.world.shownLinks(), func(l link) string {
-			return r.world.linkJSON(l, e)
-		}),
+		"links", jsonArray(v.shownLinks(), v.linkJSON),
 		"routes", jsonArray(r.world.routes, r.world.routeJSON),
 		"egress", jsonObject(
 			"inet", r.world.egressJSON(r.world.egress(false)),
@@ -143,7 +156,7 @@ func (r report) json() string {
 }
 
 // linkJSON is an element of "links".
-func (w world) linkJSON(l link, e egress) string {
+func (v view) linkJSON(l link) string {
 	return jsonObject(
 		"index", jsonNumber(l.index),
 		"name", jsonString(l.name),
@@ -151,9 +164,9 @@ func (w world) linkJSON(l link, e egress) string {
 		"altnames", jsonArray(l.altnames, jsonString),
 		"kind", jsonString(l.kind),
 		"up", jsonBool(l.up),
-		"eni", jsonBool(isENI(w.links, l)),
-		"primary", jsonBool(w.role(l) == "primary ENI"),
-		"carries", jsonBool(e.carries(l.index)),
+		"eni", jsonBool(v.enis[l.index]),
+		"primary", jsonBool(v.role(l) == "primary ENI"),
+		"carries", jsonBool(v.egress.carries(l.index)),
 	)
 }
 
