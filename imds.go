@@ -47,6 +47,7 @@ type race struct {
 	paths     []*racePath
 	borrowing time.Time // when the first temporary path began
 	answered  bool      // there was a response of HTTP by some path
+	reached   bool      // by a path without a temporary address
 	attempts  chan pathAttempt
 	running   sync.WaitGroup // the goroutines of the paths
 	throttle  throttle
@@ -208,7 +209,7 @@ func (r *race) due(e endpoint) []pathKey {
 	for _, l := range r.configuredENIs(e.ipv6()) {
 		keys = append(keys, pathKey{index: l.index, ipv6: e.ipv6()})
 	}
-	if r.mayBorrow != nil && !e.ipv6() && !r.answered && !r.hasNetwork() {
+	if r.mayBorrow != nil && !e.ipv6() && !r.reached && !r.hasNetwork() {
 		for _, l := range imdsENIs(r.links) {
 			keys = append(keys, pathKey{index: l.index, temporary: true})
 		}
@@ -276,8 +277,9 @@ func (r *race) note(t pathAttempt) error {
 	p := t.path
 	p.tries++
 	p.err = t.err
-	p.gone = errors.Is(t.err, unix.ENODEV) || errors.Is(t.err, errLinkGone)
+	p.gone = errors.Is(t.err, errLinkGone)
 	r.answered = r.answered || t.status != 0
+	r.reached = r.reached || t.status != 0 && !p.temporary
 	if t.body != nil {
 		isNew := !slices.ContainsFunc(r.paths, func(q *racePath) bool {
 			return string(q.body) == string(t.body)

@@ -728,8 +728,8 @@ func TestRaceDue(t *testing.T) {
 		links     []link
 		addresses []address
 		come      map[pathKey]error // paths that have joined
-		answered  bool
-		late      bool // longer than widen
+		answered  bool              // by a path without a temporary address
+		late      bool              // longer than widen
 		want      []pathKey
 	}{
 		{"at first", v4, two, ip, nil, false, false, by(table)},
@@ -757,7 +757,7 @@ func TestRaceDue(t *testing.T) {
 	} {
 		r := aRace(c.endpoint, c.links, c.addresses)
 		r.come(c.come)
-		r.answered = c.answered
+		r.answered, r.reached = c.answered, c.answered
 		if c.late {
 			r.widen = 0
 		}
@@ -794,7 +794,7 @@ func TestRaceIsOver(t *testing.T) {
 		{"it, and both ENIs", map[pathKey]error{table: off, eth0: off, eth1: off}, table, true, []string{"imds: " + said, "imds: by eth0: " + said, "imds: by eth1: " + said}},
 		{"both ENIs, and no route", map[pathKey]error{table: noRoute, eth0: off, eth1: off}, table, true, []string{"imds: by eth0: " + said, "imds: by eth1: " + said}},
 		{"both ENIs, but the routing table's path goes on", map[pathKey]error{table: busy, eth0: off, eth1: off}, table, false, []string{"imds: status 503 (1 try in T)", "imds: by eth0: " + said, "imds: by eth1: " + said}},
-		{"one ENI, and the other is gone", map[pathKey]error{table: noRoute, eth0: off, eth1: unix.ENODEV}, eth1, true, []string{"imds: by eth0: " + said, "imds: by eth1: no such device (1 try in T)"}},
+		{"one ENI, and the other is gone", map[pathKey]error{table: noRoute, eth0: off, eth1: errLinkGone}, eth1, true, []string{"imds: by eth0: " + said, "imds: by eth1: link is gone (1 try in T)"}},
 		{"a temporary address", map[pathKey]error{table: noRoute, temp0: off}, eth1, true, []string{"imds: by eth0: " + said}},
 		{"IPv6 goes on where IPv4 has ended", map[pathKey]error{table: noRoute, eth0: off, {index: 2, ipv6: true}: busy}, eth1, true, []string{"imds: by eth0: " + said, "imds: by IPv6: by eth0: status 503 (1 try in T)"}},
 		{"no route, and no other path", map[pathKey]error{table: noRoute}, eth1, false, []string{"imds: connect: network is unreachable (1 try in T)"}},
@@ -804,7 +804,7 @@ func TestRaceIsOver(t *testing.T) {
 			addresses = nil // and so nobody else to ask
 		}
 		r := aRace(at(t, "169.254.169.254"), links, addresses)
-		r.answered = true
+		r.answered, r.reached = true, true
 		r.come(c.come)
 		if p := r.find(c.gone); p != nil && c.gone != table {
 			p.gone = true
@@ -854,15 +854,15 @@ func TestRaceBelieves(t *testing.T) {
 
 // A device's name is in the errors, and one that is not there is not asked by again.
 func TestAskByDevice(t *testing.T) {
-	for device, want := range map[string]string{"no-such-device": "no such device", "lo": "connection refused"} {
+	for device, want := range map[string]string{"no-such-device": "link is gone", "lo": "connection refused"} {
 		e := refusing(t)
 		ctx, cancel := detachedTimeout(100 * time.Millisecond)
 		var got []attempt
 		p := imdsPath{endpoint: e, device: device, query: macQuery(), throttle: &throttle{}, timeout: requestTimeout}
-		ended := p.ask(ctx, func(a attempt) { got = append(got, a) })
+		end := p.ask(ctx, func(a attempt) { got = append(got, a) })
 		cancel()
-		if want := "token: connect " + e.host + ": " + want; len(got) == 0 || got[0].err.Error() != want || ended != (len(got) == 1) {
-			t.Errorf("ask(%s) = %v after %+v, want %s", device, ended, got, want)
+		if want := "token: connect " + e.host + ": " + want; len(got) == 0 || got[0].err.Error() != want || errors.Is(end, errLinkGone) != (len(got) == 1) {
+			t.Errorf("ask(%s) = %v after %+v, want %s", device, end, got, want)
 		}
 	}
 }

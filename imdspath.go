@@ -140,33 +140,31 @@ type imdsPath struct {
 	since    time.Time     // when the token was asked for
 }
 
-// ask asks until an error is final, the device is gone, or ctx ends, and tells of each attempt. A
-// pause is a sixteenth of the time so far, from 20 ms to 2 s, less up to half of it at random so
-// that the paths do not ask at the same time. It returns false if ctx has ended.
-func (p *imdsPath) ask(ctx context.Context, tell func(attempt)) (ended bool) {
+// ask asks until an error is final or errLinkGone, or ctx ends, and returns that. It tells of each
+// attempt. A pause is a sixteenth of the time so far, from 20 ms to 2 s, less up to half of it at
+// random so that the paths do not ask at the same time.
+func (p *imdsPath) ask(ctx context.Context, tell func(attempt)) error {
 	start := time.Now()
 	for pause := time.Duration(0); ; {
 		round, ok := p.throttle.wait(ctx, pause)
 		if !ok {
-			return false
+			return context.Cause(ctx)
 		}
 		a := p.try(ctx)
 		if a.status == 429 {
 			p.throttle.slowDown(round)
 		}
 		tell(a)
-		if isFinal(a.err) || p.isGone(a.err) {
-			return true
+		if isFinal(a.err) || errors.Is(a.err, errLinkGone) {
+			return a.err
 		}
 		pause = min(max(time.Since(start)/16, firstPause), maxPause)
 		pause -= rand.N(pause / 2)
 	}
 }
 
-// isGone reports whether an error says that the device is gone, or has another name now.
-func (p *imdsPath) isGone(err error) bool {
-	return p.device != "" && errors.Is(err, unix.ENODEV)
-}
+// errLinkGone means that a link is not there any more, or not by that name.
+var errLinkGone = errors.New("link is gone")
 
 // A throttle slows down all paths once IMDS has said 429, which it counts for the whole ENI: then
 // one of them asks after each pause, in turn.
@@ -317,6 +315,9 @@ func (p *imdsPath) dial(ctx context.Context) (*os.File, error) {
 	if p.device != "" {
 		if err := unix.BindToDevice(fd, p.device); err != nil {
 			_ = unix.Close(fd)
+			if err == unix.ENODEV {
+				err = errLinkGone
+			}
 			return nil, err
 		}
 	}

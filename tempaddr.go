@@ -36,30 +36,29 @@ type tempAsker struct {
 	log  logger
 }
 
-// errLinkGone means that a link is not there any more.
-var errLinkGone = errors.New("link is gone")
-
-// ask asks until an error is final, the link is gone, or ctx ends, and tells of each
-// attempt. A temporary address is removed before it expires, and then there is another one.
+// ask asks until an error is final, the link is gone, or ctx ends, and tells of each attempt. A
+// temporary address is removed before it expires, and where the link has another name now; then
+// there is another one.
 func (b tempAsker) ask(ctx context.Context, index int32, tell func(attempt)) {
 	for {
-		ended, err := b.askOnce(ctx, index, tell)
-		if err != nil {
+		asked, err := b.askOnce(ctx, index, tell)
+		if !asked {
 			tell(attempt{err: err})
 		}
-		if ended || isFinal(err) || errors.Is(err, errLinkGone) || !sleep(ctx, retryDelay) {
+		isGone := !asked && errors.Is(err, errLinkGone)
+		if isGone || isFinal(err) || !sleep(ctx, retryDelay) {
 			return
 		}
-		if err != nil {
+		if !asked {
 			b.log.warn("%v; trying again", err)
 		}
 	}
 }
 
 // askOnce sets up a temporary address, asks over it until shortly before it expires, and removes
-// it. The error is why it could not ask.
+// it. The error is why it has ended; asked tells whether it came to asking.
 func (b tempAsker) askOnce(ctx context.Context, index int32, tell func(attempt)) (
-	ended bool, err error) {
+	asked bool, err error) {
 	nl, err := dialRtnl()
 	if err != nil {
 		return false, err
@@ -83,7 +82,11 @@ func (b tempAsker) askOnce(ctx context.Context, index int32, tell func(attempt))
 	ctx, cancel := withTimeout(ctx, got.life-got.life/8)
 	defer cancel()
 	b.path.device = e.name
-	return b.path.ask(ctx, tell), nil
+	return true, b.path.ask(ctx, func(a attempt) {
+		if !errors.Is(a.err, errLinkGone) { // it may have another name: the next setUp tells
+			tell(a)
+		}
+	})
 }
 
 // permissionError makes EPERM final, and says what a person can do about it.

@@ -774,6 +774,25 @@ func TestKernelBorrowRenamed(t *testing.T) {
 	}
 }
 
+// The same after IMDS has said by it that it is not ready.
+func TestKernelBorrowRenamedWhileBusy(t *testing.T) {
+	l := borrowing(t, 0)
+	if l == nil {
+		return
+	}
+	eth0, err := net.InterfaceByName("eth0")
+	l.must(err)
+	rename := sync.OnceFunc(func() { l.must(l.dial().execute([]nlMessage{setLink(int32(eth0.Index), "ens5", 0, 0)})) })
+	l.must(l.Serve(after(1, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		rename()
+		w.WriteHeader(503)
+	}), l.Metadata())))
+	l.run(codeRight, "fix", "-timeout", "20s")
+	if left := l.borrowed(); len(left) > 0 {
+		t.Errorf("left are %+v, want none", left)
+	}
+}
+
 // Nobody can be asked by an ENI that is down, even if it has an address.
 func TestKernelBorrowBesideAnAddressThatIsDown(t *testing.T) {
 	l := borrowing(t, 0, 1)
