@@ -774,6 +774,16 @@ func TestRaceDue(t *testing.T) {
 	}
 }
 
+// The path of the routing table is alone for a second, and for a fourth of the budget at most.
+func TestAskerWidens(t *testing.T) {
+	for budget, want := range map[time.Duration]time.Duration{time.Minute: time.Second, 5 * time.Second: time.Second, time.Second: 250 * time.Millisecond} {
+		c := &call{verbOptions: verbOptions{timeout: budget}}
+		if got := c.asker(nil, macQuery()).widen; got != want {
+			t.Errorf("with a budget of %v the ENIs join after %v, want %v", budget, got, want)
+		}
+	}
+}
+
 // When no answer can come any more, and what is said then.
 func TestRaceIsOver(t *testing.T) {
 	links := []link{{index: 2, name: "eth0", ethernet: true, up: true}, {index: 3, name: "eth1", ethernet: true, up: true}}
