@@ -173,7 +173,7 @@ func checksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// Why a frame is ignored. The client does not tell them apart.
+// Why a frame is ignored.
 var (
 	errNotDHCP  = errors.New("dhcp: not a server's frame")
 	errNotOurs  = errors.New("dhcp: for another client or exchange")

@@ -21,6 +21,8 @@ type call struct {
 	stdout io.Writer
 	log    logger
 	locked bool // this is the only eni0 that changes this network namespace
+	// fix has begun to rename, or to restart managers.
+	changed bool
 	// From its call on, signals cancel the context: see runContext.
 	notifySignals func()
 
@@ -59,7 +61,7 @@ func (c *call) concludeUnseen(err error) (int, error) {
 }
 
 // conclude completes a report and prints it. If it can't be printed the code is codeDoubt, but
-// where fix has renamed it stays the code of that.
+// where fix has changed something it stays the code of that.
 func (c *call) conclude(r report, v verdict, err error) (int, error) {
 	r.verb, r.code, r.note = c.verb, v.code, v.note
 	if err != nil {
@@ -67,7 +69,7 @@ func (c *call) conclude(r report, v verdict, err error) (int, error) {
 	}
 	r.reason = reasonOf(r.code, err)
 	writeErr := r.write(c.stdout, c.json)
-	if writeErr != nil && r.code != codeBroken && r.renamed == nil {
+	if writeErr != nil && !c.changed {
 		r.code = codeDoubt
 	}
 	return r.code, errors.Join(err, writeErr)
@@ -127,17 +129,23 @@ func (c *call) print(text string) (int, error) {
 // widenAfter is how long IMDS is asked by the routing table alone: at most a fourth of the budget.
 const widenAfter = time.Second
 
-// asker returns what asks IMDS.
+// asker returns what asks IMDS. The primary ENI's address it believes if an ENI has it.
 func (c *call) asker(nl *rtnl, q metadataQuery) imdsAsker {
-	return imdsAsker{nl: nl, log: c.log, query: q, endpoint: c.imds,
+	a := imdsAsker{nl: nl, log: c.log, query: q, endpoint: c.imds,
 		widen: min(widenAfter, c.timeout/4)}
+	if q.path == macPath {
+		a.believe = believeMAC
+	}
+	if c.verb != "fix" || c.dry {
+		a.advice = "`eni0 fix` gets a temporary one"
+	}
+	return a
 }
 
 // findPrimary asks IMDS for the address of the primary ENI. Only a fix may use temporary addresses,
 // and the first of them is the first change: from there on a signal ends the run in order.
 func (c *call) findPrimary(ctx context.Context, nl *rtnl) (hwaddr, error) {
 	a := c.asker(nl, macQuery())
-	a.believe = believeMAC
 	if c.verb == "fix" && c.locked {
 		if err := reclaim(nl, c.log, c.notifySignals); err != nil {
 			return hwaddr{}, err
@@ -214,6 +222,7 @@ func (c *call) applyFix(ctx context.Context, nl *rtnl, w world, names []string) 
 		now, v, err := c.judgeNow(nl, w.primary)
 		return now.links, v.targets, err
 	}
+	c.changed = true
 	if err = r.snapshotAndRename(m, v.targets); err == nil {
 		err = r.reconfigure(was, m)
 	}

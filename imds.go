@@ -36,6 +36,7 @@ type imdsAsker struct {
 	believe func(links []link, body []byte) error
 	// mayBorrow is called before the first temporary address. It is nil where there may be none.
 	mayBorrow func()
+	advice    string // for a machine without any network
 }
 
 // A race is one question in progress. Only its own goroutine, the one of run, changes it.
@@ -67,7 +68,7 @@ type racePath struct {
 	tries int
 	body  []byte // the last answer, which is not believed so far
 	err   error  // of the last try; nil before the first one
-	gone  bool   // the link is gone, or has another name now
+	gone  bool   // the link is gone
 }
 
 // A pathAttempt is a try by a path of a race.
@@ -120,9 +121,13 @@ func (a imdsAsker) fetch(ctx context.Context) ([]byte, error) {
 }
 
 // look reads links and addresses.
-func (r *race) look() (err error) {
-	if r.links, err = r.nl.links(); err == nil {
-		r.addresses, err = r.nl.addresses()
+func (r *race) look() error {
+	now, err := r.nl.observeAddresses()
+	r.links, r.addresses = now.links, now.addresses
+	for _, p := range r.paths {
+		if _, there := linkByIndex(r.links, p.index); p.index != 0 && !there {
+			p.gone = true
+		}
 	}
 	return err
 }
@@ -153,9 +158,13 @@ func (r *race) endpoints() []endpoint {
 	return []endpoint{r.endpoint}
 }
 
-// imdsENIs lists the ENIs by which IMDS can be asked: all but the ports of a bridge or bond.
+// imdsENIs lists the ENIs by which IMDS can be asked: all but the ports of a bridge or bond. Those
+// of a VRF have addresses of their own.
 func imdsENIs(links []link) []link {
-	return filter(allENIs(links), func(l link) bool { return l.master == 0 })
+	return filter(allENIs(links), func(l link) bool {
+		m, _ := linkByIndex(links, l.master)
+		return l.master == 0 || m.kind == "vrf"
+	})
 }
 
 // configuredENIs lists the ENIs that are up and have an address of that family.
@@ -219,21 +228,7 @@ func (r *race) due(e endpoint) []pathKey {
 
 // hasNetwork reports whether an ENI that is up, or a link stacked on one, has an IPv4 address: a
 // temporary route to IMDS would take over its traffic.
-func (r *race) hasNetwork() bool {
-	on := map[int32]bool{}
-	for _, e := range allENIs(r.links) {
-		if e.up {
-			on[e.index] = true
-		}
-	}
-	on = stackedOn(r.links, on, true)
-	for _, l := range r.links {
-		if !l.up {
-			delete(on, l.index)
-		}
-	}
-	return r.hasAddress(on, false)
-}
+func (r *race) hasNetwork() bool { return r.hasAddress(networkLinks(r.links), false) }
 
 // hasNoRoute reports whether an error of connect(2) is the routing table's: there is no route, or
 // one of the types unreachable, prohibit and blackhole (fib_props of net/ipv4/fib_semantics.c).
@@ -246,7 +241,7 @@ func hasNoRoute(err error) bool {
 func (r *race) add(ctx context.Context, e endpoint, k pathKey) *racePath {
 	l, _ := linkByIndex(r.links, k.index)
 	p := &racePath{pathKey: k, name: l.name}
-	ask := imdsPath{endpoint: e, device: l.name, query: r.query, throttle: &r.throttle,
+	ask := imdsPath{endpoint: e, device: l, query: r.query, throttle: &r.throttle,
 		timeout: requestTimeout}
 	tell := func(a attempt) { r.attempts <- pathAttempt{p, a} }
 	r.paths = append(r.paths, p)
@@ -262,7 +257,7 @@ func (r *race) add(ctx context.Context, e endpoint, k pathKey) *racePath {
 	if _, ok := linkByName(imdsENIs(r.links), primaryName); l.name == primaryName || !ok {
 		delay = 0
 	}
-	t := tempAsker{path: ask, log: r.log}
+	t := tempAsker{path: ask, log: r.log, had: r.addresses}
 	r.running.Go(func() {
 		if sleep(ctx, delay) {
 			t.ask(ctx, k.index, tell)
@@ -334,19 +329,27 @@ func (r *race) believed() []byte {
 	return nil
 }
 
-// isOver reports whether no answer can come any more: each ENI that is asked by has ended by a
-// final error, as after a 403, and the path of the routing table too, or it has no route.
+// isOver reports whether no answer can come any more: IMDS has refused, as with 403, by each ENI
+// that is asked by and by the routing table, unless that has no route. In the first moments an ENI
+// that is up may get an address yet.
 func (r *race) isOver() bool {
-	final := map[int32]bool{}
-	for _, p := range r.paths {
-		if isFinal(p.err) {
-			final[p.index] = true
-		}
+	refused := slices.ContainsFunc(r.paths, func(p *racePath) bool { return isFinal(p.err) })
+	asked := func(l link) bool {
+		return slices.ContainsFunc(r.paths, func(p *racePath) bool { return p.index == l.index })
 	}
-	goesOn := func(p *racePath) bool {
-		return !final[p.index] && !p.gone && (p.index != 0 || !hasNoRoute(p.err))
-	}
-	return len(final) > 0 && !slices.ContainsFunc(r.paths, goesOn) && !r.isAnyDue()
+	mayJoin := time.Since(r.start) < r.widen && !r.endpoint.addr.IsLoopback() &&
+		slices.ContainsFunc(imdsENIs(r.links), func(l link) bool { return l.up && !asked(l) })
+	return refused && !slices.ContainsFunc(r.paths, r.goesOn) && !mayJoin && !r.isAnyDue()
+}
+
+// goesOn reports whether an answer may come by a path. What IMDS refuses by IPv4 it refuses by IPv6
+// too.
+func (r *race) goesOn(p *racePath) bool {
+	ended := p.gone || isFinal(p.err) || errors.Is(p.err, errMayNotBorrow) ||
+		p.index == 0 && hasNoRoute(p.err)
+	return !ended && !slices.ContainsFunc(r.paths, func(q *racePath) bool {
+		return q.index == p.index && !q.ipv6 && isFinal(q.err)
+	})
 }
 
 // isAnyDue reports whether a path is to join.
@@ -372,9 +375,9 @@ func (r *race) failure(ctx context.Context, err error) error {
 		errs = append(errs, fmt.Errorf("imds: %w", cause))
 	case len(allENIs(r.links)) == 0 && !r.endpoint.addr.IsLoopback():
 		errs = append(errs, errNoENI)
-	case !r.answered && len(r.configuredENIs(false)) == 0 && r.mayBorrow == nil && !r.hasNetwork():
-		errs = append(errs, errors.New("imds: no ENI that is up has an IPv4 address to ask by: "+
-			"`eni0 fix` gets a temporary one"))
+	case r.advice != "" && !r.answered && !r.endpoint.ipv6() && !r.hasNetwork():
+		errs = append(errs, fmt.Errorf("imds: no ENI that is up has an IPv4 address to ask by: %s",
+			r.advice))
 	}
 	if err = errors.Join(errs...); err == nil {
 		err = errors.New("imds: no answer yet") // no time for a first try

@@ -722,6 +722,8 @@ func TestRaceDue(t *testing.T) {
 	two, ip := []link{eth(2, true), eth(3, false)}, []address{has(2, "10.0.0.2/24")}
 	bridged := []link{eth(2, true), eth(3, true), eth(4, false), {index: 5, name: "br0", kind: "bridge", ethernet: true, up: true}}
 	bridged[0].master, bridged[1].master = 5, 5
+	vrf := []link{eth(2, true), {index: 5, name: "vrf0", kind: "vrf", up: true}}
+	vrf[0].master = 5
 	for _, c := range []struct {
 		world     string
 		endpoint  endpoint
@@ -749,6 +751,7 @@ func TestRaceDue(t *testing.T) {
 		{"one that does not say so", v4, two, []address{has(2, "10.0.0.9/32")}, map[pathKey]error{table: noRoute, temp(2): refused, temp(3): refused}, false, false, nil},
 		{"IMDS has answered somewhere", v4, two, nil, map[pathKey]error{table: off}, true, false, nil},
 		{"the ports of a bridge, and one that is free", v4, bridged, []address{has(5, "10.0.0.2/24")}, map[pathKey]error{table: refused}, false, true, nil},
+		{"a VRF's port", v4, vrf, ip, map[pathKey]error{table: refused}, false, true, by(eni(2))},
 		{"loopback", at(t, "127.0.0.1"), two, nil, map[pathKey]error{table: refused}, false, true, nil},
 		{"IPv6 by -imds", v6, two, append(ip, has(2, "2001:db8::2/64")), map[pathKey]error{table6: noRoute}, false, false, by(pathKey{index: 2, ipv6: true})},
 		{"IPv6 by -imds, nobody has an address", v6, two, append(ip, linkLocal), map[pathKey]error{table6: noRoute}, false, true, nil},
@@ -788,7 +791,8 @@ func TestAskerWidens(t *testing.T) {
 func TestRaceIsOver(t *testing.T) {
 	links := []link{{index: 2, name: "eth0", ethernet: true, up: true}, {index: 3, name: "eth1", ethernet: true, up: true}}
 	off, busy, noRoute := finalError{fmt.Errorf("status 403: %w", errIMDSOff)}, errors.New("status 503"), fmt.Errorf("connect: %w", unix.ENETUNREACH)
-	table, eth0, eth1, temp0 := pathKey{}, pathKey{index: 2}, pathKey{index: 3}, pathKey{index: 2, temporary: true}
+	table, eth0, eth1, temp0, temp1 := pathKey{}, pathKey{index: 2}, pathKey{index: 3}, pathKey{index: 2, temporary: true}, pathKey{index: 3, temporary: true}
+	mayNot := permissionError(unix.EPERM)
 	const said = "status 403: IMDS is switched off, or a proxy or firewall answers in its place"
 	for _, c := range []struct {
 		world string
@@ -807,6 +811,9 @@ func TestRaceIsOver(t *testing.T) {
 		{"one ENI, and the other is gone", map[pathKey]error{table: noRoute, eth0: off, eth1: errLinkGone}, eth1, true, []string{"imds: by eth0: " + said, "imds: by eth1: link is gone (1 try in T)"}},
 		{"a temporary address", map[pathKey]error{table: noRoute, temp0: off}, eth1, true, []string{"imds: by eth0: " + said}},
 		{"IPv6 goes on where IPv4 has ended", map[pathKey]error{table: noRoute, eth0: off, {index: 2, ipv6: true}: busy}, eth1, true, []string{"imds: by eth0: " + said, "imds: by IPv6: by eth0: status 503 (1 try in T)"}},
+		{"IPv4 goes on where IPv6 has ended", map[pathKey]error{table: noRoute, {index: 2, ipv6: true}: off, eth0: busy}, eth1, false, []string{"imds: by eth0: status 503 (1 try in T)", "imds: by IPv6: by eth0: " + said}},
+		{"it may not borrow, and an address may come", map[pathKey]error{table: noRoute, temp0: mayNot, temp1: mayNot}, table, false, []string{"imds: by eth0: " + mayNot.Error() + " (1 try in T)", "imds: by eth1: " + mayNot.Error() + " (1 try in T)"}},
+		{"it may not borrow by one", map[pathKey]error{table: noRoute, temp0: mayNot, temp1: off}, table, true, []string{"imds: by eth0: " + mayNot.Error() + " (1 try in T)", "imds: by eth1: " + said}},
 		{"no route, and no other path", map[pathKey]error{table: noRoute}, eth1, false, []string{"imds: connect: network is unreachable (1 try in T)"}},
 	} {
 		addresses := []address{{index: 2, ip: netip.MustParsePrefix("10.0.0.2/24")}}
@@ -816,6 +823,12 @@ func TestRaceIsOver(t *testing.T) {
 		r := aRace(at(t, "169.254.169.254"), links, addresses)
 		r.answered, r.reached = true, true
 		r.come(c.come)
+		asked := slices.ContainsFunc(r.paths, func(p *racePath) bool { return p.index == 2 }) &&
+			slices.ContainsFunc(r.paths, func(p *racePath) bool { return p.index == 3 })
+		if c.over && !asked && r.isOver() {
+			t.Errorf("%s: isOver() although an ENI that is up may get an address yet", c.world)
+		}
+		r.widen = 0
 		if p := r.find(c.gone); p != nil && c.gone != table {
 			p.gone = true
 		}
@@ -862,18 +875,31 @@ func TestRaceBelieves(t *testing.T) {
 	}
 }
 
-// A device's name is in the errors, and one that is not there is not asked by again.
+// A path asks by the index of its link, whatever the name of that is by now. By one that is not there nobody asks
+// again.
 func TestAskByDevice(t *testing.T) {
-	for device, want := range map[string]string{"no-such-device": "link is gone", "lo": "connection refused"} {
+	for index, want := range map[int32]string{9999: "link is gone", 1: "connection refused"} {
 		e := refusing(t)
 		ctx, cancel := detachedTimeout(100 * time.Millisecond)
 		var got []attempt
-		p := imdsPath{endpoint: e, device: device, query: macQuery(), throttle: &throttle{}, timeout: requestTimeout}
+		p := imdsPath{endpoint: e, device: link{index: index, name: "former"}, query: macQuery(), throttle: &throttle{}, timeout: requestTimeout}
 		end := p.ask(ctx, func(a attempt) { got = append(got, a) })
 		cancel()
 		if want := "token: connect " + e.host + ": " + want; len(got) == 0 || got[0].err.Error() != want || errors.Is(end, errLinkGone) != (len(got) == 1) {
-			t.Errorf("ask(%s) = %v after %+v, want %s", device, end, got, want)
+			t.Errorf("ask(index %d) = %v after %+v, want %s", index, end, got, want)
 		}
+	}
+}
+
+// A token is an answer, even if nothing comes after it.
+func TestAskTokenIsAnAnswer(t *testing.T) {
+	s := scripted(t, []string{ok(aToken)}, []string{""})
+	p := imdsPath{endpoint: s.endpoint, query: macQuery(), throttle: &throttle{}, timeout: requestTimeout}
+	if a := p.try(patient(t)); a.status != 200 || a.err == nil || a.body != nil {
+		t.Errorf("try() = %+v, want the status 200 and an error", a)
+	}
+	if a := p.try(patient(t)); a.status != 0 || a.err == nil {
+		t.Errorf("try() with the same token = %+v, want an error alone", a)
 	}
 }
 
@@ -915,6 +941,19 @@ func TestAskThrottled(t *testing.T) {
 	// begun to wait before the last one had its 429.
 	if n := len(s.requests("")); n < 9 || n > 9+2*4+1 {
 		t.Errorf("9 paths asked %d times in 900ms, want at most 18", n)
+	}
+}
+
+// A path that has its turn after a 429 of long ago keeps its own pauses.
+func TestThrottleKeepsPauses(t *testing.T) {
+	th := throttle{pause: time.Nanosecond}
+	ctx, cancel := detachedTimeout(50 * time.Millisecond)
+	defer cancel()
+	if _, ok := th.wait(ctx, time.Hour); ok {
+		t.Error("wait() did not wait for the path's own pause")
+	}
+	if _, ok := th.wait(patient(t), time.Nanosecond); !ok {
+		t.Error("wait() did not come to its end")
 	}
 }
 

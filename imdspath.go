@@ -5,6 +5,7 @@ package main
 // which paths to ask, and which answer to believe, is in imds.go.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,7 +133,7 @@ type attempt struct {
 // An imdsPath is a network path to IMDS, with what is remembered from one try to the next.
 type imdsPath struct {
 	endpoint
-	device   string // eth1; "" for the path of the routing table
+	device   link // the zero link for the path of the routing table
 	query    metadataQuery
 	throttle *throttle     // of all paths
 	timeout  time.Duration // of one request
@@ -163,7 +164,7 @@ func (p *imdsPath) ask(ctx context.Context, tell func(attempt)) error {
 	}
 }
 
-// errLinkGone means that a link is not there any more, or not by that name.
+// errLinkGone means that a link is not there any more; before Linux 5.0, or not by that name.
 var errLinkGone = errors.New("link is gone")
 
 // A throttle slows down all paths once IMDS has said 429, which it counts for the whole ENI: then
@@ -175,12 +176,13 @@ type throttle struct {
 	round int           // the number of pauses so far
 }
 
-// wait waits before a try: for the pause of a path of its own, or for its turn. It reports whether
-// ctx has time left.
+// wait waits before a try: for the pause of a path of its own, and after a 429 then for its turn.
+// It reports whether ctx has time left.
 func (t *throttle) wait(ctx context.Context, own time.Duration) (round int, ok bool) {
+	ok = sleep(ctx, own)
 	pause, round := t.state()
-	if pause == 0 {
-		return round, sleep(ctx, own)
+	if pause == 0 || !ok {
+		return round, ok
 	}
 	t.turn.Lock()
 	defer t.turn.Unlock()
@@ -208,8 +210,9 @@ func (t *throttle) slowDown(round int) {
 
 // try asks once, with the token that there is, or with a new one.
 func (p *imdsPath) try(ctx context.Context) attempt {
+	var a attempt
 	if p.token == "" || time.Since(p.since) >= tokenTTL*time.Second {
-		if a := p.getToken(ctx); a.err != nil {
+		if a = p.getToken(ctx); a.err != nil {
 			return a
 		}
 	}
@@ -227,10 +230,12 @@ func (p *imdsPath) try(ctx context.Context) attempt {
 	if r.status == 401 {
 		p.token = ""
 	}
-	if err != nil {
-		return attempt{r.status, nil, fmt.Errorf("%s: %w", p.query.path, err)}
+	if a.status = cmp.Or(r.status, a.status); err != nil { // a token was an answer too
+		a.err = fmt.Errorf("%s: %w", p.query.path, err)
+		return a
 	}
-	return attempt{r.status, r.body, nil}
+	a.body = r.body
+	return a
 }
 
 // getToken gets a token.
@@ -254,8 +259,8 @@ func (p *imdsPath) getToken(ctx context.Context) attempt {
 // hasPartOf reports whether text has 16 bytes of secret in it, or all of a shorter one.
 func hasPartOf(text []byte, secret string) bool {
 	size := min(len(secret), 16)
-	for i := 0; i+size <= len(secret); i++ {
-		if strings.Contains(string(text), secret[i:i+size]) {
+	for i := 0; i+size <= len(text); i++ { // up to 4 MiB, in which a secret is not sought so quickly
+		if strings.Contains(secret, string(text[i:i+size])) {
 			return true
 		}
 	}
@@ -312,14 +317,9 @@ func (p *imdsPath) dial(ctx context.Context) (*os.File, error) {
 	}
 	// Without CAP_NET_ADMIN there is no mark.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, imdsMark)
-	if p.device != "" {
-		if err := unix.BindToDevice(fd, p.device); err != nil {
-			_ = unix.Close(fd)
-			if err == unix.ENODEV {
-				err = errLinkGone
-			}
-			return nil, err
-		}
+	if err := p.bindToDevice(fd); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "imds")
 	defer interruptAtEnd(ctx, f)()
@@ -339,7 +339,28 @@ func (p *imdsPath) dial(ctx context.Context) (*os.File, error) {
 	}
 	if err != nil {
 		_ = f.Close()
-		return nil, err
+		return nil, p.linkError(err)
 	}
 	return f, nil
+}
+
+// bindToDevice binds a socket to the link of the path, by its index if the kernel can (Linux 5.0):
+// another link can get the name meanwhile.
+func (p *imdsPath) bindToDevice(fd int) error {
+	if p.device.index == 0 {
+		return nil
+	}
+	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, int(p.device.index))
+	if err == unix.ENOPROTOOPT {
+		err = p.linkError(unix.BindToDevice(fd, p.device.name))
+	}
+	return err
+}
+
+// linkError makes ENODEV errLinkGone.
+func (p *imdsPath) linkError(err error) error {
+	if p.device.index != 0 && errors.Is(err, unix.ENODEV) {
+		return errLinkGone
+	}
+	return err
 }

@@ -38,10 +38,19 @@ func TestMain(m *testing.M) {
 	case "nmcli":
 		os.Exit(nmcliStandIn(os.Args[1:]))
 	}
-	if os.Getenv("ENI0_HOLDS_LOCK") != "" {
+	switch os.Getenv("ENI0_HOLDS_LOCK") {
+	case "1":
 		_, _, err := acquireLock(context.Background(), time.Hour, logger{to: io.Discard})
 		fmt.Println(err)
 		time.Sleep(time.Hour) // until it is killed
+	case "accept":
+		f, err := bindLock()
+		for fmt.Println(err); err == nil; { // until it is killed
+			var fd int
+			if fd, _, err = unix.Accept(int(f.Fd())); err == nil {
+				err = unix.Close(fd)
+			}
+		}
 	}
 	if os.Getenv("ENI0_MAIN") != "" {
 		main()
@@ -547,10 +556,14 @@ func TestKernelIMDSOfAForeigner(t *testing.T) {
 			if r := l.finish(l.command("check", "-timeout", "10s")); r.code != codeNames {
 				t.Errorf("%s: code %d, want %d: %s", world, r.code, codeNames, r.stderr)
 			}
+			if r := l.finish(l.command("imds", "-timeout", "10s", "mac")); r.code != codeRight || r.stdout != hwaddr(l.MAC(0)).String()+"\n" {
+				t.Errorf("%s: imds mac: %+v", world, r)
+			}
 		})
 	}
 	l.must(l.Serve(foreign))
 	l.unchanged(func() {
+		l.says(l.run(codeDoubt, "imds", "-timeout", "2s", "mac").stderr, "imds: by eth1: 0e:00:00:00:00:99: no link has the primary ENI's address (yet) (")
 		l.says(l.run(codeDoubt, "check", "-timeout", "2s").stderr, "imds: by eth1: 0e:00:00:00:00:99: no link has the primary ENI's address (yet) (")
 	})
 }
@@ -904,11 +917,20 @@ func TestKernelLockOfAnotherUser(t *testing.T) {
 		return
 	}
 	for _, uid := range []uint32{999, 1000} {
-		release := l.locked(uid)
+		release := l.locked(uid, "1")
 		l.says(l.run(codeRight, "fix", "-timeout", "10s").stderr, fmt.Sprintf("(uid %d) for 2.5s: going on without it", uid))
 		release()
 		l.wantNames("eth0", "eth1")
 		l.run(codeRight, "swap", "eth0", "eth1")
+	}
+	// One that ends each connection at once is not asked again and again without a pause.
+	defer l.locked(1000, "accept")()
+	cmd := l.command("fix", "-timeout", "10s")
+	if r := l.finish(cmd); r.code != codeRight {
+		t.Errorf("beside one that ends connections: %+v", r)
+	}
+	if used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(); used > time.Second {
+		t.Errorf("%v of a CPU used in 2.5 s of waiting", used)
 	}
 }
 
@@ -920,7 +942,7 @@ func TestKernelLockOfAnotherUserBeforeTheNetwork(t *testing.T) {
 	if l == nil {
 		return
 	}
-	release := l.locked(1000)
+	release := l.locked(1000, "1")
 	l.unchanged(func() {
 		l.says(l.run(codeDoubt, "fix", "-timeout", "1s").stderr, "network is unreachable")
 	})
@@ -930,10 +952,10 @@ func TestKernelLockOfAnotherUserBeforeTheNetwork(t *testing.T) {
 }
 
 // locked has the lock held by a process of that user's until release is called.
-func (l *lab) locked(uid uint32) (release func()) {
+func (l *lab) locked(uid uint32, how string) (release func()) {
 	l.Helper()
 	holder := exec.Command("/proc/self/exe")
-	holder.Env = append(l.env, "ENI0_HOLDS_LOCK=1")
+	holder.Env = append(l.env, "ENI0_HOLDS_LOCK="+how)
 	holder.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, NoSetGroups: true}}
 	out, err := holder.StdoutPipe()
 	l.must(err, holder.Start())
@@ -961,6 +983,35 @@ func TestKernelLockOfTheSilent(t *testing.T) {
 	l.says(l.run(codeRight, "swap", "-timeout", "4s", "eth0", "eth1").stderr, "can't be told for 1s: going on without it")
 	l.must(unix.Close(bound), unix.Close(waiting))
 	l.run(codeRight, "fix")
+}
+
+// What a holder that can't be told has cost counts no more once an eni0 has been waited for: an eni0 that begins
+// can't be told for a moment.
+func TestKernelLockInTurn(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	bound, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	l.must(err, unix.Bind(bound, &unix.SockaddrUnix{Name: lockName}))
+	type outcome struct {
+		held bool
+		err  error
+	}
+	done := make(chan outcome)
+	go func() {
+		_, held, err := acquireLock(patient(t), time.Second, logger{to: io.Discard})
+		done <- outcome{held, err}
+	}()
+	time.Sleep(600 * time.Millisecond)
+	l.must(unix.Listen(bound, 1))
+	conn, _, err := unix.Accept(bound) // it waits for us now
+	l.must(err, unix.Shutdown(bound, unix.SHUT_RD), unix.Close(conn))
+	time.Sleep(600 * time.Millisecond)
+	l.must(unix.Close(bound))
+	if got := <-done; !got.held || got.err != nil {
+		t.Errorf("acquireLock() = %+v, want the lock", got)
+	}
 }
 
 func TestKernelLock(t *testing.T) {
@@ -1265,6 +1316,35 @@ func TestKernelRestart(t *testing.T) {
 	}
 	l.says(r.stderr, "restarting b.service")
 	l.wantNames("eth0", "eth1")
+}
+
+// A fix that has only restarted has changed something too: that its report can't be written does not change its code.
+func TestKernelRestartOnly(t *testing.T) {
+	l, m := managed(t, 0, 1)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	wrong := ec2.Route{Dev: "eth1", Via: l.Router(1), Metric: 1}
+	l.must(ec2.AddRoute(wrong))
+	l.run(codeRoute, "check")
+	lines := l.systemd("b.service")
+	go func() {
+		for line := range lines {
+			if strings.Contains(line, "try-restart") {
+				_ = ec2.DelRoute(wrong) // the code tells
+			}
+		}
+	}()
+	cmd := l.command("fix", "-restart", "b.service", "-timeout", "3s")
+	cmd.Stdout = l.stuckPipe()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	_ = cmd.Run() // the code tells
+	if code := cmd.ProcessState.ExitCode(); code != codeRight {
+		t.Errorf("code %d, want %d: %s", code, codeRight, stderr.String())
+	}
+	l.says(stderr.String(), "stdout: ")
 }
 
 // `systemctl stop` of the unit that eni0 runs in means its systemctl too: the restart is ordered again, and

@@ -29,7 +29,7 @@ var errLocked = errors.New("another eni0 is at work")
 // is waited for until patience is over: then it goes on without the lock, and held is false.
 func acquireLock(ctx context.Context, patience time.Duration, log logger) (
 	unlock func(), held bool, err error) {
-	var foreign context.Context // from the first holder on that may be no eni0
+	var foreign context.Context // since there is no holder but such that may be no eni0
 	told := false
 	for {
 		if err := context.Cause(ctx); err != nil {
@@ -48,24 +48,27 @@ func acquireLock(ctx context.Context, patience time.Duration, log logger) (
 		if holder != nil {
 			who = fmt.Sprintf("process %d (uid %d)", holder.Pid, holder.Uid)
 		}
-		until := ctx
-		if !own {
-			if foreign == nil {
-				var cancel context.CancelFunc
-				foreign, cancel = withTimeout(ctx, patience)
-				defer cancel()
-			}
-			until = foreign
-		}
 		if !told {
 			log.info("lock: %v: waiting for %s", errLocked, who)
 			told = true
 		}
-		waitForEnd(until, conn)
-		switch {
-		case ctx.Err() != nil && own:
-			return nil, false, fmt.Errorf("lock: %w: %s: %w", errLocked, who, context.Cause(ctx))
-		case ctx.Err() == nil && until.Err() != nil:
+		if own {
+			foreign = nil
+			waitForEnd(ctx, conn)
+			if ctx.Err() != nil {
+				return nil, false, fmt.Errorf("lock: %w: %s: %w", errLocked, who, context.Cause(ctx))
+			}
+			continue
+		}
+		if foreign == nil {
+			var cancel context.CancelFunc
+			foreign, cancel = withTimeout(ctx, patience)
+			defer cancel()
+		}
+		waitForEnd(foreign, conn)
+		// An eni0 that has just taken the lock does not listen yet. Others may end each connection.
+		sleep(foreign, 10*time.Millisecond)
+		if ctx.Err() == nil && foreign.Err() != nil {
 			log.warn("lock: held by %s for %v: going on without it", who, patience)
 			return func() {}, false, nil
 		}
@@ -108,11 +111,9 @@ func findHolder() (*unix.Ucred, *os.File) {
 	return holder, os.NewFile(uintptr(fd), "lock")
 }
 
-// waitForEnd waits until the other end of the connection has gone, or ctx ends. Without a
-// connection it waits for a moment.
+// waitForEnd waits until the other end of the connection, if there is one, has gone, or ctx ends.
 func waitForEnd(ctx context.Context, conn *os.File) {
 	if conn == nil {
-		sleep(ctx, 10*time.Millisecond)
 		return
 	}
 	defer conn.Close()

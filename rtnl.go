@@ -330,6 +330,14 @@ func (c *rtnl) observeNetwork(primary hwaddr) (n network, err error) {
 	return n, err
 }
 
+// observeAddresses returns links and addresses as they are now, without routes.
+func (c *rtnl) observeAddresses() (n network, err error) {
+	if n.links, err = c.links(); err == nil {
+		n.addresses, err = c.addresses()
+	}
+	return n, err
+}
+
 // observeLinks returns a network with nothing but the links in it.
 func (c *rtnl) observeLinks() (n network, err error) {
 	n.links, err = c.links()

@@ -34,23 +34,33 @@ const (
 type tempAsker struct {
 	path imdsPath
 	log  logger
+	had  []address // all addresses when it was decided to borrow
 }
 
+// errMayNotBorrow is EPERM, with what a person can do about it.
+var errMayNotBorrow = errors.New("borrowing a network takes root, " +
+	"or CAP_NET_ADMIN and CAP_NET_RAW")
+
+// errNetworkCame means that another program has configured the network, and nothing is to be
+// borrowed any more: a temporary route to IMDS would take over the traffic of others.
+var errNetworkCame = errors.New("the network has been configured meanwhile")
+
 // ask asks until an error is final, the link is gone, or ctx ends, and tells of each attempt. A
-// temporary address is removed before it expires, and where the link has another name now; then
-// there is another one.
+// temporary address is removed before it expires; then there is another one.
 func (b tempAsker) ask(ctx context.Context, index int32, tell func(attempt)) {
-	for {
+	for logged := ""; ; {
 		asked, err := b.askOnce(ctx, index, tell)
 		if !asked {
+			err = permissionError(err)
 			tell(attempt{err: err})
 		}
-		isGone := !asked && errors.Is(err, errLinkGone)
-		if isGone || isFinal(err) || !sleep(ctx, retryDelay) {
-			return
+		if text := err.Error(); !asked && text != logged && ctx.Err() == nil {
+			b.log.warn("%v", err)
+			logged = text
 		}
-		if !asked {
-			b.log.warn("%v; trying again", err)
+		isGone := !asked && errors.Is(err, errLinkGone)
+		if isGone || isFinal(err) || errors.Is(err, errMayNotBorrow) || !sleep(ctx, retryDelay) {
+			return
 		}
 	}
 }
@@ -68,20 +78,26 @@ func (b tempAsker) askOnce(ctx context.Context, index int32, tell func(attempt))
 	defer n.tearDown()
 	defer n.closing.Wait()
 	to := b.path.addr
+	if err := n.checkNoNetwork(b.had); err != nil {
+		return false, err
+	}
 	e, err := n.setUp(ctx, index)
 	if err != nil {
-		return false, permissionError(err)
+		return false, err
 	}
 	got, err := n.getLease(ctx, e, to)
+	if err == nil {
+		err = n.checkNoNetwork(b.had)
+	}
 	if err != nil {
-		return false, permissionError(err)
+		return false, err
 	}
 	if err := n.addAddressAndRoute(e, got, to); err != nil {
-		return false, permissionError(err)
+		return false, err
 	}
 	ctx, cancel := withTimeout(ctx, got.life-got.life/8)
 	defer cancel()
-	b.path.device = e.name
+	b.path.device = e
 	return true, b.path.ask(ctx, func(a attempt) {
 		if !errors.Is(a.err, errLinkGone) { // it may have another name: the next setUp tells
 			tell(a)
@@ -89,11 +105,10 @@ func (b tempAsker) askOnce(ctx context.Context, index int32, tell func(attempt))
 	})
 }
 
-// permissionError makes EPERM final, and says what a person can do about it.
+// permissionError makes EPERM errMayNotBorrow too.
 func permissionError(err error) error {
 	if errors.Is(err, unix.EPERM) {
-		return finalError{fmt.Errorf("%w: borrowing a network takes root, "+
-			"or CAP_NET_ADMIN and CAP_NET_RAW", err)}
+		return fmt.Errorf("%w: %w", err, errMayNotBorrow)
 	}
 	return err
 }
@@ -120,6 +135,25 @@ func (n *tempAddress) change(do, undo nlMessage) error {
 		n.undo = append(n.undo, undo)
 	}
 	return ignoreError(err, unix.EEXIST)
+}
+
+// checkNoNetwork returns errNetworkCame where an ENI that is up, or a link stacked on one, has an
+// IPv4 address that it did not have before and that is not ours.
+func (n *tempAddress) checkNoNetwork(had []address) error {
+	now, err := n.nl.observeAddresses()
+	on := networkLinks(now.links)
+	if slices.ContainsFunc(now.addresses, func(a address) bool {
+		// One of a single IP may be ours: before Linux 5.18 it does not tell.
+		return on[a.index] && !a.ipv6 && !a.ip.IsSingleIP() && !isAmong(had, a)
+	}) {
+		return errNetworkCame
+	}
+	return err
+}
+
+// isAmong reports whether that link has that address among those.
+func isAmong(those []address, a address) bool {
+	return slices.ContainsFunc(those, func(b address) bool { return a.index == b.index && a.ip == b.ip })
 }
 
 // setUp sets the link up, if it is down, and waits for its carrier.
@@ -291,22 +325,20 @@ func isAlreadyGone(err error) bool {
 // checkUnused returns errInUse where another program uses the link: it is a port of another link,
 // or has an address that was not there before and that neither we nor the kernel added.
 func (n *tempAddress) checkUnused(index int32) error {
-	e, err := n.currentLink(index)
+	now, err := n.nl.observeAddresses()
 	if err != nil {
 		return err
 	}
-	addresses, err := n.nl.addresses()
-	if err != nil {
-		return err
+	e, ok := linkByIndex(now.links, index)
+	if !ok {
+		return errLinkGone
 	}
 	isNew := func(a address) bool {
 		// An IPv6 address counts as new even if it was there: a link that goes down loses it.
-		old := !a.ipv6 && slices.ContainsFunc(n.had, func(b address) bool {
-			return a.index == b.index && a.ip == b.ip
-		})
+		old := !a.ipv6 && isAmong(n.had, a)
 		return a.index == index && !old && !a.isAutomatic() && !a.isTempAddress()
 	}
-	if e.master != 0 || slices.ContainsFunc(addresses, isNew) {
+	if e.master != 0 || slices.ContainsFunc(now.addresses, isNew) {
 		return errInUse
 	}
 	return nil

@@ -641,6 +641,31 @@ func TestKernelBorrowOvertaken(t *testing.T) {
 	}
 }
 
+// A lease that comes when the network has been configured already is not used: its route to IMDS would take over what
+// others ask.
+func TestKernelBorrowTooLate(t *testing.T) {
+	l := borrowing(t, 1, 0)
+	if l == nil {
+		return
+	}
+	for device := range 2 {
+		l.DHCP(device).Delay(time.Second) // and so a lease takes 2 s
+	}
+	l.must(l.Serve(busyFor(4*time.Second, l.Metadata())))
+	cmd := l.command("fix", "-names", "-timeout", "20s")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	l.must(cmd.Start())
+	time.Sleep(500 * time.Millisecond)
+	l.must(ec2.SetUp("eth1", true), ec2.AddAddr("eth1", netip.PrefixFrom(l.Addr(0), 24)), ec2.AddRoute(ec2.Route{Dev: "eth1", Via: l.Router(0)}))
+	_ = cmd.Wait() // the code tells
+	l.says(stderr.String(), "the network has been configured meanwhile")
+	if code := cmd.ProcessState.ExitCode(); code != codeRight || strings.Contains(stderr.String(), "borrowed 10.") {
+		t.Errorf("code %d, want %d and nothing borrowed: %s", code, codeRight, stderr.String())
+	}
+	l.wantNames("eth0", "eth1")
+}
+
 // enslave makes a link a port of a bridge.
 func (l *lab) enslave(port, bridge string) error {
 	nl := l.dial()

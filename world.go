@@ -314,6 +314,23 @@ func stackedOn(links []link, set map[int32]bool, masters bool) map[int32]bool {
 	return out
 }
 
+// networkLinks returns the indexes of the ENIs that are up, and of the links stacked on them.
+func networkLinks(links []link) map[int32]bool {
+	on := map[int32]bool{}
+	for _, e := range allENIs(links) {
+		if e.up {
+			on[e.index] = true
+		}
+	}
+	on = stackedOn(links, on, true)
+	for _, l := range links {
+		if !l.up {
+			delete(on, l.index)
+		}
+	}
+	return on
+}
+
 // A step is one rename. The link is addressed by its index; the rest is for messages.
 type step struct {
 	index    int32
