@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,7 +23,7 @@ type renaming struct {
 	toRename      []link         // those of them that are to be renamed
 	down          map[int32]bool // indexes of the links that were set down for it
 	snapshotLinks map[int32]bool // indexes of the links whose objects are in snapshot
-	snapshot      []netObject    // from before links went down or a manager was restarted
+	snapshot      []*netObject   // from before links went down or a manager was restarted
 	// judgeAgain returns the links and the targets as of now; nil where the targets stay the same.
 	judgeAgain func() ([]link, map[int32]string, error)
 }
@@ -147,11 +148,48 @@ func (r *renaming) renameWhileDown(targets map[int32]string) error {
 			r.log.info("%s goes down for its rename: this kernel renames no link that is up", l)
 		}
 	}
+	goes := stackedOn(links, up, false)
+	lost := filter(r.snapshot, func(o *netObject) bool {
+		return isLostWhenDown(o, goes)
+	})
+	for _, o := range lost {
+		if o.renewed {
+			r.log.warn("%s goes: the kernel makes another in its place", o.description)
+		}
+	}
+	lost = filter(lost, func(o *netObject) bool { return !o.automatic })
 	if r.down == nil {
 		r.down = map[int32]bool{}
 	}
 	maps.Copy(r.down, up)
-	return r.nl.execute(downUpRequests(steps, up))
+	err = r.executeLinks(append(downUpRequests(links, steps, up, lost), twinRequests(r.snapshot, lost)...))
+	if errors.Is(err, unix.EMSGSIZE) {
+		r.log.warn("%d objects do not fit into one datagram: they are put back after the rename, "+
+			"and would be lost if eni0 were killed before", len(lost))
+		err = r.executeLinks(downUpRequests(links, steps, up, nil))
+	}
+	return err
+}
+
+// isLostWhenDown reports whether the kernel removes an object when those links go down: any but
+// addresses of IPv4 and policy rules.
+func isLostWhenDown(o *netObject, down map[int32]bool) bool {
+	isIPv4 := len(o.request.body) > 0 && o.request.body[0] == unix.AF_INET
+	return o.rank != rankRule && !(o.rank == rankAddress && isIPv4) &&
+		slices.ContainsFunc(o.links, func(index int32) bool { return down[index] || index == anyLink })
+}
+
+// executeLinks sends requests as one datagram and returns the first refusal of one about a link.
+// What else is refused is put back later, if it is missing then. Where the verdicts did not fit
+// into the socket's buffer, a look at the links tells what came of it.
+func (r *renaming) executeLinks(requests []nlMessage) error {
+	results, err := r.nl.send(requests)
+	for i, refusal := range results {
+		if err == nil && requests[i].typ == unix.RTM_SETLINK {
+			err = refusal
+		}
+	}
+	return ignoreError(err, unix.ENOBUFS)
 }
 
 // takeSnapshot adds the objects of those links to the snapshot. A link that is in it already is
@@ -180,11 +218,11 @@ func (r *renaming) takeSnapshot(links []link, which map[int32]bool) error {
 
 // restore creates those objects of the snapshot again that pick returns. It logs an error for each
 // that can't be created: the rename stands all the same.
-func (r *renaming) restore(pick func(before, now []netObject) []netObject) {
+func (r *renaming) restore(pick func(before, now []*netObject) []*netObject) {
 	if len(r.snapshot) == 0 {
 		return
 	}
-	var made []netObject
+	var made []*netObject
 	links, err := r.nl.links()
 	if err == nil {
 		made, err = r.restoreOn(links, pick)
@@ -197,28 +235,48 @@ func (r *renaming) restore(pick func(before, now []netObject) []netObject) {
 	}
 }
 
-// restoreAfterDown creates again what links have lost by going down. With managed, a network
-// manager is restarted next, and routes that it makes again are left to it.
-func (r *renaming) restoreAfterDown(managed bool) {
-	if len(r.down) == 0 {
-		return
+// restoreAfterDown creates again what links have lost by going down and what is not back by now.
+func (r *renaming) restoreAfterDown() {
+	if len(r.down) > 0 {
+		r.restore(missingObjects)
 	}
-	r.restore(func(before, now []netObject) []netObject {
-		return filter(missingObjects(before, now), func(o netObject) bool {
-			return !managed || !o.isManaged()
-		})
-	})
 }
 
+// awaitAutomatic waits, where links have been down, for the objects that the kernel makes again by
+// itself or with the next router advertisement, for which it asks (RFC 4861, 6.3.7: 3 times in 12 s).
+func (r *renaming) awaitAutomatic() {
+	awaited := filter(r.snapshot, func(o *netObject) bool { return o.automatic && !o.renewed })
+	if len(r.down) == 0 || len(awaited) == 0 {
+		return
+	}
+	ctx, cancel := detachedTimeout(advertisementTimeout)
+	defer cancel()
+	err := await(ctx, func() (bool, error) {
+		links, err := r.nl.links()
+		if err != nil {
+			return false, err
+		}
+		now, err := snapshotOf(r.nl, links, r.snapshotLinks)
+		awaited = missingObjects(awaited, now)
+		return len(awaited) == 0, err
+	})
+	for _, o := range awaited {
+		r.log.warn("%s: no router advertisement has brought it back: %v", o.description, err)
+	}
+}
+
+// advertisementTimeout is for router advertisements after a link has come up.
+const advertisementTimeout = 12 * time.Second
+
 // restoreOn is restore for the links that are still there.
-func (r *renaming) restoreOn(links []link, pick func(before, now []netObject) []netObject) (
-	[]netObject, error) {
+func (r *renaming) restoreOn(links []link, pick func(before, now []*netObject) []*netObject) (
+	[]*netObject, error) {
 	now, err := snapshotOf(r.nl, links, r.snapshotLinks)
 	if err != nil {
 		return nil, err
 	}
-	lost := filter(pick(r.snapshot, now), func(o netObject) bool {
-		return !slices.ContainsFunc(o.links, func(index int32) bool {
+	lost := filter(pick(r.snapshot, now), func(o *netObject) bool {
+		return !o.automatic && !slices.ContainsFunc(o.links, func(index int32) bool {
 			_, there := linkByIndex(links, index)
 			return index != anyLink && !there
 		})
@@ -258,12 +316,12 @@ func (r *renaming) putNamesBack(why error) error {
 	for tries := 1; back != nil && tries < maxAttempts; tries++ {
 		back = r.tryPutNamesBack()
 	}
-	r.restoreAfterDown(false)
+	r.restoreAfterDown()
 	if back == nil {
-		return codedError{codeDoubt, why}
+		return why
 	}
 	err := fmt.Errorf("%w; and that could not be undone: %s", why, r.linkStates())
-	return codedError{codeBroken, err}
+	return taggedError{err, errBroken}
 }
 
 // tryPutNamesBack is one attempt, as tryRename is. After an error another attempt may work.

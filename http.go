@@ -22,17 +22,11 @@ const (
 	outputLimit = 4 << 20  // bytes of a body that the verb imds prints
 )
 
-// A finalError is an error that another try would not cure.
-type finalError struct{ error }
-
-// Unwrap is for errors.Is and errors.AsType.
-func (e finalError) Unwrap() error { return e.error }
+// errFinal means that another try would not cure it.
+var errFinal = errors.New("final")
 
 // isFinal reports whether err is one that another try would not cure.
-func isFinal(err error) bool {
-	_, ok := errors.AsType[finalError](err)
-	return ok
-}
+func isFinal(err error) bool { return errors.Is(err, errFinal) }
 
 // A reply is an HTTP response without its headers.
 type reply struct {
@@ -59,7 +53,7 @@ func (r reply) check(late bool) error {
 		r.status == 429, r.status >= 500:
 		return err
 	}
-	return finalError{err}
+	return taggedError{err, errFinal}
 }
 
 // readReply reads an HTTP/1.0 or 1.1 response: RFC 9112. It is an error if the body has more than
@@ -210,7 +204,7 @@ func readLine(r *bufio.Reader, budget *int) (string, error) {
 
 // errTooLong is final because the next reply would be as long.
 func errTooLong(limit int) error {
-	return finalError{fmt.Errorf("more than %d bytes", limit)}
+	return taggedError{fmt.Errorf("more than %d bytes", limit), errFinal}
 }
 
 // describeEOF says in words that the connection ended where there should be more.

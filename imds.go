@@ -382,17 +382,11 @@ func (r *race) failure(ctx context.Context, err error) error {
 	if err = errors.Join(errs...); err == nil {
 		err = errors.New("imds: no answer yet") // no time for a first try
 	}
-	return noMetadata{err}
+	return taggedError{err, errNoMetadata}
 }
-
-// A noMetadata is the error of a race without an answer: errors.Is errNoMetadata.
-type noMetadata struct{ error }
 
 // errNoMetadata means that IMDS has not answered.
 var errNoMetadata = errors.New("no answer of IMDS")
-
-// Unwrap is for errors.Is.
-func (e noMetadata) Unwrap() []error { return []error{e.error, errNoMetadata} }
 
 // errNoENI means that there is no link which can be an ENI.
 var errNoENI = errors.New("there is no Ethernet device here: is its driver loaded?")

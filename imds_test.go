@@ -715,7 +715,7 @@ func TestRaceDue(t *testing.T) {
 	temporary := has(2, "10.0.0.9/32")
 	temporary.proto = tempProtoDown
 	table, table6 := pathKey{}, pathKey{ipv6: true}
-	refused, noRoute, off := fmt.Errorf("connect: %w", unix.ECONNREFUSED), fmt.Errorf("connect: %w", unix.ENETUNREACH), finalError{errIMDSOff}
+	refused, noRoute, off := fmt.Errorf("connect: %w", unix.ECONNREFUSED), fmt.Errorf("connect: %w", unix.ENETUNREACH), taggedError{errIMDSOff, errFinal}
 	by := func(keys ...pathKey) []pathKey { return keys }
 	eni := func(index int32) pathKey { return pathKey{index: index} }
 	temp := func(index int32) pathKey { return pathKey{index: index, temporary: true} }
@@ -790,7 +790,7 @@ func TestAskerWidens(t *testing.T) {
 // When no answer can come any more, and what is said then.
 func TestRaceIsOver(t *testing.T) {
 	links := []link{{index: 2, name: "eth0", ethernet: true, up: true}, {index: 3, name: "eth1", ethernet: true, up: true}}
-	off, busy, noRoute := finalError{fmt.Errorf("status 403: %w", errIMDSOff)}, errors.New("status 503"), fmt.Errorf("connect: %w", unix.ENETUNREACH)
+	off, busy, noRoute := taggedError{fmt.Errorf("status 403: %w", errIMDSOff), errFinal}, errors.New("status 503"), fmt.Errorf("connect: %w", unix.ENETUNREACH)
 	table, eth0, eth1, temp0, temp1 := pathKey{}, pathKey{index: 2}, pathKey{index: 3}, pathKey{index: 2, temporary: true}, pathKey{index: 3, temporary: true}
 	mayNot := permissionError(unix.EPERM)
 	const said = "status 403: IMDS is switched off, or a proxy or firewall answers in its place"

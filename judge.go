@@ -20,19 +20,13 @@ const (
 	codeBroken = 12 // a rename broke off and could not be put back
 )
 
-// A codedError is an error with an exit code.
-type codedError struct {
-	code int
-	error
-}
-
-// Unwrap is for errors.Is and errors.AsType.
-func (e codedError) Unwrap() error { return e.error }
+// errBroken means codeBroken.
+var errBroken = errors.New("a rename broke off")
 
 // codeOf returns the exit code of an error.
 func codeOf(err error) int {
-	if coded, ok := errors.AsType[codedError](err); ok {
-		return coded.code
+	if errors.Is(err, errBroken) {
+		return codeBroken
 	}
 	return codeDoubt
 }
@@ -327,7 +321,7 @@ func verdictAfterRename(was, now world, v verdict, err error) (verdict, error) {
 			stands += fmt.Sprintf("; %s (index %d) was %s and is %s",
 				s.addr, s.index, visible(s.from), visible(s.to))
 		}
-		return v, codedError{codeBroken, fmt.Errorf("renamed, but %w%s", err, stands)}
+		return v, taggedError{fmt.Errorf("renamed, but %w%s", err, stands), errBroken}
 	}
 	if was.decidingEgress().links != nil && now.decidingEgress().links == nil {
 		return verdict{code: codeRoute, note: v.note + ", and there was one before"}, nil

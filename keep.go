@@ -17,10 +17,11 @@ import (
 
 // snapshotOf lists the policy rules and the objects of those links and of the links stacked on
 // them, as VLANs go down and up with their parent, in an order in which they can be created again.
-func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]netObject, error) {
+// With an IPv4 route come its twins on other links.
+func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]*netObject, error) {
 	of = stackedOn(links, of, false)
 	of[anyLink] = true
-	var all []netObject
+	var all []*netObject
 	for _, kind := range []struct {
 		typ     uint16
 		request []byte
@@ -30,9 +31,9 @@ func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]netObject, error) 
 		{unix.RTM_GETADDR, familyRequest(unix.SizeofIfAddrmsg, unix.AF_INET6), addressObject},
 		{unix.RTM_GETNEIGH, make([]byte, unix.SizeofNdMsg), neighbourObject},
 		{unix.RTM_GETNEIGH, proxyRequest(), neighbourObject},
+		{unix.RTM_GETNEXTHOP, make([]byte, unix.SizeofNhmsg), nextHopObject},
 		{unix.RTM_GETROUTE, familyRequest(unix.SizeofRtMsg, unix.AF_INET), routeObject},
 		{unix.RTM_GETROUTE, familyRequest(unix.SizeofRtMsg, unix.AF_INET6), routeObject},
-		{unix.RTM_GETNEXTHOP, make([]byte, unix.SizeofNhmsg), nextHopObject},
 		{unix.RTM_GETRULE, familyRequest(unix.SizeofRtMsg, unix.AF_UNSPEC), ruleObject},
 	} {
 		objects, err := nl.dump(kind.typ, kind.request)
@@ -51,20 +52,32 @@ func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]netObject, error) 
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, found...)
+		for i := range found {
+			all = append(all, &found[i])
+		}
 	}
-	isOf := func(index int32) bool { return of[index] }
-	return filter(all, func(o netObject) bool {
-		return o.key != "" && slices.ContainsFunc(o.links, isOf)
-	}), nil
+	isOf := func(o *netObject) bool {
+		return o.key != "" && slices.ContainsFunc(o.links, func(index int32) bool { return of[index] })
+	}
+	twins := map[string]bool{}
+	for _, o := range all {
+		twins[o.twins] = twins[o.twins] || isOf(o)
+	}
+	var ordered []*netObject
+	for rank := range ranks {
+		ordered = append(ordered, filter(all, func(o *netObject) bool {
+			return o.rank == rank && (isOf(o) || o.twins != "" && twins[o.twins])
+		})...)
+	}
+	return ordered, nil
 }
 
 // recreateAll creates objects again, and returns those it created. One may need another (a route
 // that of its gateway, a group its next hops), so a refused one is tried again as long as another
 // has worked. The error has the kernel's reason for each that could not be created.
-func recreateAll(nl *rtnl, objects []netObject) (made []netObject, err error) {
+func recreateAll(nl *rtnl, objects []*netObject) (made []*netObject, err error) {
 	for {
-		var refused []netObject
+		var refused []*netObject
 		var reasons []error
 		for _, o := range objects {
 			if err := recreate(nl, o); err != nil {
@@ -82,10 +95,10 @@ func recreateAll(nl *rtnl, objects []netObject) (made []netObject, err error) {
 }
 
 // recreate creates one object again. EEXIST is success: the kernel or another program was faster.
-func recreate(nl *rtnl, o netObject) error {
-	err := nl.execute([]nlMessage{o.request})
-	if err == nil && o.followUp != nil {
-		err = nl.execute([]nlMessage{*o.followUp})
+func recreate(nl *rtnl, o *netObject) error {
+	results, err := nl.send(append([]nlMessage{o.request}, o.then...))
+	for _, refusal := range results {
+		err = errors.Join(err, ignoreError(refusal, unix.EEXIST))
 	}
-	return ignoreError(err, unix.EEXIST)
+	return err
 }

@@ -157,11 +157,11 @@ func TestItemAddressAfter(t *testing.T) {
 	littleEndian(t)
 	i := itemOf(t, "address6", nil)
 	want := append(slices.Clone(i.request.body[:len(i.request.body)-4]), 0, 0, 0, 0)
-	if i.followUp == nil || i.followUp.typ != unix.RTM_NEWADDR || i.followUp.flags != unix.NLM_F_CREATE|unix.NLM_F_REPLACE || !bytes.Equal(i.followUp.body, want) {
-		t.Errorf("after = %+v, want the same address without NODAD", i.followUp)
+	if len(i.then) != 1 || i.then[0].typ != unix.RTM_NEWADDR || i.then[0].flags != unix.NLM_F_CREATE|unix.NLM_F_REPLACE || !bytes.Equal(i.then[0].body, want) {
+		t.Errorf("after = %+v, want the same address without NODAD", i.then)
 	}
-	if i := itemOf(t, "address6-lifetime", nil); i.followUp != nil {
-		t.Errorf("after = %+v of an address that was made with nodad, want none", i.followUp)
+	if i := itemOf(t, "address6-lifetime", nil); i.then != nil {
+		t.Errorf("after = %+v of an address that was made with nodad, want none", i.then)
 	}
 }
 
@@ -257,7 +257,7 @@ func TestItemNotKept(t *testing.T) {
 		changes     map[int]byte
 	}{
 		{"route-cloned", "a cache entry", nil},
-		{"route-net", "of the local table", map[int]byte{4: unix.RT_TABLE_LOCAL, 16: unix.RT_TABLE_LOCAL}},
+		{"route-net", "the kernel's, of the local table", map[int]byte{4: unix.RT_TABLE_LOCAL, 5: unix.RTPROT_KERNEL, 16: unix.RT_TABLE_LOCAL}},
 		{"neighbour-learned", "stale", nil},
 		{"neighbour", "reachable", map[int]byte{8: unix.NUD_REACHABLE}},
 		{"neighbour", "of a bridge", map[int]byte{0: unix.AF_BRIDGE}},
@@ -336,26 +336,10 @@ func TestItemWords(t *testing.T) {
 	}
 }
 
-func TestItemManaged(t *testing.T) {
-	for proto, want := range map[byte]bool{
-		unix.RTPROT_KERNEL: true, unix.RTPROT_STATIC: true, unix.RTPROT_DHCP: true, unix.RTPROT_RA: true,
-		unix.RTPROT_BOOT: false, unix.RTPROT_BIRD: false, unix.RTPROT_UNSPEC: false,
-	} {
-		if got := itemOf(t, "route-single", map[int]byte{5: proto}).isManaged(); got != want {
-			t.Errorf("a route of protocol %d: managed() = %v, want %v", proto, got, want)
-		}
-	}
-	for _, name := range []string{"address6", "neighbour", "nexthop-single"} {
-		if itemOf(t, name, nil).isManaged() {
-			t.Errorf("%s: managed() = true, want false", name)
-		}
-	}
-}
-
 func TestMissing(t *testing.T) {
-	named := func(keys string) (items []netObject) {
+	named := func(keys string) (items []*netObject) {
 		for _, k := range strings.Fields(keys) {
-			items = append(items, netObject{key: k})
+			items = append(items, &netObject{key: k})
 		}
 		return items
 	}
@@ -456,6 +440,19 @@ func FuzzItems(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%s: its request % x: %v", i.description, i.request.body, err)
 		}
+		if i.request.typ == unix.RTM_NEWROUTE && len(i.then) > 0 { // one for each hop
+			var links []int32
+			for _, m := range append([]nlMessage{i.request}, i.then...) {
+				hop, err := parse(m.body)
+				if links = append(links, hop.links...); err != nil {
+					t.Fatalf("%s: the request for a hop % x: %v", i.description, m.body, err)
+				}
+			}
+			if !slices.Equal(links, i.links) {
+				t.Errorf("%s: requests for hops by %v, want %v", i.description, links, i.links)
+			}
+			return
+		}
 		// Of a route the kernel says when it expires in an RTA_CACHEINFO, which is not of the key.
 		expires := strings.HasPrefix(again.key, i.key+"\x08\x00\x17\x00") && len(again.key) == len(i.key)+8
 		if again.key != i.key && !expires {
@@ -466,25 +463,25 @@ func FuzzItems(f *testing.F) {
 
 // What a restarted manager has removed is what is nowhere any more.
 func TestMissingForGood(t *testing.T) {
-	address := func(name string) netObject {
-		return netObject{key: name, keyAnyLink: strings.TrimRight(name, "0123456789")}
+	address := func(name string) *netObject {
+		return &netObject{key: name, keyAnyLink: strings.TrimRight(name, "0123456789")}
 	}
-	passing := func(name string) netObject { i := address(name); i.transient = true; return i }
+	passing := func(name string) *netObject { i := address(name); i.transient = true; return i }
 	for _, c := range []struct {
 		world             string
-		before, now, want []netObject
+		before, now, want []*netObject
 	}{
-		{"nothing is missing", []netObject{address("a1")}, []netObject{address("a1")}, nil},
-		{"made by hand", []netObject{address("a1")}, nil, []netObject{address("a1")}},
-		{"a manager's own, which followed the name", []netObject{address("a1")}, []netObject{address("a2")}, nil},
-		{"one of two followed", []netObject{address("a1"), address("a2")}, []netObject{address("a3")}, []netObject{address("a2")}},
-		{"the twin was there before", []netObject{address("a1"), address("a2")}, []netObject{address("a2")}, []netObject{address("a1")}},
-		{"by a lease", []netObject{passing("a1"), address("b1")}, nil, []netObject{address("b1")}},
-		{"by a lease, which followed", []netObject{passing("a1"), address("a2")}, []netObject{address("a3")}, nil},
-		{"something new", nil, []netObject{address("a1")}, nil},
+		{"nothing is missing", []*netObject{address("a1")}, []*netObject{address("a1")}, nil},
+		{"made by hand", []*netObject{address("a1")}, nil, []*netObject{address("a1")}},
+		{"a manager's own, which followed the name", []*netObject{address("a1")}, []*netObject{address("a2")}, nil},
+		{"one of two followed", []*netObject{address("a1"), address("a2")}, []*netObject{address("a3")}, []*netObject{address("a2")}},
+		{"the twin was there before", []*netObject{address("a1"), address("a2")}, []*netObject{address("a2")}, []*netObject{address("a1")}},
+		{"by a lease", []*netObject{passing("a1"), address("b1")}, nil, []*netObject{address("b1")}},
+		{"by a lease, which followed", []*netObject{passing("a1"), address("a2")}, []*netObject{address("a3")}, nil},
+		{"something new", nil, []*netObject{address("a1")}, nil},
 	} {
 		got := lostObjects(c.before, c.now)
-		if !slices.EqualFunc(got, c.want, func(a, b netObject) bool { return a.key == b.key }) {
+		if !slices.EqualFunc(got, c.want, func(a, b *netObject) bool { return a.key == b.key }) {
 			t.Errorf("%s: missingForGood() = %v, want %v", c.world, got, c.want)
 		}
 	}

@@ -251,7 +251,7 @@ func (l *lab) rename(from, to string) {
 	l.must(err)
 	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: before}
 	l.must(r.rename(map[int32]string{int32(i.Index): to}))
-	r.restoreAfterDown(false)
+	r.restoreAfterDown()
 }
 
 func (l *lab) dial() *rtnl {

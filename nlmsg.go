@@ -18,7 +18,15 @@ const (
 	rtextFilterSkipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS, linux/rtnetlink.h
 	rtaNHID              = 30     // RTA_NH_ID, linux/rtnetlink.h
 	ifaProto             = 11     // IFA_PROTO, linux/if_addr.h: who made the address (Linux 5.18)
+	ifaProtoRA           = 2      // IFAPROT_KERNEL_RA, linux/if_addr.h
 	ndaProtocol          = 12     // NDA_PROTOCOL, linux/neighbour.h
+	ndaFlagsExt          = 15     // NDA_FLAGS_EXT, linux/neighbour.h
+	neighbourManaged     = 1 << 0 // NTF_EXT_MANAGED, linux/neighbour.h
+	nhaResGroup          = 12     // NHA_RES_GROUP, linux/nexthop.h
+
+	// NUD_VALID of include/net/neighbour.h, without NUD_PERMANENT and NUD_NOARP: the address of the
+	// link layer is known.
+	neighbourValid = unix.NUD_REACHABLE | unix.NUD_PROBE | unix.NUD_STALE | unix.NUD_DELAY
 )
 
 var errShort = errors.New("netlink: message cut short")
@@ -47,8 +55,11 @@ func (e kernelError) Error() string {
 	return fmt.Sprintf("%s: %v (%s)", e.op, e.errno, strings.TrimSuffix(e.message, "."))
 }
 
-// Unwrap makes errors.Is(err, unix.EBUSY) work.
-func (e kernelError) Unwrap() error { return e.errno }
+// errRefused means that the kernel has refused a request.
+var errRefused = errors.New("refused")
+
+// Unwrap makes errors.Is work with unix.EBUSY and errRefused.
+func (e kernelError) Unwrap() []error { return []error{e.errno, errRefused} }
 
 // requestName returns the kernel's name of a request, for messages.
 func requestName(typ uint16) string {
@@ -243,28 +254,6 @@ func renameRequests(steps []step) []nlMessage {
 	var out []nlMessage
 	for _, s := range steps {
 		out = append(out, setLink(s.index, s.to, 0, 0))
-	}
-	return out
-}
-
-// downUpRequests are the requests of a plan for Linux before 6.2: links that are up go down first
-// and come up again in the message of their last rename.
-func downUpRequests(steps []step, up map[int32]bool) []nlMessage {
-	var out []nlMessage
-	last := map[int32]int{}
-	for i, s := range steps {
-		if _, seen := last[s.index]; !seen && up[s.index] {
-			out = append(out, setLink(s.index, "", 0, unix.IFF_UP))
-		}
-		last[s.index] = i
-	}
-	for i, s := range steps {
-		var flags uint32
-		if last[s.index] == i && up[s.index] {
-			flags = unix.IFF_UP
-		}
-		// do_setlink of net/core/rtnetlink.c renames first and sets flags after.
-		out = append(out, setLink(s.index, s.to, flags, flags))
 	}
 	return out
 }

@@ -268,7 +268,7 @@ func describeTimeout(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.New("no answer")
 	}
-	if path, ok := errors.AsType[*os.PathError](err); ok {
+	if path, ok := err.(*os.PathError); ok { // as os.File returns it
 		return path.Err
 	}
 	return err

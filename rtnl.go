@@ -19,6 +19,7 @@ import (
 const (
 	bufferSize     = 1 << 15          // bytes; only what has no end may be larger (netlink_dump)
 	bufferMax      = 1 << 22          // bytes
+	smallDatagram  = 1 << 12          // bytes; 208 KiB have room for it and its replies
 	maxInterrupted = 20               // how often an interrupted dump is asked for again
 	replyTimeout   = 10 * time.Second // for a reply of the kernel
 )
@@ -177,10 +178,17 @@ func (c *rtnl) execute(requests []nlMessage) error {
 	return nil
 }
 
-// write sends a datagram to the kernel, which has carried it out when this returns.
+// write sends a datagram to the kernel, which has carried it out when this returns. Where the buffers
+// of the socket are too small the kernel refuses it (EMSGSIZE) or drops replies (ENOBUFS), so for a
+// large one they are made larger, if that is allowed: a request has 32 bytes or more, and its reply
+// takes less than 1 KiB.
 func (c *rtnl) write(datagram []byte) error {
 	var err error
 	if rawErr := c.raw.Write(func(fd uintptr) bool {
+		if n := len(datagram); n > smallDatagram {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, n)
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32*n)
+		}
 		for err = unix.EINTR; err == unix.EINTR; {
 			_, err = unix.Write(int(fd), datagram)
 		}

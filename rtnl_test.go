@@ -150,18 +150,20 @@ func TestRenamesBytes(t *testing.T) {
 	}
 }
 
-// ip link set eth0 down; ip link set eth1 down; ... name eni0-eth1; ... name eth0 up; ... name eth1 up
+// ip link set eth0 down; ... name eni0-eth1; ip link set eth1 down; ... name eth0 up; ... name eth1 up
 func TestBouncesBytes(t *testing.T) {
 	littleEndian(t)
-	got := sent(t, func(nl *rtnl) error { return nl.execute(downUpRequests(swapSteps, map[int32]bool{5: true, 6: true})) })
+	got := sent(t, func(nl *rtnl) error {
+		return nl.execute(downUpRequests(nil, swapSteps, map[int32]bool{5: true, 6: true}, nil))
+	})
 	want := golden(t, `
 		20 00 00 00 13 00 05 00 00 10 00 00 00 00 00 00 # nlmsghdr: 32, RTM_SETLINK, REQUEST|ACK, seq, port
 		00 00 00 00 05 00 00 00 00 00 00 00 01 00 00 00 # ifinfomsg: index 5, flags 0, change IFF_UP
-		20 00 00 00 13 00 05 00 01 10 00 00 00 00 00 00 # nlmsghdr
-		00 00 00 00 06 00 00 00 00 00 00 00 01 00 00 00 # ifinfomsg: index 6, flags 0, change IFF_UP
-		30 00 00 00 13 00 05 00 02 10 00 00 00 00 00 00 # nlmsghdr
+		30 00 00 00 13 00 05 00 01 10 00 00 00 00 00 00 # nlmsghdr
 		00 00 00 00 05 00 00 00 00 00 00 00 00 00 00 00 # ifinfomsg: index 5, stays down
 		0e 00 03 00 65 6e 69 30 2d 65 74 68 31 00 00 00 # IFLA_IFNAME "eni0-eth1", pad
+		20 00 00 00 13 00 05 00 02 10 00 00 00 00 00 00 # nlmsghdr
+		00 00 00 00 06 00 00 00 00 00 00 00 01 00 00 00 # ifinfomsg: index 6, flags 0, change IFF_UP
 		2c 00 00 00 13 00 05 00 03 10 00 00 00 00 00 00 # nlmsghdr
 		00 00 00 00 06 00 00 00 01 00 00 00 01 00 00 00 # ifinfomsg: index 6, up
 		09 00 03 00 65 74 68 30 00 00 00 00             # IFLA_IFNAME "eth0", pad
@@ -169,27 +171,60 @@ func TestBouncesBytes(t *testing.T) {
 		00 00 00 00 05 00 00 00 01 00 00 00 01 00 00 00 # ifinfomsg: index 5, up
 		09 00 03 00 65 74 68 31 00 00 00 00             # IFLA_IFNAME "eth1", pad`)
 	if !bytes.Equal(got, want) {
-		t.Errorf("bounces() sent\n% x, want\n% x", got, want)
+		t.Errorf("downUpRequests() sent\n% x, want\n% x", got, want)
 	}
 }
 
-func TestBouncesOfSomeLinksUp(t *testing.T) {
+// What a link has lost comes when it is up again, and what several have lost when all are.
+func TestDownUpRequests(t *testing.T) {
+	links := []link{{index: 5, name: "eth0", up: true}, {index: 6, name: "eth1", up: true}, {index: 7, name: "eth0.1", kind: "vlan", lower: 5, up: true},
+		{index: 8, name: "eth0.2", kind: "vlan", lower: 5}, {index: 9, name: "eth2", up: true}}
+	object := func(typ uint16, on ...int32) *netObject { return &netObject{request: nlMessage{typ: typ}, links: on} }
+	of5, of6, ofVLAN, ofBoth, group := object(105, 5), object(106, 6), object(107, 7), object(156, 5, 6), object(200, anyLink)
+	of6.then = []nlMessage{{typ: 1106}}
+	all := []*netObject{of5, of6, ofVLAN, ofBoth, group}
+	down := func(index int32) nlMessage { return setLink(index, "", 0, unix.IFF_UP) }
+	up := func(index int32, name string) nlMessage { return setLink(index, name, unix.IFF_UP, unix.IFF_UP) }
 	for _, c := range []struct {
 		world string
 		up    map[int32]bool
 		want  []nlMessage
 	}{
 		{"both down", nil, renameRequests(swapSteps)},
-		{"eth1 up, eth0 down", map[int32]bool{6: true}, []nlMessage{
-			setLink(6, "", 0, unix.IFF_UP),
-			setLink(5, "eni0-eth1", 0, 0), setLink(6, "eth0", unix.IFF_UP, unix.IFF_UP), setLink(5, "eth1", 0, 0)}},
-		{"eth0 up, eth1 down", map[int32]bool{5: true}, []nlMessage{
-			setLink(5, "", 0, unix.IFF_UP),
-			setLink(5, "eni0-eth1", 0, 0), setLink(6, "eth0", 0, 0), setLink(5, "eth1", unix.IFF_UP, unix.IFF_UP)}},
+		{"eth1 up, eth0 down", map[int32]bool{6: true}, []nlMessage{setLink(5, "eni0-eth1", 0, 0),
+			down(6), up(6, "eth0"), of5.request, of6.request, of6.then[0], ofVLAN.request, ofBoth.request, group.request, setLink(5, "eth1", 0, 0)}},
+		{"eth0 up, eth1 down", map[int32]bool{5: true}, []nlMessage{down(5), setLink(5, "eni0-eth1", 0, 0), setLink(6, "eth0", 0, 0),
+			up(5, "eth1"), down(8), of5.request, of6.request, of6.then[0], ofVLAN.request, ofBoth.request, group.request}},
+		{"both up", map[int32]bool{5: true, 6: true}, []nlMessage{down(5), setLink(5, "eni0-eth1", 0, 0),
+			down(6), up(6, "eth0"), of6.request, of6.then[0], up(5, "eth1"), down(8), of5.request, ofVLAN.request, ofBoth.request, group.request}},
 		{"another link up", map[int32]bool{7: true}, renameRequests(swapSteps)},
 	} {
-		if got := downUpRequests(swapSteps, c.up); !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%s: bounces() = %v, want %v", c.world, got, c.want)
+		if got := downUpRequests(links, swapSteps, c.up, all); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: downUpRequests() = %v, want %v", c.world, got, c.want)
+		}
+	}
+}
+
+// After a route was created again, those that were behind it come behind it again.
+func TestTwinRequests(t *testing.T) {
+	route := func(twins string, n byte) *netObject {
+		return &netObject{twins: twins, request: nlMessage{typ: unix.RTM_NEWROUTE, flags: unix.NLM_F_CREATE, body: []byte{n}}}
+	}
+	a1, b1, a2, none, a3, b2 := route("a", 1), route("b", 2), route("a", 3), route("", 4), route("a", 5), route("b", 6)
+	all := []*netObject{a1, b1, a2, none, a3, b2, none}
+	remove := func(o *netObject) nlMessage { return nlMessage{typ: unix.RTM_DELROUTE, body: o.request.body} }
+	for _, c := range []struct {
+		world string
+		lost  []*netObject
+		want  []nlMessage
+	}{
+		{"nothing is lost", nil, nil},
+		{"one without a twin", []*netObject{none}, nil},
+		{"the first of three", []*netObject{a1}, []nlMessage{remove(a2), a2.request, remove(a3), a3.request}},
+		{"the last of two", []*netObject{b2}, []nlMessage{remove(b2), b2.request}},
+	} {
+		if got := twinRequests(all, c.lost); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: twinRequests() = %v, want %v", c.world, got, c.want)
 		}
 	}
 }

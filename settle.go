@@ -47,17 +47,17 @@ func (r *renaming) reconfigure(was network, m managers) error {
 	return nil
 }
 
-// restartManagers restarts the managers, and reports whether there was one. Before that it restores
-// what links have lost by going down; without a manager, that includes the routes of a manager.
+// restartManagers restarts the managers, and reports whether there was one. Without one it waits
+// for what the kernel makes again after links have been down.
 func (r *renaming) restartManagers(m managers) bool {
-	r.restoreAfterDown(len(m.units) > 0)
+	r.restoreAfterDown()
 	now, err := r.nl.links()
 	if err != nil {
 		r.log.warn("%v", err)
 	}
 	told := m.restart("try-restart", nameChanges(r.toRename, now))
 	if !told {
-		r.restoreAfterDown(false)
+		r.awaitAutomatic()
 	}
 	return told
 }
@@ -136,7 +136,7 @@ func (r *renaming) undoRename(was network, m managers, lost error) error {
 	r.restore(missingObjects) // with the names of before, all of it belongs here
 	now, lookErr := r.nl.observeNetwork(was.primary)
 	if lost = networkLost(was, now); lookErr == nil && lost != nil {
-		err = codedError{codeDoubt, fmt.Errorf("%w; the names are as before, but %w", err, lost)}
+		err = fmt.Errorf("%w; the names are as before, but %w", err, lost)
 	}
 	return err
 }
@@ -145,7 +145,7 @@ func (r *renaming) undoRename(was network, m managers, lost error) error {
 // until renamed links that had leases have them again, and until nothing changes for quietPeriod:
 // only then is it known what the manager's own configuration gives to each link.
 func (r *renaming) restoreAfterRestart(ctx context.Context, was network) {
-	if !slices.ContainsFunc(r.snapshot, func(o netObject) bool { return !o.transient }) {
+	if !slices.ContainsFunc(r.snapshot, func(o *netObject) bool { return !o.transient }) {
 		return
 	}
 	err := await(ctx, func() (bool, error) {

@@ -10,60 +10,141 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // A netObject is an address, a neighbour, a route, a next hop or a policy rule.
 type netObject struct {
-	request     nlMessage  // creates it again
-	key         string     // identifies it; without counters and state
-	keyAnyLink  string     // identifies it without link and metric
-	links       []int32    // the indexes of its links, or anyLink
-	description string     // route 10.9.0.0/16 table 100 (index 3)
-	proto       byte       // of a route: who made it (RTPROT_DHCP, ...)
-	followUp    *nlMessage // to be sent when request has worked; nil for none
+	request     nlMessage   // creates it again
+	then        []nlMessage // to be sent after request, also where that is refused with EEXIST
+	rank        int         // it may need objects of a lower rank
+	key         string      // identifies it; without counters and state
+	keyAnyLink  string      // identifies it without link and metric
+	twins       string      // of an IPv4 route: identifies all between which the order decides
+	links       []int32     // the indexes of its links, or anyLink
+	description string      // route 10.9.0.0/16 table 100 (index 3)
 	// It comes and goes with a lease, a router advertisement or the link, or it is a default route
 	// of the main table, about which the network manager decides.
 	transient bool
+	// The kernel makes it when the link is up again, by itself or by a router advertisement. To
+	// create such a route would make one ECMP route of it and its twin of another link, which the
+	// next advertisement can't change (seen on Linux 6.1).
+	automatic bool
+	renewed   bool // automatic, but the kernel makes another in its place
 }
 
-// isManaged reports whether o is a route of a network manager's configuration, or of the kernel.
-// After its restart the manager makes such routes again.
-func (o netObject) isManaged() bool {
-	managed := []byte{unix.RTPROT_KERNEL, unix.RTPROT_STATIC, unix.RTPROT_DHCP, unix.RTPROT_RA}
-	return o.request.typ == unix.RTM_NEWROUTE && slices.Contains(managed, o.proto)
-}
+// The ranks.
+const (
+	rankAddress = iota
+	rankNeighbour
+	rankNextHop
+	rankNextHopGroup
+	rankRoute   // without a gateway
+	rankGateway // a route with a gateway, which a route without one leads to
+	rankRule
+	ranks
+)
 
 // anyLink is in place of an index where the object has no link, as policy rules, or has a next
 // hop's id instead.
 const anyLink = -1
 
 // missingObjects lists the objects of before that are not there now, in their order.
-func missingObjects(before, now []netObject) []netObject {
+func missingObjects(before, now []*netObject) []*netObject {
 	there := map[string]bool{}
 	for _, o := range now {
 		there[o.key] = true
 	}
-	return filter(before, func(o netObject) bool { return !there[o.key] })
+	return filter(before, func(o *netObject) bool { return !there[o.key] })
 }
 
 // lostObjects lists the objects of before that are gone for good: they are not where they were, and
 // have not moved to another link either, as those of a manager's configuration move with the name.
 // Each new object of now stands for one that has moved. Transient objects are left out: what makes
 // them makes them again.
-func lostObjects(before, now []netObject) []netObject {
+func lostObjects(before, now []*netObject) []*netObject {
 	followed := map[string]int{}
 	for _, o := range missingObjects(now, before) {
 		followed[o.keyAnyLink]++
 	}
-	return filter(missingObjects(before, now), func(o netObject) bool {
+	return filter(missingObjects(before, now), func(o *netObject) bool {
 		if !o.transient && followed[o.keyAnyLink] > 0 {
 			followed[o.keyAnyLink]--
 			return false
 		}
 		return !o.transient
 	})
+}
+
+// downUpRequests are the requests of a plan for Linux before 6.2, which renames no link that is up:
+// each goes down before its first rename and comes up with its last. Then those stacked on it go
+// down that were down, as VLANs have come up with it (vlan_device_event of net/8021q/vlan.c). After
+// that come the objects that it has lost, as soon as all links of an object are up again. In one
+// datagram the kernel carries out all of it, even if this process is killed in the middle.
+func downUpRequests(links []link, steps []step, up map[int32]bool, objects []*netObject) (
+	requests []nlMessage) {
+	last := map[int32]int{}
+	for i, s := range steps {
+		last[s.index] = i
+	}
+	down, began := map[int32]bool{}, map[int32]bool{}
+	for index := range up {
+		down[index] = true // it will be, and it is not over before it is up again
+	}
+	for i, s := range steps {
+		if !began[s.index] && up[s.index] {
+			requests = append(requests, setLink(s.index, "", 0, unix.IFF_UP))
+		}
+		began[s.index] = true
+		var flags uint32
+		if last[s.index] == i && up[s.index] {
+			flags = unix.IFF_UP
+		}
+		// do_setlink of net/core/rtnetlink.c renames first and sets flags after.
+		requests = append(requests, setLink(s.index, s.to, flags, flags))
+		if flags == 0 {
+			continue
+		}
+		delete(down, s.index)
+		stacked := stackedOn(links, map[int32]bool{s.index: true}, false)
+		for i := range links {
+			if l := &links[i]; stacked[l.index] && l.index != s.index && !l.up {
+				requests = append(requests, setLink(l.index, "", 0, unix.IFF_UP))
+			}
+		}
+		var left []*netObject
+		waiting := stackedOn(links, down, false)
+		waiting[anyLink] = len(down) > 0
+		for _, o := range objects {
+			if slices.ContainsFunc(o.links, func(index int32) bool { return waiting[index] }) {
+				left = append(left, o)
+				continue
+			}
+			requests = append(append(requests, o.request), o.then...)
+		}
+		objects = left
+	}
+	return requests
+}
+
+// twinRequests are the requests that put those IPv4 routes in their order which are the same as one
+// that was lost, but for what they lead to: each after the first of them is removed and appended.
+// Traffic takes the first, and what was created again would be the last.
+func twinRequests(all, lost []*netObject) (requests []nlMessage) {
+	disturbed, seen := map[string]bool{}, map[string]bool{}
+	for _, o := range lost {
+		disturbed[o.twins] = o.twins != ""
+	}
+	for _, o := range all {
+		if disturbed[o.twins] && seen[o.twins] {
+			requests = append(requests,
+				nlMessage{typ: unix.RTM_DELROUTE, body: o.request.body}, o.request)
+		}
+		seen[o.twins] = true
+	}
+	return requests
 }
 
 // addressFlags are the flags of an address that its maker sets; the others are state.
@@ -80,7 +161,7 @@ func addressObject(body []byte) (netObject, error) {
 	made := slices.Clone(body[:unix.SizeofIfAddrmsg])
 	made[2] = 0
 	key := slices.Clone(made)
-	o := netObject{links: []int32{a.index}}
+	o := netObject{rank: rankAddress, links: []int32{a.index}}
 	o.description = fmt.Sprintf("address %v (index %d)", a.ip, a.index)
 	err = eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
 		switch typ {
@@ -98,6 +179,9 @@ func addressObject(body []byte) (netObject, error) {
 	o.key, o.keyAnyLink = "address "+string(key), "address "+string(clearIndex(key, 4))
 	// Without IFA_F_PERMANENT it has a lifetime, from a lease or a router advertisement.
 	o.transient = a.flags&unix.IFA_F_PERMANENT == 0 || a.isAutomatic()
+	o.renewed = a.ipv6 && a.flags&unix.IFA_F_TEMPORARY != 0
+	o.automatic = o.renewed || a.ipv6 && a.flags&unix.IFA_F_PERMANENT == 0 &&
+		(a.proto == ifaProtoRA || a.flags&unix.IFA_F_MANAGETEMPADDR != 0)
 	withFlags := func(how uint16, flags uint32) nlMessage {
 		body := appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags)
 		return createRequest(unix.RTM_NEWADDR, how, body)
@@ -111,25 +195,25 @@ func addressObject(body []byte) (netObject, error) {
 	// The second request clears the flag again.
 	o.request = withFlags(unix.NLM_F_EXCL, flags|unix.IFA_F_NODAD)
 	if flags&unix.IFA_F_NODAD == 0 {
-		clearFlag := withFlags(unix.NLM_F_REPLACE, flags)
-		o.followUp = &clearFlag
+		o.then = []nlMessage{withFlags(unix.NLM_F_REPLACE, flags)}
 	}
 	return o, err
 }
 
-// neighbourObject reads an RTM_NEWNEIGH. Permanent entries and proxies are kept.
+// neighbourObject reads an RTM_NEWNEIGH. Those are kept that a program has made: permanent entries,
+// proxies, NOARP (the kernel has such for broadcast and multicast), and learned or managed ones.
 func neighbourObject(body []byte) (netObject, error) {
 	if len(body) < unix.SizeofNdMsg {
 		return netObject{}, errShort
 	}
 	// struct ndmsg, linux/neighbour.h: family, 3 bytes, index, state (16 bits), flags, type.
-	permanent := binary.NativeEndian.Uint16(body[8:])&unix.NUD_PERMANENT != 0
-	if proxy := body[10]&unix.NTF_PROXY != 0; !permanent && !proxy || body[0] == unix.AF_BRIDGE {
-		return netObject{}, nil // learned, and the kernel will learn it again
-	}
+	state := binary.NativeEndian.Uint16(body[8:])
 	index := int32(binary.NativeEndian.Uint32(body[4:]))
 	made := slices.Clone(body[:unix.SizeofNdMsg])
-	o := netObject{links: []int32{index}, description: fmt.Sprintf("neighbour (index %d)", index)}
+	o := netObject{rank: rankNeighbour, links: []int32{index}}
+	o.description = fmt.Sprintf("neighbour (index %d)", index)
+	kept := state&unix.NUD_PERMANENT != 0 || body[10]&unix.NTF_PROXY != 0 ||
+		body[10]&unix.NTF_EXT_LEARNED != 0 && state&neighbourValid != 0
 	err := eachAttr(body[unix.SizeofNdMsg:], func(typ uint16, value []byte) error {
 		switch typ {
 		case unix.NDA_DST:
@@ -137,12 +221,26 @@ func neighbourObject(body []byte) (netObject, error) {
 				o.description = fmt.Sprintf("neighbour %v (index %d)", ip, index)
 			}
 			made = appendAttr(made, typ, value)
-		case unix.NDA_LLADDR, ndaProtocol:
+		case unix.NDA_LLADDR:
+			kept = kept || state&unix.NUD_NOARP != 0 && len(value) > 0 && value[0]&1 == 0
+			made = appendAttr(made, typ, value)
+		case ndaProtocol:
+			made = appendAttr(made, typ, value)
+		case ndaFlagsExt:
+			if uint32Of(value)&neighbourManaged != 0 {
+				kept, state = true, 0 // the kernel resolves it
+			}
 			made = appendAttr(made, typ, value)
 		}
 		return nil
 	})
+	if !kept || body[0] == unix.AF_BRIDGE {
+		return netObject{}, err // learned, and the kernel will learn it again
+	}
+	binary.NativeEndian.PutUint16(made[8:], state&(unix.NUD_PERMANENT|unix.NUD_NOARP))
 	o.key, o.keyAnyLink = "neighbour "+string(made), "neighbour "+string(clearIndex(made, 4))
+	made = slices.Clone(made)
+	binary.NativeEndian.PutUint16(made[8:], state)
 	o.request = createRequest(unix.RTM_NEWNEIGH, unix.NLM_F_REPLACE, made)
 	return o, err
 }
@@ -150,36 +248,83 @@ func neighbourObject(body []byte) (netObject, error) {
 // routeFlags are the flags of a route or hop that its maker sets; the others are state.
 const routeFlags = unix.RTNH_F_ONLINK | unix.RTNH_F_PERVASIVE
 
-// routeObject reads an RTM_NEWROUTE. All are kept but those of the local table, which the kernel
-// makes with the addresses.
+// routeObject reads an RTM_NEWROUTE. All are kept but those of the local table that the kernel makes
+// with the addresses.
 func routeObject(body []byte) (netObject, error) {
 	r, err := parseRoute(body)
 	if err != nil {
 		return netObject{}, err
 	}
-	flags := binary.NativeEndian.Uint32(body[8:])
-	if r.table == unix.RT_TABLE_LOCAL || body[7] > unix.RTN_THROW || flags&unix.RTM_F_CLONED != 0 {
+	proto, flags := body[5], binary.NativeEndian.Uint32(body[8:])
+	if r.table == unix.RT_TABLE_LOCAL && proto == unix.RTPROT_KERNEL ||
+		body[7] > unix.RTN_THROW || flags&unix.RTM_F_CLONED != 0 {
 		return netObject{}, nil
 	}
 	made, expires, err := routeBody(body, r.nextHop != 0)
 	if err != nil || expires < 0 {
 		return netObject{}, err // it has expired
 	}
-	o := netObject{key: "route " + string(made), keyAnyLink: routeKeyAnyLink(made), proto: body[5]}
+	o := netObject{rank: rankRoute, key: "route " + string(made), keyAnyLink: routeKeyAnyLink(made)}
 	o.description = describeRoute(body, r)
-	automatic := []byte{unix.RTPROT_KERNEL, unix.RTPROT_DHCP, unix.RTPROT_RA}
-	o.transient = r.isDefault || expires > 0 || slices.Contains(automatic, o.proto)
+	if !r.ipv6 {
+		o.twins = routeTwins(made)
+	}
 	for _, h := range r.hops {
 		o.links = append(o.links, h.index)
+		if h.via.IsValid() {
+			o.rank = rankGateway
+		}
 	}
 	if r.nextHop != 0 || body[7] > unix.RTN_MULTICAST { // RTN_BLACKHOLE and above have no link
 		o.links = append(o.links, anyLink)
+		o.rank = rankGateway
 	}
+	// A route of the kernel without a gateway comes with an address.
+	o.transient = r.isDefault || expires > 0 || proto == unix.RTPROT_DHCP ||
+		proto == unix.RTPROT_RA || proto == unix.RTPROT_KERNEL && o.rank == rankRoute
+	o.automatic = proto == unix.RTPROT_RA || r.ipv6 && proto == unix.RTPROT_KERNEL && expires > 0
 	if expires > 0 {
 		made = appendUint32(made, unix.RTA_EXPIRES, uint32(max(1, expires/100))) // seconds
 	}
-	o.request = createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made) // to keep their order
+	requests := []nlMessage{createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made)} // to keep their order
+	if r.ipv6 && len(r.hops) > 1 && r.nextHop == 0 {
+		requests = hopRequests(made)
+	}
+	o.request, o.then = requests[0], requests[1:]
 	return o, nil
+}
+
+// hopRequests are the requests that append the hops of an IPv6 route one by one: of several in one
+// request the kernel takes none where one is there already (ip6_route_multipath_add of
+// net/ipv6/route.c).
+func hopRequests(made []byte) (requests []nlMessage) {
+	hops := hopsOf(made)
+	before, after, _ := strings.Cut(string(made), string(appendAttr(nil, unix.RTA_MULTIPATH, hops)))
+	eachHop(hops, func(b []byte) {
+		body := appendAttr([]byte(before), unix.RTA_MULTIPATH, b)
+		requests = append(requests,
+			createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, append(body, after...)))
+	})
+	return requests
+}
+
+// routeTwins identifies the IPv4 routes that are the same but for what they lead to: the first of
+// them is taken, fib_table_lookup of net/ipv4/fib_trie.c.
+func routeTwins(made []byte) string {
+	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table.
+	return string(made[:5]) + attrsOf(made, unix.RTA_DST, unix.RTA_TABLE, unix.RTA_PRIORITY)
+}
+
+// attrsOf returns those attributes of a route.
+func attrsOf(made []byte, types ...uint16) string {
+	var some []byte
+	_ = eachAttr(made[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
+		if slices.Contains(types, typ) {
+			some = appendAttr(some, typ, value)
+		}
+		return nil
+	})
+	return string(some)
 }
 
 // routeBody returns a route's body without state and counters; expires is in 1/100 s from now, 0
@@ -243,17 +388,21 @@ func describeRoute(body []byte, r routeEntry) string {
 // The metrics of a manager's routes may change with its restart: NetworkManager counts them up in
 // the order in which it activates links.
 func routeKeyAnyLink(made []byte) string {
-	same := slices.Clone(made[:unix.SizeofRtMsg])
+	key := "route " + string(made[:unix.SizeofRtMsg]) + attrsOf(made, unix.RTA_DST, unix.RTA_SRC,
+		unix.RTA_TABLE, unix.RTA_GATEWAY, unix.RTA_VIA, rtaNHID)
+	eachHop(hopsOf(made), func(b []byte) { key += string(clearIndex(b, 4)) })
+	return key
+}
+
+// hopsOf returns the value of the RTA_MULTIPATH, or nil.
+func hopsOf(made []byte) (hops []byte) {
 	_ = eachAttr(made[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
-		switch typ {
-		case unix.RTA_DST, unix.RTA_SRC, unix.RTA_TABLE, unix.RTA_GATEWAY, unix.RTA_VIA, rtaNHID:
-			same = appendAttr(same, typ, value)
-		case unix.RTA_MULTIPATH:
-			eachHop(value, func(b []byte) { same = append(same, clearIndex(b, 4)...) })
+		if typ == unix.RTA_MULTIPATH {
+			hops = value
 		}
 		return nil
 	})
-	return "route " + string(same)
+	return hops
 }
 
 // nextHopObject reads an RTM_NEWNEXTHOP.
@@ -273,20 +422,35 @@ func nextHopObject(body []byte) (netObject, error) {
 			made = appendAttr(made, typ, value)
 		case unix.NHA_ENCAP: // this policy is strict: rtm_nh_policy_new of net/ipv4/nexthop.c
 			made = appendAttr(made, typ|unix.NLA_F_NESTED, value)
+		case nhaResGroup:
+			made = appendAttr(made, typ|unix.NLA_F_NESTED, resilientGroup(value))
 		}
 		return nil
 	})
-	links := []int32{n.hop.index}
+	links, rank := []int32{n.hop.index}, rankNextHop
 	if n.group != nil {
-		links = []int32{anyLink}
+		links, rank = []int32{anyLink}, rankNextHopGroup
 	}
 	return netObject{
+		rank:        rank,
 		request:     createRequest(unix.RTM_NEWNEXTHOP, unix.NLM_F_REPLACE, made),
 		key:         "next hop " + string(made),
 		keyAnyLink:  fmt.Sprintf("next hop %d", n.id), // an id belongs to one next hop
 		links:       links,
 		description: fmt.Sprintf("next hop %d", n.id),
 	}, err
+}
+
+// resilientGroup returns an NHA_RES_GROUP without NHA_RES_GROUP_UNBALANCED_TIME, which is state:
+// rtm_nh_res_policy_new of net/ipv4/nexthop.c.
+func resilientGroup(value []byte) (made []byte) {
+	_ = eachAttr(value, func(typ uint16, value []byte) error {
+		if typ >= 1 && typ <= 3 { // the number of buckets, and two timers
+			made = appendAttr(made, typ, value)
+		}
+		return nil
+	})
+	return made
 }
 
 // ruleFlags are the flags of a policy rule that its maker sets: linux/fib_rules.h.
@@ -305,6 +469,7 @@ func ruleObject(body []byte) (netObject, error) {
 	binary.NativeEndian.PutUint32(made[8:], binary.NativeEndian.Uint32(body[8:])&ruleFlags)
 	key := "rule " + string(made)
 	return netObject{
+		rank:        rankRule,
 		request:     createRequest(unix.RTM_NEWRULE, unix.NLM_F_EXCL, made),
 		key:         key,
 		keyAnyLink:  key,

@@ -131,7 +131,7 @@ type tempAddress struct {
 // carried out. What was there already is not ours, and is not undone.
 func (n *tempAddress) change(do, undo nlMessage) error {
 	err := n.nl.execute([]nlMessage{do})
-	if _, refused := errors.AsType[kernelError](err); !refused {
+	if !errors.Is(err, errRefused) {
 		n.undo = append(n.undo, undo)
 	}
 	return ignoreError(err, unix.EEXIST)
@@ -317,9 +317,8 @@ func (n *tempAddress) undoChange(undo nlMessage) error {
 // isAlreadyGone reports whether the kernel refused because there is nothing to undo: the link was
 // detached, or the address is gone and its route with it.
 func isAlreadyGone(err error) bool {
-	refusal, refused := errors.AsType[kernelError](err)
-	gone := []unix.Errno{unix.ENODEV, unix.EADDRNOTAVAIL, unix.ESRCH}
-	return refused && slices.Contains(gone, refusal.errno)
+	return errors.Is(err, errRefused) && (errors.Is(err, unix.ENODEV) ||
+		errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ESRCH))
 }
 
 // checkUnused returns errInUse where another program uses the link: it is a port of another link,

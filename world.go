@@ -19,6 +19,15 @@ const (
 	nameMax     = 15      // bytes; IFNAMSIZ of linux/if.h less the NUL
 )
 
+// A taggedError is an error that errors.Is another one, which its text does not mention.
+type taggedError struct {
+	error
+	is error
+}
+
+// Unwrap is for errors.Is.
+func (e taggedError) Unwrap() []error { return []error{e.error, e.is} }
+
 // A hwaddr is an Ethernet address: a value, compared with ==.
 type hwaddr [6]byte
 
