@@ -149,9 +149,8 @@ func (r *renaming) renameWhileDown(targets map[int32]string) error {
 		}
 	}
 	goes := stackedOn(links, up, false)
-	lost := filter(r.snapshot, func(o *netObject) bool {
-		return isLostWhenDown(o, goes)
-	})
+	goes[anyLink] = true
+	lost := filter(r.snapshot, func(o *netObject) bool { return o.isLostWhenDown() && o.isOf(goes) })
 	for _, o := range lost {
 		if o.renewed {
 			r.log.warn("%s goes: the kernel makes another in its place", o.description)
@@ -169,14 +168,6 @@ func (r *renaming) renameWhileDown(targets map[int32]string) error {
 		err = r.executeLinks(downUpRequests(links, steps, up, nil))
 	}
 	return err
-}
-
-// isLostWhenDown reports whether the kernel removes an object when those links go down: any but
-// addresses of IPv4 and policy rules.
-func isLostWhenDown(o *netObject, down map[int32]bool) bool {
-	isIPv4 := len(o.request.body) > 0 && o.request.body[0] == unix.AF_INET
-	return o.rank != rankRule && !(o.rank == rankAddress && isIPv4) &&
-		slices.ContainsFunc(o.links, func(index int32) bool { return down[index] || index == anyLink })
 }
 
 // executeLinks sends requests as one datagram and returns the first refusal of one about a link.

@@ -56,17 +56,14 @@ func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]*netObject, error)
 			all = append(all, &found[i])
 		}
 	}
-	isOf := func(o *netObject) bool {
-		return o.key != "" && slices.ContainsFunc(o.links, func(index int32) bool { return of[index] })
-	}
 	twins := map[string]bool{}
 	for _, o := range all {
-		twins[o.twins] = twins[o.twins] || isOf(o)
+		twins[o.twins] = twins[o.twins] || o.twins != "" && o.isOf(of)
 	}
 	var ordered []*netObject
 	for rank := range ranks {
 		ordered = append(ordered, filter(all, func(o *netObject) bool {
-			return o.rank == rank && (isOf(o) || o.twins != "" && twins[o.twins])
+			return o.rank == rank && (twins[o.twins] || o.key != "" && o.isOf(of))
 		})...)
 	}
 	return ordered, nil

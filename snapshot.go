@@ -35,6 +35,17 @@ type netObject struct {
 	renewed   bool // automatic, but the kernel makes another in its place
 }
 
+// isOf reports whether one of the object's links is in a set.
+func (o *netObject) isOf(set map[int32]bool) bool {
+	return slices.ContainsFunc(o.links, func(index int32) bool { return set[index] })
+}
+
+// isLostWhenDown reports whether the kernel removes o when its link goes down: not addresses of
+// IPv4 and policy rules.
+func (o *netObject) isLostWhenDown() bool {
+	return o.rank != rankRule && (o.rank != rankAddress || o.request.body[0] != unix.AF_INET)
+}
+
 // The ranks.
 const (
 	rankAddress = iota
@@ -118,7 +129,7 @@ func downUpRequests(links []link, steps []step, up map[int32]bool, objects []*ne
 		waiting := stackedOn(links, down, false)
 		waiting[anyLink] = len(down) > 0
 		for _, o := range objects {
-			if slices.ContainsFunc(o.links, func(index int32) bool { return waiting[index] }) {
+			if o.isOf(waiting) {
 				left = append(left, o)
 				continue
 			}

@@ -2,9 +2,9 @@ package main
 
 // This file asks IMDS before the network is configured. Each ENI gets a temporary address: the link
 // goes up, DHCP has an address for it, and one route leads to IMDS. After the answer everything is
-// undone, the last change first. After SIGKILL the kernel removes the address and its route in two
-// minutes; the next fix does so at once, and sets the link down again. A link without an address
-// stays up then.
+// undone, the last change first, and a link that goes down again has what it had before. After
+// SIGKILL the kernel removes the address and its route in two minutes; the next fix does so at once,
+// and sets the link down again. A link without an address stays up then.
 
 import (
 	"context"
@@ -24,7 +24,7 @@ const (
 	secondaryDelay = 250 * time.Millisecond // how much later the other ENIs begin than eth0
 	retryDelay     = time.Second            // between two tries of one ENI
 
-	// The IFA_PROTO (Linux 5.18) of a temporary address, and the protocol of its route. A /32 with
+	// The protocol of a temporary route, and the IFA_PROTO (Linux 5.18) of its address. A /32 with
 	// one of them is taken for ours. The second says that the link was down.
 	tempProto     = 0xe0
 	tempProtoDown = 0xe1
@@ -122,19 +122,29 @@ type tempAddress struct {
 	undo []nlMessage // in the order of the changes
 	down bool        // the link was down
 	had  []address   // all addresses before
+	// The objects of a link that was down: neighbours, addresses.
+	objects []*netObject
 	// To close a packet socket takes milliseconds, for an RCU grace period (packet_release of
 	// net/packet/af_packet.c). IMDS is asked in the meantime.
 	closing sync.WaitGroup
 }
 
-// change sends do, and notes undo unless the kernel refused: if the socket fails, do may have been
-// carried out. What was there already is not ours, and is not undone.
-func (n *tempAddress) change(do, undo nlMessage) error {
-	err := n.nl.execute([]nlMessage{do})
-	if !errors.Is(err, errRefused) {
-		n.undo = append(n.undo, undo)
+// change sends requests in one datagram, and notes for each how to undo it unless the kernel
+// refused: if the socket fails, it may have been carried out. What was there already is not ours,
+// and is not undone. It returns the first refusal.
+func (n *tempAddress) change(do, undo []nlMessage) error {
+	results, err := n.nl.send(do)
+	if err != nil {
+		n.undo = append(n.undo, undo...)
 	}
-	return ignoreError(err, unix.EEXIST)
+	for i, refusal := range results {
+		if refusal == nil {
+			n.undo = append(n.undo, undo[i])
+		} else if err == nil {
+			err = ignoreError(refusal, unix.EEXIST)
+		}
+	}
+	return err
 }
 
 // checkNoNetwork returns errNetworkCame where an ENI that is up, or a link stacked on one, has an
@@ -167,9 +177,11 @@ func (n *tempAddress) setUp(ctx context.Context, index int32) (link, error) {
 		return e, err
 	}
 	if n.down {
+		if n.objects, err = n.objectsOf(e); err != nil {
+			return e, err
+		}
 		up, down := setLink(index, "", unix.IFF_UP, unix.IFF_UP), setLink(index, "", 0, unix.IFF_UP)
-		err = n.change(up, down)
-		if err != nil {
+		if err = n.change([]nlMessage{up}, []nlMessage{down}); err != nil {
 			return e, err
 		}
 		n.log.info("%s: up, to ask IMDS by", n.on)
@@ -186,6 +198,14 @@ func (n *tempAddress) setUp(ctx context.Context, index int32) (link, error) {
 		err = fmt.Errorf("no carrier: %w", over)
 	}
 	return e, err
+}
+
+// objectsOf lists what a link loses when it goes down.
+func (n *tempAddress) objectsOf(e link) ([]*netObject, error) {
+	all, err := snapshotOf(n.nl, nil, map[int32]bool{e.index: true})
+	return filter(all, func(o *netObject) bool {
+		return slices.Contains(o.links, e.index) && !o.automatic && o.isLostWhenDown()
+	}), err
 }
 
 // currentLink returns a link as it is now.
@@ -222,17 +242,13 @@ func (n *tempAddress) addAddressAndRoute(e link, got lease, imds netip.Addr) err
 	if n.down {
 		proto = tempProtoDown
 	}
-	a := tempAddressRequest(e.index, got, proto)
-	err := n.change(createRequest(unix.RTM_NEWADDR, unix.NLM_F_EXCL, a),
-		nlMessage{typ: unix.RTM_DELADDR, body: a})
+	a, r := tempAddressRequest(e.index, got, proto), tempRouteRequest(e.index, got, imds, proto)
+	// In one datagram, so that a killed eni0 leaves no address without the mark of its route.
+	err := n.change([]nlMessage{createRequest(unix.RTM_NEWADDR, unix.NLM_F_EXCL, a),
+		createRequest(unix.RTM_NEWROUTE, unix.NLM_F_EXCL, r)},
+		[]nlMessage{{typ: unix.RTM_DELADDR, body: a}, {typ: unix.RTM_DELROUTE, body: r}})
 	if err != nil {
-		return fmt.Errorf("address %v: %w", got.addr, err)
-	}
-	r := tempRouteRequest(e.index, got, imds)
-	err = n.change(createRequest(unix.RTM_NEWROUTE, unix.NLM_F_EXCL, r),
-		nlMessage{typ: unix.RTM_DELROUTE, body: r})
-	if err != nil {
-		return fmt.Errorf("route to %v: %w", imds, err)
+		return fmt.Errorf("address %v, and a route to %v: %w", got.addr, imds, err)
 	}
 	n.log.info("%s: borrowed %v of %v, and a route to %v", n.on, got.addr, got.server, imds)
 	return nil
@@ -257,11 +273,11 @@ func tempAddressRequest(index int32, got lease, proto byte) []byte {
 
 // tempRouteRequest is the body of an RTM_NEWROUTE: to IMDS alone, from the temporary address, so
 // that the kernel removes both together. The metric is different for each ENI.
-func tempRouteRequest(index int32, got lease, to netip.Addr) []byte {
+func tempRouteRequest(index int32, got lease, to netip.Addr, proto byte) []byte {
 	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table, protocol, scope, type,
 	// flags.
 	b := []byte{unix.AF_INET, 32, 0, 0,
-		unix.RT_TABLE_MAIN, tempProto, unix.RT_SCOPE_LINK, unix.RTN_UNICAST}
+		unix.RT_TABLE_MAIN, proto, unix.RT_SCOPE_LINK, unix.RTN_UNICAST}
 	via := got.gateway(to)
 	if via.IsValid() {
 		b[6] = unix.RT_SCOPE_UNIVERSE
@@ -302,14 +318,23 @@ var errInUse = errors.New("stays up: somebody else has come to use it")
 
 // undoChange undoes one change. It is no error if that is undone already.
 func (n *tempAddress) undoChange(undo nlMessage) error {
+	requests := []nlMessage{undo}
 	if undo.typ == unix.RTM_SETLINK {
 		if err := n.checkUnused(indexOf(undo)); err != nil {
 			return ignoreError(err, errLinkGone)
 		}
+		for _, o := range n.objects {
+			if o.rank != rankAddress || o.then == nil { // an address is tested when it comes up
+				requests = append(requests, o.request)
+			}
+			requests = append(requests, o.then...)
+		}
 	}
-	err := n.nl.execute([]nlMessage{undo})
-	if isAlreadyGone(err) {
-		return nil
+	results, err := n.nl.send(requests)
+	for _, refusal := range results {
+		if err == nil && !isAlreadyGone(refusal) {
+			err = ignoreError(refusal, unix.EEXIST)
+		}
 	}
 	return err
 }
@@ -333,9 +358,7 @@ func (n *tempAddress) checkUnused(index int32) error {
 		return errLinkGone
 	}
 	isNew := func(a address) bool {
-		// An IPv6 address counts as new even if it was there: a link that goes down loses it.
-		old := !a.ipv6 && isAmong(n.had, a)
-		return a.index == index && !old && !a.isAutomatic() && !a.isTempAddress()
+		return a.index == index && !isAmong(n.had, a) && !a.isAutomatic() && !a.isTempAddress()
 	}
 	if e.master != 0 || slices.ContainsFunc(now.addresses, isNew) {
 		return errInUse
@@ -348,24 +371,72 @@ func (a address) isTempAddress() bool {
 	return !a.ipv6 && a.ip.IsSingleIP() && (a.proto == tempProto || a.proto == tempProtoDown)
 }
 
-// reclaim removes the temporary addresses that a killed eni0 has left.
+// reclaim removes the temporary addresses and routes that a killed eni0 has left.
 func reclaim(nl *rtnl, log logger, notifySignals func()) error {
 	addresses, err := nl.addresses()
 	if err != nil {
 		return err
 	}
 	for _, a := range addresses {
-		if !a.isTempAddress() {
-			continue // of another program
+		if a.isTempAddress() {
+			notifySignals() // from here on something is changed
+			n := &tempAddress{nl: nl, log: log, down: a.proto == tempProtoDown}
+			err = errors.Join(err, n.giveBack(a.index, a.ip.Addr(),
+				nlMessage{typ: unix.RTM_DELADDR, body: a.body}))
 		}
-		notifySignals() // from here on something is changed
-		n := &tempAddress{nl: nl, log: log, on: fmt.Sprintf("index %d", a.index)}
-		if a.proto == tempProtoDown {
-			n.undo = append(n.undo, setLink(a.index, "", 0, unix.IFF_UP))
-		}
-		n.undo = append(n.undo, nlMessage{typ: unix.RTM_DELADDR, body: a.body})
-		log.warn("%s: an eni0 that was killed has left the address %v", n.on, a.ip.Addr())
-		n.tearDown()
 	}
+	// Before Linux 5.18 an address does not tell that it is temporary; the route does.
+	request := familyRequest(unix.SizeofRtMsg, unix.AF_INET)
+	request[4] = unix.RT_TABLE_MAIN
+	routes, dumpErr := nl.dump(unix.RTM_GETROUTE, request)
+	err = errors.Join(err, ignoreError(dumpErr, unix.ENOENT)) // there is no main table yet
+	for _, m := range routes {
+		if index, from := parseTempRoute(m.body); from.IsValid() {
+			notifySignals()
+			n := &tempAddress{nl: nl, log: log, down: m.body[5] == tempProtoDown}
+			a := tempAddressRequest(index, lease{addr: from}, 0)
+			err = errors.Join(err, n.giveBack(index, from, nlMessage{typ: unix.RTM_DELADDR, body: a},
+				nlMessage{typ: unix.RTM_DELROUTE, body: m.body}))
+		}
+	}
+	return err
+}
+
+// giveBack undoes what a killed eni0 has left on a link.
+func (n *tempAddress) giveBack(index int32, ip netip.Addr, undo ...nlMessage) error {
+	e, err := n.currentLink(index)
+	if err == nil {
+		n.objects, err = n.objectsOf(e)
+	}
+	if err != nil {
+		return ignoreError(err, errLinkGone)
+	}
+	n.on = e.String()
+	n.log.warn("%s: an eni0 that was killed has left the address %v", n.on, ip)
+	// It is not known what the link had before, but this is not what the kernel makes.
+	n.objects = filter(n.objects, func(o *netObject) bool { return !o.transient })
+	if n.down {
+		n.undo = append(n.undo, setLink(index, "", 0, unix.IFF_UP))
+	}
+	n.undo = append(n.undo, undo...)
+	n.tearDown()
 	return nil
+}
+
+// parseTempRoute returns the link of a temporary route and the address that it is from, or the zero
+// Addr of any other route.
+func parseTempRoute(body []byte) (index int32, from netip.Addr) {
+	r, err := parseRoute(body)
+	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table, protocol.
+	if err != nil || body[1] != 32 || body[5] != tempProto && body[5] != tempProtoDown ||
+		r.table != unix.RT_TABLE_MAIN || len(r.hops) != 1 {
+		return 0, from
+	}
+	_ = eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
+		if typ == unix.RTA_PREFSRC {
+			from, _ = netip.AddrFromSlice(value)
+		}
+		return nil
+	})
+	return r.hops[0].index, from
 }
