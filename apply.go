@@ -118,9 +118,9 @@ func (r *renaming) bringUp() error {
 // that for each message without CAP_NET_ADMIN.
 func renameError(err error) error {
 	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("rename: %w: run as root or with CAP_NET_ADMIN", err)
+		return errorf("rename: %w: run as root or with CAP_NET_ADMIN", err)
 	}
-	return fmt.Errorf("rename: %w", err)
+	return errorf("rename: %w", err)
 }
 
 // renameWhileDown sets links that are up down for their rename. It plans again, because the steps
@@ -161,7 +161,8 @@ func (r *renaming) renameWhileDown(targets map[int32]string) error {
 		r.down = map[int32]bool{}
 	}
 	maps.Copy(r.down, up)
-	err = r.executeLinks(append(downUpRequests(links, steps, up, lost), twinRequests(r.snapshot, lost)...))
+	requests := downUpRequests(links, steps, up, lost)
+	err = r.executeLinks(append(requests, twinRequests(r.snapshot, lost)...))
 	if errors.Is(err, unix.EMSGSIZE) {
 		r.log.warn("%d objects do not fit into one datagram: they are put back after the rename, "+
 			"and would be lost if eni0 were killed before", len(lost))
@@ -234,7 +235,8 @@ func (r *renaming) restoreAfterDown() {
 }
 
 // awaitAutomatic waits, where links have been down, for the objects that the kernel makes again by
-// itself or with the next router advertisement, for which it asks (RFC 4861, 6.3.7: 3 times in 12 s).
+// itself or with the next router advertisement, for which it asks (RFC 4861, 6.3.7: 3 times in 12
+// s).
 func (r *renaming) awaitAutomatic() {
 	awaited := filter(r.snapshot, func(o *netObject) bool { return o.automatic && !o.renewed })
 	if len(r.down) == 0 || len(awaited) == 0 {
@@ -287,10 +289,10 @@ func (r *renaming) verifyRenamed(targets map[int32]string) error {
 		return err
 	}
 	if len(steps) > 0 {
-		return fmt.Errorf("%s: it did not come to that", steps[0])
+		return errorf("%s: it did not come to that", steps[0])
 	}
 	if down := linksDown(now, r.down); len(down) > 0 {
-		return fmt.Errorf("%s: did not come up again", down[0])
+		return errorf("%s: did not come up again", down[0])
 	}
 	steps = nameChanges(r.toRename, now)
 	for _, s := range steps {
@@ -311,7 +313,7 @@ func (r *renaming) putNamesBack(why error) error {
 	if back == nil {
 		return why
 	}
-	err := fmt.Errorf("%w; and that could not be undone: %s", why, r.linkStates())
+	err := errorf("%w; and that could not be undone: %s", why, r.linkStates())
 	return taggedError{err, errBroken}
 }
 

@@ -9,7 +9,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/netip"
@@ -101,7 +100,7 @@ func obtainLease(ctx context.Context, conn wire, client hwaddr) (lease, error) {
 		offer, err := q.exchange(ctx, conn, 0) // DISCOVER, OFFER
 		if err != nil {
 			elapsed := time.Since(began).Round(time.Millisecond)
-			return lease{}, fmt.Errorf("dhcp: discover: %w in %v", err, elapsed)
+			return lease{}, errorf("dhcp: discover: %w in %v", err, elapsed)
 		}
 		q.kind, q.offer = dhcpRequest, offer
 		ack, err := q.exchange(ctx, conn, requestTries) // REQUEST, ACK or NAK
@@ -111,10 +110,10 @@ func obtainLease(ctx context.Context, conn wire, client hwaddr) (lease, error) {
 		failed = offer.server
 		broken := err != nil && !errors.Is(err, errNoAnswer)
 		if err == nil {
-			err = fmt.Errorf("refused by %v", ack.server)
+			err = errorf("refused by %v", ack.server)
 		}
 		if broken || !sleep(ctx, addJitter(wait)) {
-			return lease{}, fmt.Errorf("dhcp: request %v: %w", offer.addr, err)
+			return lease{}, errorf("dhcp: request %v: %w", offer.addr, err)
 		}
 	}
 }
@@ -144,7 +143,7 @@ func (q *dhcpQuery) noAnswer() error {
 	if q.passed == 0 {
 		return errNoAnswer
 	}
-	return fmt.Errorf("%w (passed over %s; the last is %w)", errNoAnswer,
+	return errorf("%w (passed over %s; the last is %w)", errNoAnswer,
 		countOf(q.passed, "reply", "replies"), q.why)
 }
 

@@ -7,7 +7,6 @@ package main
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math/bits"
 	"net/netip"
 	"time"
@@ -309,7 +308,7 @@ func leaseOf(options *dhcpOptions) (l lease, err error) {
 	}
 	if routes != nil {
 		if l.routes, err = parseRoutes(routes); err != nil {
-			err = fmt.Errorf("%w option 121", err)
+			err = errorf("%w option 121", err)
 		}
 	}
 	return l, err

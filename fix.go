@@ -267,7 +267,7 @@ func (c *call) checkPins(w world, v verdict) error {
 	}
 	var errs []error
 	for _, p := range findPins(c.configFiles(), w.links, v.targets) {
-		errs = append(errs, fmt.Errorf("%w: %v", errPinned, p))
+		errs = append(errs, errorf("%w: %v", errPinned, p))
 	}
 	return errors.Join(errs...)
 }

@@ -31,7 +31,7 @@ func selectVerb(args []string) (verb, []string, error) {
 			return v, args, nil
 		}
 	}
-	return verb{}, nil, fmt.Errorf("%q: no such verb", name)
+	return verb{}, nil, errorf("%q: no such verb", name)
 }
 
 // splitCommandLine separates the arguments of eni0 from the commands after them. The first command
@@ -108,7 +108,7 @@ func verbs() []verb {
 // than this program restores.
 func acceptNames(args []string) error {
 	if args[0] == args[1] {
-		return fmt.Errorf("%q twice: a link can't be swapped with itself", args[0])
+		return errorf("%q twice: a link can't be swapped with itself", args[0])
 	}
 	if slices.Contains(args, "lo") {
 		return errors.New("lo: the loopback keeps its name")
@@ -267,7 +267,7 @@ func parseArgs(v verb, args []string) (o verbOptions, err error) {
 	set.SetOutput(io.Discard) // call.usage writes the error and the usage
 	for _, f := range flagsOf(v) {
 		if err := o.set(f.name, f.preset); err != nil {
-			return o, fmt.Errorf("-%s: %w", f.name, err)
+			return o, errorf("-%s: %w", f.name, err)
 		}
 		declare := set.Func
 		if f.value == "" {
@@ -284,12 +284,12 @@ func parseArgs(v verb, args []string) (o verbOptions, err error) {
 	o.args = set.Args()
 	switch {
 	case len(o.args) > v.maxArgs && strings.HasPrefix(o.args[v.maxArgs], "-"):
-		return o, fmt.Errorf("%q: flags stand between the verb and its arguments",
+		return o, errorf("%q: flags stand between the verb and its arguments",
 			o.args[v.maxArgs])
 	case len(o.args) > v.maxArgs && v.name == "fix":
-		return o, fmt.Errorf("%q: a COMMAND stands after --", o.args[0])
+		return o, errorf("%q: a COMMAND stands after --", o.args[0])
 	case len(o.args) > v.maxArgs:
-		return o, fmt.Errorf("what is %q?", o.args[v.maxArgs])
+		return o, errorf("what is %q?", o.args[v.maxArgs])
 	case len(o.args) < v.minArgs:
 		return o, errors.New("too few arguments")
 	case v.accepts == nil:

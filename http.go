@@ -8,7 +8,6 @@ package main
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -43,12 +42,12 @@ var errIMDSOff = errors.New("IMDS is switched off, or a proxy or firewall answer
 // of an instance. Time helps against 408, 425, 429 and 5xx, and against 404 where late says that
 // the key may come later.
 func (r reply) check(late bool) error {
-	err := fmt.Errorf("status %d", r.status)
+	err := errorf("status %d", r.status)
 	switch {
 	case r.status == 200:
 		return nil
 	case r.status == 403:
-		err = fmt.Errorf("%w: %w", err, errIMDSOff)
+		err = errorf("%w: %w", err, errIMDSOff)
 	case r.status == 404 && late, r.status == 401, r.status == 408, r.status == 425,
 		r.status == 429, r.status >= 500:
 		return err
@@ -199,12 +198,12 @@ func readLine(r *bufio.Reader, budget *int) (string, error) {
 		}
 		line = append(line, c)
 	}
-	return "", fmt.Errorf("a head of more than %d bytes", headLimit)
+	return "", errorf("a head of more than %d bytes", headLimit)
 }
 
 // errTooLong is final because the next reply would be as long.
 func errTooLong(limit int) error {
-	return taggedError{fmt.Errorf("more than %d bytes", limit), errFinal}
+	return taggedError{errorf("more than %d bytes", limit), errFinal}
 }
 
 // describeEOF says in words that the connection ended where there should be more.

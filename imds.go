@@ -8,7 +8,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -372,11 +371,11 @@ func (r *race) failure(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	switch {
 	case errors.Is(cause, errInterrupted):
-		errs = append(errs, fmt.Errorf("imds: %w", cause))
+		errs = append(errs, errorf("imds: %w", cause))
 	case len(allENIs(r.links)) == 0 && !r.endpoint.addr.IsLoopback():
 		errs = append(errs, errNoENI)
 	case r.advice != "" && !r.answered && !r.endpoint.ipv6() && !r.hasNetwork():
-		errs = append(errs, fmt.Errorf("imds: no ENI that is up has an IPv4 address to ask by: %s",
+		errs = append(errs, errorf("imds: no ENI that is up has an IPv4 address to ask by: %s",
 			r.advice))
 	}
 	if err = errors.Join(errs...); err == nil {
@@ -401,8 +400,8 @@ func (p *racePath) failure(took time.Duration) error {
 		by = "by IPv6: " + by
 	}
 	if isFinal(p.err) {
-		return fmt.Errorf("imds: %s%w", by, p.err)
+		return errorf("imds: %s%w", by, p.err)
 	}
-	return fmt.Errorf("imds: %s%w (%s in %v)", by, p.err, countOf(p.tries, "try", "tries"),
+	return errorf("imds: %s%w (%s in %v)", by, p.err, countOf(p.tries, "try", "tries"),
 		took.Round(time.Millisecond))
 }

@@ -66,7 +66,7 @@ func parseEndpoint(s string) (endpoint, error) {
 	}
 	addr, err := netip.ParseAddr(ip)
 	if err != nil || addr.Zone() != "" || addr.Is4In6() || addr.Is6() != strings.HasPrefix(host, "[") {
-		return endpoint{}, fmt.Errorf("not an IPv4 address, nor an IPv6 address in brackets: %q "+
+		return endpoint{}, errorf("not an IPv4 address, nor an IPv6 address in brackets: %q "+
 			"(names are not resolved)", ip)
 	}
 	portNumber := uint64(80)
@@ -74,7 +74,7 @@ func parseEndpoint(s string) (endpoint, error) {
 		portNumber, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil || portNumber == 0 {
-		return endpoint{}, fmt.Errorf("not a port: %q", port)
+		return endpoint{}, errorf("not a port: %q", port)
 	}
 	return endpoint{addr, uint16(portNumber), host}, nil
 }
@@ -89,7 +89,7 @@ func resolvePath(path string) (string, error) {
 	}
 	for i := range len(path) {
 		if path[i] <= ' ' || path[i] >= 0x7f {
-			return "", fmt.Errorf("PATH %q: spaces, control characters and bytes beyond ASCII "+
+			return "", errorf("PATH %q: spaces, control characters and bytes beyond ASCII "+
 				"can't be asked for", path)
 		}
 	}
@@ -231,7 +231,7 @@ func (p *imdsPath) try(ctx context.Context) attempt {
 		p.token = ""
 	}
 	if a.status = cmp.Or(r.status, a.status); err != nil { // a token was an answer too
-		a.err = fmt.Errorf("%s: %w", p.query.path, err)
+		a.err = errorf("%s: %w", p.query.path, err)
 		return a
 	}
 	a.body = r.body
@@ -250,7 +250,7 @@ func (p *imdsPath) getToken(ctx context.Context) attempt {
 		err = errors.New("not a token")
 	}
 	if err != nil {
-		return attempt{r.status, nil, fmt.Errorf("token: %w", err)}
+		return attempt{r.status, nil, errorf("token: %w", err)}
 	}
 	p.token = string(r.body)
 	return attempt{status: r.status}
@@ -289,7 +289,7 @@ func (p *imdsPath) exchange(ctx context.Context, request, header string, limit i
 		return reply{}, err
 	}
 	if err != nil {
-		return reply{}, fmt.Errorf("connect %s: %w", p.host, err)
+		return reply{}, errorf("connect %s: %w", p.host, err)
 	}
 	defer conn.Close()
 	defer interruptAtEnd(ctx, conn)()

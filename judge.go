@@ -51,7 +51,7 @@ func judge(w world, names bool) (verdict, error) {
 	e := w.decidingEgress()
 	if !isKernelName(p.name) && !isTemporary(p.name) { // an image with predictable names
 		if other, ok := linkByName(w.links, primaryName); ok && isENI(w.links, other) {
-			return verdict{}, fmt.Errorf("the primary ENI is %s, %w, and yet %s is a secondary ENI",
+			return verdict{}, errorf("the primary ENI is %s, %w, and yet %s is a secondary ENI",
 				p, errForeignName, other)
 		}
 		return w.routeOnly(p), nil
@@ -228,7 +228,7 @@ func (e egress) others(primary link) []int32 {
 func targetNames(links []link, primary link) (map[int32]string, error) {
 	holder, held := linkByName(links, primaryName)
 	if held && !isENI(links, holder) {
-		return nil, fmt.Errorf("%s is %w (kind %q): left alone", holder, errNotENI, holder.kind)
+		return nil, errorf("%s is %w (kind %q): left alone", holder, errNotENI, holder.kind)
 	}
 	targets := interruptedTargets(links, primary)
 	if primary.name != primaryName {
@@ -295,7 +295,7 @@ func networkLost(was, now network) error {
 		family = "IPv6"
 	}
 	if e.links != nil && now.egress(e.ipv6).links == nil {
-		return fmt.Errorf("there is no %s default route", family)
+		return errorf("there is no %s default route", family)
 	}
 	old, err := was.primaryLink()
 	addressed := err == nil && was.hasAddress(old, e.ipv6)
@@ -303,7 +303,7 @@ func networkLost(was, now network) error {
 		return e.carries(s.index)
 	})
 	if (addressed || follows) && !now.hasAddress(p, e.ipv6) {
-		return fmt.Errorf("%s has no %s address", p, family)
+		return errorf("%s has no %s address", p, family)
 	}
 	return nil
 }
@@ -313,7 +313,7 @@ func networkLost(was, now network) error {
 // nothing was changed, and the message says where each link stands.
 func verdictAfterRename(was, now world, v verdict, err error) (verdict, error) {
 	if err == nil && v.code == codeNames {
-		err = fmt.Errorf("somebody else has renamed since: %s", v.note)
+		err = errorf("somebody else has renamed since: %s", v.note)
 	}
 	if err != nil {
 		stands := ""
@@ -321,7 +321,7 @@ func verdictAfterRename(was, now world, v verdict, err error) (verdict, error) {
 			stands += fmt.Sprintf("; %s (index %d) was %s and is %s",
 				s.addr, s.index, visible(s.from), visible(s.to))
 		}
-		return v, taggedError{fmt.Errorf("renamed, but %w%s", err, stands), errBroken}
+		return v, taggedError{errorf("renamed, but %w%s", err, stands), errBroken}
 	}
 	if was.decidingEgress().links != nil && now.decidingEgress().links == nil {
 		return verdict{code: codeRoute, note: v.note + ", and there was one before"}, nil

@@ -9,7 +9,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -79,7 +78,7 @@ func recreateAll(nl *rtnl, objects []*netObject) (made []*netObject, err error) 
 		for _, o := range objects {
 			if err := recreate(nl, o); err != nil {
 				refused = append(refused, o)
-				reasons = append(reasons, fmt.Errorf("%s: not put back: %w", o.description, err))
+				reasons = append(reasons, errorf("%s: not put back: %w", o.description, err))
 				continue
 			}
 			made = append(made, o)

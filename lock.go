@@ -33,14 +33,14 @@ func acquireLock(ctx context.Context, patience time.Duration, log logger) (
 	told := false
 	for {
 		if err := context.Cause(ctx); err != nil {
-			return nil, false, fmt.Errorf("lock: %w", err)
+			return nil, false, errorf("lock: %w", err)
 		}
 		f, err := bindLock()
 		if err == nil {
 			return func() { _ = f.Close() }, true, nil
 		}
 		if !errors.Is(err, unix.EADDRINUSE) {
-			return nil, false, fmt.Errorf("lock: %w", err)
+			return nil, false, errorf("lock: %w", err)
 		}
 		holder, conn := findHolder()
 		own := holder != nil && (holder.Uid == 0 || int(holder.Uid) == os.Geteuid())
@@ -56,7 +56,7 @@ func acquireLock(ctx context.Context, patience time.Duration, log logger) (
 			foreign = nil
 			waitForEnd(ctx, conn)
 			if ctx.Err() != nil {
-				return nil, false, fmt.Errorf("lock: %w: %s: %w", errLocked, who, context.Cause(ctx))
+				return nil, false, errorf("lock: %w: %s: %w", errLocked, who, context.Cause(ctx))
 			}
 			continue
 		}

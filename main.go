@@ -269,10 +269,10 @@ func runRoute(ctx context.Context, c *call) (int, error) {
 		e := w.decidingEgress()
 		enis := e.allENIs()
 		if len(enis) == 0 {
-			return codeDoubt, fmt.Errorf("route: %s", w.noEgress(e))
+			return codeDoubt, errorf("route: %s", w.noEgress(e))
 		}
 		if len(enis) > 1 {
-			return codeDoubt, fmt.Errorf("route: default traffic leaves by %d ENIs, %s, "+
+			return codeDoubt, errorf("route: default traffic leaves by %d ENIs, %s, "+
 				"which has no one answer", len(enis), w.namesOf(enis))
 		}
 		out, _ := linkByIndex(w.links, enis[0])

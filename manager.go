@@ -38,7 +38,7 @@ func parseUnits(s string) ([]string, error) {
 			return c <= ' ' || c == 0x7f || c == '/'
 		})
 		if u == "" || u[0] == '-' || odd {
-			return nil, fmt.Errorf("%q: not a unit's name", u)
+			return nil, errorf("%q: not a unit's name", u)
 		}
 		if !strings.Contains(u, ".") { // as for systemctl(1)
 			units[i] = u + ".service"

@@ -7,7 +7,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -53,12 +52,12 @@ func execCommand(command []string) error {
 	// signal.Ignore, but signal.Notify does.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	notThere := []error{unix.ENOENT, unix.ENOTDIR, unix.ESTALE, unix.ENODEV, unix.ETIMEDOUT}
-	last := fmt.Errorf("%s: %w", command[0], errNotOnPath)
+	last := errorf("%s: %w", command[0], errNotOnPath)
 	for _, path := range pathsOf(command[0]) {
 		err := syscall.Exec(path, command, os.Environ())
 		isThere := !slices.Contains(notThere, err)
 		if isThere || strings.Contains(command[0], "/") {
-			last = fmt.Errorf("%s: %w", path, err)
+			last = errorf("%s: %w", path, err)
 		}
 		if isThere && err != unix.EACCES {
 			break
@@ -99,7 +98,7 @@ func lookPath(name string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("%s: %w", name, errNotOnPath)
+	return "", errorf("%s: %w", name, errNotOnPath)
 }
 
 // systemdBooted is sd_booted(3).
@@ -143,12 +142,11 @@ func runCommand(ctx context.Context, name string, args ...string) (string, error
 		return "", err
 	}
 	defer out.Close()
-	// os.StartProcess would bring in os.Stat, which is 10 kB more.
 	attr := &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{null.Fd(), in.Fd(), null.Fd()}}
 	pid, err := syscall.ForkExec(path, append([]string{name}, args...), attr)
 	_ = in.Close() // else the output would have no end
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
+		return "", errorf("%s: %w", path, err)
 	}
 	p, err := os.FindProcess(pid)
 	if err != nil {
@@ -173,13 +171,13 @@ func runCommand(ctx context.Context, name string, args ...string) (string, error
 // commandError returns the error of a command that has ended, or nil.
 func commandError(state *os.ProcessState, err error, command string) error {
 	if err != nil {
-		return fmt.Errorf("%s: %w", command, err)
+		return errorf("%s: %w", command, err)
 	}
 	switch code := state.ExitCode(); {
 	case code < 0:
-		return fmt.Errorf("%s: %w: %v", command, errKilled, state)
+		return errorf("%s: %w: %v", command, errKilled, state)
 	case code > 0:
-		return fmt.Errorf("%s: %w %d", command, errExitCode, code)
+		return errorf("%s: %w %d", command, errExitCode, code)
 	}
 	return nil
 }
@@ -203,14 +201,14 @@ func runContext(d time.Duration) (ctx context.Context, cancel, notifySignals fun
 	ctx, cancelCause := context.WithCancelCause(context.Background())
 	cancelOnSignal(cancelCause, syscall.SIGQUIT)
 	notifySignals = sync.OnceFunc(func() { cancelOnSignal(cancelCause, endingSignals()...) })
-	timer := time.AfterFunc(d, func() { cancelCause(fmt.Errorf("no time left of %v", d)) })
+	timer := time.AfterFunc(d, func() { cancelCause(errorf("no time left of %v", d)) })
 	return ctx, func() { timer.Stop(); cancelCause(nil) }, notifySignals
 }
 
 // withTimeout returns a context that ends with ctx, or after d with that as its cause.
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(d, func() { cancel(fmt.Errorf("not within %v", d)) })
+	timer := time.AfterFunc(d, func() { cancel(errorf("not within %v", d)) })
 	return ctx, func() { timer.Stop(); cancel(nil) }
 }
 
@@ -228,7 +226,7 @@ func cancelOnSignal(cancel context.CancelCauseFunc, signals ...os.Signal) {
 			signal.Notify(received, s)
 		}
 	}
-	go func() { cancel(fmt.Errorf("%w: %v", errInterrupted, <-received)) }()
+	go func() { cancel(errorf("%w: %v", errInterrupted, <-received)) }()
 }
 
 // ignoreSignals ignores the same signals for the rest of the run, when nothing is left that they

@@ -5,7 +5,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 
@@ -44,7 +43,7 @@ func (r *configReader) readDir(dir string) {
 	names, err := r.listDir(dir)
 	r.warn(dir, err)
 	if len(names) > configDirMax {
-		r.warn(dir, fmt.Errorf("more than %d entries: the rest is not read", configDirMax))
+		r.warn(dir, errorf("more than %d entries: the rest is not read", configDirMax))
 		names = names[:configDirMax]
 	}
 	for _, name := range names {
@@ -94,7 +93,7 @@ func (r *configReader) readFile(path string) {
 	case !ok || r.left < 0:
 		return
 	case len(text) > r.left || len(r.files) == configFilesMax:
-		r.warn(path, fmt.Errorf("more than %d bytes or %d files in all: the rest is not read",
+		r.warn(path, errorf("more than %d bytes or %d files in all: the rest is not read",
 			configTotalMax, configFilesMax))
 		r.left = -1
 		return

@@ -58,7 +58,7 @@ func checkTargets(links []link, targets map[int32]string) error {
 			return err
 		}
 		if asked[want] {
-			return fmt.Errorf("%s: two links can't both have that name", want)
+			return errorf("%s: two links can't both have that name", want)
 		}
 		asked[want] = true
 	}
@@ -73,11 +73,11 @@ func checkNamesFree(links []link, targets map[int32]string, asked map[string]boo
 	for _, l := range links {
 		want, ok := targets[l.index]
 		if asked[l.name] && (!ok || want == l.name) {
-			return fmt.Errorf("%s is in use: %s is to keep it", l.name, l)
+			return errorf("%s is in use: %s is to keep it", l.name, l)
 		}
 		for _, a := range l.altnames {
 			if asked[a] {
-				return fmt.Errorf("%s is an altname of %s: "+
+				return errorf("%s is an altname of %s: "+
 					"`ip link property del dev %s altname %s` clears it", a, l, l.name, a)
 			}
 		}
@@ -216,11 +216,11 @@ func swapTargets(links []link, a, b string) (map[int32]string, error) {
 	}
 	isNumbered := func(l link) bool { return strings.HasPrefix(l.name, tempPrefix+"#") }
 	if i := slices.IndexFunc(links, isNumbered); i >= 0 {
-		return nil, fmt.Errorf("%s: no such link; but a rename of %s broke off, "+
+		return nil, errorf("%s: no such link; but a rename of %s broke off, "+
 			"and `ip link set dev %s name %s` may be what is left of it",
 			a, links[i], links[i].name, a)
 	}
-	return nil, fmt.Errorf("%s: no such link", a)
+	return nil, errorf("%s: no such link", a)
 }
 
 // nameChanges lists the links that have another name now than before.

@@ -7,7 +7,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"syscall"
@@ -88,7 +87,7 @@ func (c *rtnl) dump(typ uint16, body []byte) ([]nlMessage, error) {
 			return objects, nil
 		}
 	}
-	return nil, fmt.Errorf("%s: dump interrupted %d times", requestName(typ), maxInterrupted)
+	return nil, errorf("%s: dump interrupted %d times", requestName(typ), maxInterrupted)
 }
 
 // dumpOnce is a dump that may not be whole: with NLM_F_DUMP_INTR (netlink(7)) objects were changed
@@ -178,10 +177,10 @@ func (c *rtnl) execute(requests []nlMessage) error {
 	return nil
 }
 
-// write sends a datagram to the kernel, which has carried it out when this returns. Where the buffers
-// of the socket are too small the kernel refuses it (EMSGSIZE) or drops replies (ENOBUFS), so for a
-// large one they are made larger, if that is allowed: a request has 32 bytes or more, and its reply
-// takes less than 1 KiB.
+// write sends a datagram to the kernel, which has carried it out when this returns. Where the
+// buffers of the socket are too small the kernel refuses it (EMSGSIZE) or drops replies (ENOBUFS),
+// so for a large one they are made larger, if that is allowed: a request has 32 bytes or more, and
+// its reply takes less than 1 KiB.
 func (c *rtnl) write(datagram []byte) error {
 	var err error
 	if rawErr := c.raw.Write(func(fd uintptr) bool {

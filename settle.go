@@ -7,7 +7,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -119,7 +118,7 @@ func (r *renaming) undoRename(was network, m managers, lost error) error {
 	r.log.err("%v: putting the names back", lost)
 	p, _ := was.primaryLink() // there was one, or there would have been no rename
 	restarted := strings.Join(slices.Concat(m.units, m.boundUnits), " ")
-	err := r.putNamesBack(fmt.Errorf("with the new names, %v after %s was told, %w, so %w: see %s",
+	err := r.putNamesBack(errorf("with the new names, %v after %s was told, %w, so %w: see %s",
 		settleTimeout, restarted, lost, errUndone, m.statusCommand(p)))
 	if codeOf(err) == codeBroken {
 		return err
@@ -136,7 +135,7 @@ func (r *renaming) undoRename(was network, m managers, lost error) error {
 	r.restore(missingObjects) // with the names of before, all of it belongs here
 	now, lookErr := r.nl.observeNetwork(was.primary)
 	if lost = networkLost(was, now); lookErr == nil && lost != nil {
-		err = fmt.Errorf("%w; the names are as before, but %w", err, lost)
+		err = errorf("%w; the names are as before, but %w", err, lost)
 	}
 	return err
 }

@@ -35,7 +35,10 @@ type netObject struct {
 	renewed   bool // automatic, but the kernel makes another in its place
 }
 
-// isOf reports whether one of the object's links is in a set.
+// isOf reports whether one of the object's links is in a set. It is not inlined, as it is called in
+// many places.
+//
+//go:noinline
 func (o *netObject) isOf(set map[int32]bool) bool {
 	return slices.ContainsFunc(o.links, func(index int32) bool { return set[index] })
 }
@@ -259,8 +262,8 @@ func neighbourObject(body []byte) (netObject, error) {
 // routeFlags are the flags of a route or hop that its maker sets; the others are state.
 const routeFlags = unix.RTNH_F_ONLINK | unix.RTNH_F_PERVASIVE
 
-// routeObject reads an RTM_NEWROUTE. All are kept but those of the local table that the kernel makes
-// with the addresses.
+// routeObject reads an RTM_NEWROUTE. All are kept but those of the local table that the kernel
+// makes with the addresses.
 func routeObject(body []byte) (netObject, error) {
 	r, err := parseRoute(body)
 	if err != nil {
@@ -297,7 +300,8 @@ func routeObject(body []byte) (netObject, error) {
 	if expires > 0 {
 		made = appendUint32(made, unix.RTA_EXPIRES, uint32(max(1, expires/100))) // seconds
 	}
-	requests := []nlMessage{createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made)} // to keep their order
+	// Appended, so that those with the same destination keep their order.
+	requests := []nlMessage{createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made)}
 	if r.ipv6 && len(r.hops) > 1 && r.nextHop == 0 {
 		requests = hopRequests(made)
 	}

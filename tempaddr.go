@@ -3,8 +3,8 @@ package main
 // This file asks IMDS before the network is configured. Each ENI gets a temporary address: the link
 // goes up, DHCP has an address for it, and one route leads to IMDS. After the answer everything is
 // undone, the last change first, and a link that goes down again has what it had before. After
-// SIGKILL the kernel removes the address and its route in two minutes; the next fix does so at once,
-// and sets the link down again. A link without an address stays up then.
+// SIGKILL the kernel removes the address and its route in two minutes; the next fix does so at
+// once, and sets the link down again. A link without an address stays up then.
 
 import (
 	"context"
@@ -108,7 +108,7 @@ func (b tempAsker) askOnce(ctx context.Context, index int32, tell func(attempt))
 // permissionError makes EPERM errMayNotBorrow too.
 func permissionError(err error) error {
 	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("%w: %w", err, errMayNotBorrow)
+		return errorf("%w: %w", err, errMayNotBorrow)
 	}
 	return err
 }
@@ -161,9 +161,14 @@ func (n *tempAddress) checkNoNetwork(had []address) error {
 	return err
 }
 
-// isAmong reports whether that link has that address among those.
+// isAmong reports whether that link has that address among those. It is not inlined, as it is
+// called in many places.
+//
+//go:noinline
 func isAmong(those []address, a address) bool {
-	return slices.ContainsFunc(those, func(b address) bool { return a.index == b.index && a.ip == b.ip })
+	return slices.ContainsFunc(those, func(b address) bool {
+		return a.index == b.index && a.ip == b.ip
+	})
 }
 
 // setUp sets the link up, if it is down, and waits for its carrier.
@@ -195,7 +200,7 @@ func (n *tempAddress) setUp(ctx context.Context, index int32) (link, error) {
 		return e.carrier, err
 	})
 	if over != nil {
-		err = fmt.Errorf("no carrier: %w", over)
+		err = errorf("no carrier: %w", over)
 	}
 	return e, err
 }
@@ -231,7 +236,7 @@ func (n *tempAddress) getLease(ctx context.Context, e link, imds netip.Addr) (le
 	n.closing.Go(socket.close)
 	got.life = min(got.life, tempLifetime)
 	if err == nil && got.addr == imds { // with it no ENI would reach IMDS any more
-		err = fmt.Errorf("dhcp: %v gives us the address of IMDS", got.server)
+		err = errorf("dhcp: %v gives us the address of IMDS", got.server)
 	}
 	return got, err
 }
@@ -248,7 +253,7 @@ func (n *tempAddress) addAddressAndRoute(e link, got lease, imds netip.Addr) err
 		createRequest(unix.RTM_NEWROUTE, unix.NLM_F_EXCL, r)},
 		[]nlMessage{{typ: unix.RTM_DELADDR, body: a}, {typ: unix.RTM_DELROUTE, body: r}})
 	if err != nil {
-		return fmt.Errorf("address %v, and a route to %v: %w", got.addr, imds, err)
+		return errorf("address %v, and a route to %v: %w", got.addr, imds, err)
 	}
 	n.log.info("%s: borrowed %v of %v, and a route to %v", n.on, got.addr, got.server, imds)
 	return nil

@@ -28,6 +28,11 @@ type taggedError struct {
 // Unwrap is for errors.Is.
 func (e taggedError) Unwrap() []error { return []error{e.error, e.is} }
 
+// errorf is fmt.Errorf. It is not inlined, as it is called in many places.
+//
+//go:noinline
+func errorf(format string, a ...any) error { return fmt.Errorf(format, a...) }
+
 // A hwaddr is an Ethernet address: a value, compared with ==.
 type hwaddr [6]byte
 
@@ -57,7 +62,9 @@ func (l link) mayBeENI() bool {
 	return l.ethernet && (l.kind == "" || l.kind == "veth")
 }
 
-// id is the address that IMDS knows an ENI by.
+// id is the address that IMDS knows an ENI by. It is not inlined, as it is called in many places.
+//
+//go:noinline
 func (l link) id() hwaddr {
 	if l.perm != (hwaddr{}) {
 		return l.perm
@@ -198,11 +205,11 @@ func (w world) primaryLink() (link, error) {
 	found := filter(allENIs(w.links), func(l link) bool { return l.id() == w.primary })
 	switch len(found) {
 	case 0:
-		return link{}, fmt.Errorf("%s: %w", w.primary, errNotProbed)
+		return link{}, errorf("%s: %w", w.primary, errNotProbed)
 	case 1:
 		return found[0], nil
 	}
-	return link{}, fmt.Errorf("%s: %w, %s and %s",
+	return link{}, errorf("%s: %w, %s and %s",
 		w.primary, errTwoENIs, found[0].name, found[1].name)
 }
 
@@ -366,14 +373,14 @@ func validName(name string) error {
 	case name == "":
 		return errors.New("a link's name can't be empty")
 	case len(name) > nameMax:
-		return fmt.Errorf("%q: a link's name has at most %d bytes", name, nameMax)
+		return errorf("%q: a link's name has at most %d bytes", name, nameMax)
 	case name == "." || name == ".." || name == "all" || name == "default":
-		return fmt.Errorf("%q: can't be a link's name", name)
+		return errorf("%q: can't be a link's name", name)
 	}
 	for i := range len(name) {
 		// isspace() in the kernel is Latin-1: 0xa0, the no-break space, is one too (lib/ctype.c).
 		if c := name[i]; c <= ' ' || c == 0x7f || c == 0xa0 || strings.IndexByte("/:%", c) >= 0 {
-			return fmt.Errorf("%q: a link's name can't have the byte %q", name, c)
+			return errorf("%q: a link's name can't have the byte %q", name, c)
 		}
 	}
 	return nil
