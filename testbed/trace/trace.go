@@ -19,6 +19,20 @@ import (
 type Call struct {
 	Number int64    // unix.SYS_WRITE
 	Args   [3]int64 // the first three
+	thread int
+}
+
+// Read returns n bytes of the process's memory.
+func (c Call) Read(address int64, n int) ([]byte, error) {
+	b := make([]byte, n)
+	n, err := unix.PtracePeekData(c.thread, uintptr(address), b)
+	return b[:n], err
+}
+
+// Write changes the process's memory.
+func (c Call) Write(address int64, b []byte) error {
+	_, err := unix.PtracePokeData(c.thread, uintptr(address), b)
+	return err
 }
 
 // String is the name of the call, or its number.
@@ -83,8 +97,7 @@ func Errnos(c Call) []syscall.Errno { return slices.Clone(errnos[c.Number]) }
 const stopped = int(unix.SIGTRAP) | 0x80
 
 // Run starts a command, calls at for each system call of its threads that counts, in their order, and
-// returns when the command has ended; its exit code is in cmd.ProcessState. Other processes that it starts are
-// not traced.
+// returns how it has ended. Other processes that it starts are not traced.
 func Run(cmd *exec.Cmd, at func(Call) Action) (unix.WaitStatus, error) {
 	runtime.LockOSThread() // a tracer is a thread
 	defer runtime.UnlockOSThread()
@@ -168,7 +181,7 @@ func (t *tracer) atCall(tid int) error {
 		}
 		return nil
 	}
-	c := Call{int64(r.Orig_rax), [3]int64{int64(r.Rdi), int64(r.Rsi), int64(r.Rdx)}}
+	c := Call{int64(r.Orig_rax), [3]int64{int64(r.Rdi), int64(r.Rsi), int64(r.Rdx)}, tid}
 	if !Counts(c) {
 		return nil
 	}
