@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -141,7 +140,7 @@ func (s *sweep) try(f fault) (at callAt, ended bool, err error) {
 		if n++; n != f.at {
 			return trace.Action{}
 		}
-		at = callAt{c, len(messagesOf(c))}
+		at = callAt{c, len(trace.Messages(c))}
 		if f.message > 0 {
 			refuse(c, f.message-1)
 		}
@@ -291,36 +290,10 @@ func (s *sweep) sameState() error {
 	return errors.Join(errs...)
 }
 
-// changes are the requests of rtnetlink that change something, as eni0 sends them.
-var changes = []uint16{unix.RTM_SETLINK, unix.RTM_NEWADDR, unix.RTM_DELADDR, unix.RTM_NEWROUTE, unix.RTM_DELROUTE}
-
-// messagesOf returns the addresses of the messages in a datagram to rtnetlink that change something,
-// or nil for another call.
-func messagesOf(c trace.Call) (at []int64) {
-	if c.Number != unix.SYS_WRITE {
-		return nil
-	}
-	for left := c.Args[2]; left >= unix.SizeofNlMsghdr; {
-		// struct nlmsghdr, linux/netlink.h: length, type, flags, sequence number, port.
-		address := c.Args[1] + c.Args[2] - left
-		head, err := c.Read(address, unix.SizeofNlMsghdr)
-		if err != nil {
-			return nil
-		}
-		n := int64(binary.NativeEndian.Uint32(head))
-		if n < unix.SizeofNlMsghdr || n > left || !slices.Contains(changes, binary.NativeEndian.Uint16(head[4:])) {
-			return nil
-		}
-		at = append(at, address)
-		left -= (n + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1)
-	}
-	return at
-}
-
 // refuse changes the type of one message to one that the kernel does not know, and so refuses with
 // EOPNOTSUPP.
 func refuse(c trace.Call, message int) {
-	at := messagesOf(c)
+	at := trace.Messages(c)
 	if message < len(at) {
 		_ = c.Write(at[message]+4, []byte{0xff, 0x0f}) // without it the run is as any other
 	}

@@ -5,6 +5,7 @@
 package trace
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -195,4 +196,30 @@ func (t *tracer) atCall(tid int) error {
 		return unix.PtraceSetRegs(tid, &r)
 	}
 	return nil
+}
+
+// changes are the requests of rtnetlink that change something, as eni0 sends them.
+var changes = []uint16{unix.RTM_SETLINK, unix.RTM_NEWADDR, unix.RTM_DELADDR, unix.RTM_NEWROUTE, unix.RTM_DELROUTE}
+
+// Messages returns the addresses of the messages in a datagram to rtnetlink that change something,
+// or nil for another call.
+func Messages(c Call) (at []int64) {
+	if c.Number != unix.SYS_WRITE {
+		return nil
+	}
+	for left := c.Args[2]; left >= unix.SizeofNlMsghdr; {
+		// struct nlmsghdr, linux/netlink.h: length, type, flags, sequence number, port.
+		address := c.Args[1] + c.Args[2] - left
+		head, err := c.Read(address, unix.SizeofNlMsghdr)
+		if err != nil {
+			return nil
+		}
+		n := int64(binary.NativeEndian.Uint32(head))
+		if n < unix.SizeofNlMsghdr || n > left || !slices.Contains(changes, binary.NativeEndian.Uint16(head[4:])) {
+			return nil
+		}
+		at = append(at, address)
+		left -= (n + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1)
+	}
+	return at
 }

@@ -134,6 +134,24 @@ func judgeStacks(s []*observation) *verdict {
 	return v
 }
 
+// judgeKinds judges what became of objects of each kind.
+func judgeKinds(s []*observation) *verdict {
+	v := new(verdict)
+	k := s[0].Report.Kinds
+	if v.want(k != nil, "there is no report: %s", s[0].Report.Wrong); k == nil {
+		return v
+	}
+	v.want(s[0].Report.Wrong == "", "%s", s[0].Report.Wrong)
+	v.want(k.Made > 100 && k.Routers > 1, "only %d objects were made, %d by router advertisements", k.Made, k.Routers)
+	v.want(k.Swaps == 2 && k.Kills > 5 && k.Routes >= 3000, "%d swaps, %d killed, %d routes", k.Swaps, k.Kills, k.Routes)
+	for _, w := range k.Wrong {
+		v.want(false, "%s", w)
+	}
+	v.note("%d objects, %d by router advertisements; %d swaps, %d more killed after the datagram, one with %d routes: all as before",
+		k.Made, k.Routers, k.Swaps, k.Kills, k.Routes)
+	return v
+}
+
 // judgeLate judges a start where the primary is plugged in late.
 func judgeLate(s []*observation) *verdict {
 	v := judgeEarly(s)

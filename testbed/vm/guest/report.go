@@ -105,6 +105,11 @@ func find(r *guestreport.Report) error {
 			return err
 		}
 	}
+	if slices.Contains(words, "vm.kinds") {
+		if err := swapKinds(r); err != nil {
+			return err
+		}
+	}
 	for name, command := range commands {
 		r.Commands[name] = output(command)
 	}

@@ -26,6 +26,7 @@ type Report struct {
 	After    *State          // after it
 	Stages   []*Stage        // before the first and after each fix, where there was more than one
 	Stacks   map[string]*Fix // eni0 check, and route, by what carried default traffic: "vlan eth0"
+	Kinds    *Kinds          // what became of objects of each kind
 	Dumps    []Dump          // before anything was made by hand, after that, and after the fix
 	Wrong    string          // why there is no more
 	Commands map[string]string
@@ -45,6 +46,19 @@ type Fix struct {
 type Pings struct {
 	Sent, Lost int
 	Gap        int64 // milliseconds: the longest time without an answer
+}
+
+// Kinds is what became of objects of each kind while names were swapped, on a system without a
+// network manager.
+type Kinds struct {
+	Made    int      // lines of ip(8), of which
+	Routers int      // are by router advertisements
+	Swaps   int      // runs that nothing happened to
+	Calls   int      // system calls of a run from the datagram on
+	Kills   int      // runs that were killed at one of them
+	Routes  int      // of a state that is too large for a small datagram
+	Wrong   []string // what was not as before after one of them
+	Log     string   // of the first swap
 }
 
 // A Stage is what there is at one time.
