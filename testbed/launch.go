@@ -26,10 +26,22 @@ func tryLaunch(ctx context.Context, seed, enis string) int {
 	order, stage, dice := draw(s, n)
 	var out bytes.Buffer
 	return onInstance(formatOrder(order), stage, &out, func(t *trial) (bool, error) {
-		if err := t.clutter(dice); err != nil {
+		t.mishaps = drawMishaps(dice, stage)
+		err := errors.Join(t.clutter(dice), t.strike(dice))
+		if err != nil {
 			return false, err
 		}
+		// What a fix has left that was killed, the next one removes: before is without that.
 		before, err := look()
+		if err == nil {
+			err = t.begin(ctx, dice)
+		}
+		if err == nil && t.mishaps.late { // it is another link now
+			before, err = look()
+		}
+		if err == nil && t.mishaps.late {
+			err = t.settleOrder()
+		}
 		if err != nil {
 			return false, err
 		}
@@ -37,6 +49,7 @@ func tryLaunch(ctx context.Context, seed, enis string) int {
 		if err != nil || len(faults) > 0 {
 			fmt.Printf("%s\n%s\n", out.String(), strings.Join(faults, "\n"))
 		}
+		fmt.Println(t.took.Microseconds(), t.mishaps) // for the tally
 		return len(faults) == 0, err
 	})
 }

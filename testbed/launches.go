@@ -4,20 +4,25 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
 
 // A result is what one launch came to.
 type result struct {
-	seed  uint64 // launches it again
-	order []int  // 2,0,1
-	stage string // early
-	said  string // what it said, if it failed
-	err   error  // how it ended: nil if all came out right
+	seed  uint64        // launches it again
+	order []int         // 2,0,1
+	stage string        // early
+	took  time.Duration // of its fix
+	with  string        // its mishaps
+	said  string        // what it said, if it failed
+	err   error         // how it ended: nil if all came out right
 }
 
 // launches launches instance after instance, as many at a time as there are processors, until all
@@ -25,7 +30,7 @@ type result struct {
 func launches(ctx context.Context, o options) int {
 	more, stop := context.WithCancel(ctx)
 	defer stop()
-	sum := tally{want: o.launches, begin: time.Now(), terminal: isTerminal(os.Stdout)}
+	sum := tally{want: o.launches, with: map[string]int{}, begin: time.Now(), terminal: isTerminal(os.Stdout)}
 	for r := range results(more, o) {
 		if r.err != nil && more.Err() != nil {
 			continue // it was told to end
@@ -82,7 +87,13 @@ func results(ctx context.Context, o options) <-chan result {
 func launch(ctx context.Context, seed uint64, enis int) result {
 	order, stage, _ := draw(seed, enis)
 	said, err := isolated(ctx, "launch", strconv.FormatUint(seed, 10), strconv.Itoa(enis)).CombinedOutput()
-	return result{seed, order, stage, string(said), err}
+	r := result{seed: seed, order: order, stage: stage, said: string(said), err: err}
+	lines := strings.Split(strings.TrimSpace(r.said), "\n")
+	took, with, _ := strings.Cut(lines[len(lines)-1], " ")
+	if us, err := strconv.Atoi(took); err == nil {
+		r.took, r.with = time.Duration(us)*time.Microsecond, with
+	}
+	return r
 }
 
 // A tally counts launches.
@@ -93,6 +104,8 @@ type tally struct {
 	wrong    int // of done, how many came up in the wrong order
 	fixed    int // of wrong, how many were put right
 	verified int // of done, how many came out right
+	took     []time.Duration
+	with     map[string]int // how many had a mishap
 	begin    time.Time
 	terminal bool
 }
@@ -100,6 +113,12 @@ type tally struct {
 // add counts one launch, and shows how far we are.
 func (s *tally) add(r result) {
 	s.done++
+	s.took = append(s.took, r.took)
+	for name := range strings.SplitSeq(r.with, ", ") {
+		if name != "" {
+			s.with[name]++
+		}
+	}
 	if r.stage == early {
 		s.early++
 	}
@@ -148,8 +167,17 @@ func (s *tally) conclude(o options) int {
 	s.clear()
 	fmt.Printf("%d launches: %d early in the boot, %d wrong at launch, %d fixed, %d verified, %.1f s, seed %d\n",
 		s.done, s.early, s.wrong, s.fixed, s.verified, time.Since(s.begin).Seconds(), o.seed)
+	for _, name := range slices.Sorted(maps.Keys(s.with)) {
+		fmt.Printf("  %-14s %d\n", name, s.with[name])
+	}
+	slices.Sort(s.took)
+	fmt.Printf("fix took %.1f ms (median), %.1f ms (99th percentile)\n",
+		milliseconds(s.took[len(s.took)/2]), milliseconds(s.took[len(s.took)*99/100]))
 	if s.verified < s.want {
 		return 1
 	}
 	return 0
 }
+
+// milliseconds are for people.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"eni0/testbed/ec2"
 )
@@ -20,7 +21,9 @@ type trial struct {
 	*ec2.Instance
 	manager *ec2.Manager // nil early in the boot
 	order   []int        // the device index of eth0, eth1, ...
-	out     io.Writer    // for what eni0 says
+	mishaps mishaps
+	took    time.Duration // of the fix
+	out     io.Writer     // for what eni0 says
 }
 
 // onInstance launches an instance in this process's namespace, has fn tell whether all is right in
@@ -81,25 +84,55 @@ type step struct {
 	want int    // 0
 }
 
+// fix is the command that puts names right.
+func (t *trial) fix() string {
+	switch {
+	case t.early():
+		return "fix -names -timeout 20s"
+	case t.mishaps.killed: // before it had restarted the manager
+		return "fix -timeout 20s -restart systemd-networkd.service"
+	}
+	return "fix -timeout 20s"
+}
+
+// wantFix is the exit code that is right for it.
+func (t *trial) wantFix() int {
+	if t.isPinned() {
+		return 1
+	}
+	return 0
+}
+
 // steps are the commands of a trial.
 func (t *trial) steps() []step {
+	fix := step{t.fix(), t.wantFix()}
 	if t.early() { // where nobody but fix makes a network to ask by
-		return []step{{"check -timeout 100ms", 1}, {"fix -names -timeout 10s", 0}, {"fix -names -timeout 10s", 0}}
+		return []step{{"check -timeout 100ms", 1}, fix, fix}
 	}
-	before := 0
-	if t.wrong() {
+	check, before := step{"check -timeout 20s", t.wantFix()}, 0
+	switch {
+	case t.isPinned():
+		before = 1
+	case t.wrong():
 		before = 10 // names are wrong
 	}
-	return []step{{"check", before}, {"fix", 0}, {"check", 0}}
+	if t.mishaps.killed {
+		return []step{fix, check}
+	}
+	return []step{{check.args, before}, fix, check}
 }
 
 // carryOut runs the steps, and returns what they have made of before, and what is wrong with that.
 func (t *trial) carryOut(ctx context.Context, before snapshot) (after snapshot, faults []string, err error) {
 	for _, s := range t.steps() {
 		fmt.Fprintln(t.out, "\n"+paint(bold, "$ eni0 "+s.args))
+		start := time.Now()
 		code, err := t.eni0(ctx, s.args)
 		if err != nil {
 			return after, nil, err
+		}
+		if t.took == 0 && s.args == t.fix() {
+			t.took = time.Since(start)
 		}
 		fmt.Fprintln(t.out, paint(dim, fmt.Sprintf("[exit code %d: %s]", code, meaning(code))))
 		if code != s.want {
@@ -172,8 +205,10 @@ func (t *trial) hex(device int) string {
 func (t *trial) judge(before, after snapshot) []string {
 	var faults []string
 	want := maps.Clone(before.names)
-	want[t.hex(t.order[0])] = t.nameOf(before, 0) // who had eth0 gets the primary's name
-	want[t.hex(0)] = "eth0"                       // and the primary has eth0
+	if !t.isPinned() {
+		want[t.hex(t.order[0])] = t.nameOf(before, 0) // who had eth0 gets the primary's name
+		want[t.hex(0)] = "eth0"                       // and the primary has eth0
+	}
 	for mac, name := range want {
 		if got := after.names[mac]; got != name {
 			faults = append(faults, fmt.Sprintf("%s is called %q, want %q", mac, got, name))
@@ -183,6 +218,9 @@ func (t *trial) judge(before, after snapshot) []string {
 		faults = append(faults, fmt.Sprintf("default traffic leaves by %s, want %s", after.leaves, want))
 	}
 	for _, line := range difference(before.state, after.state) {
+		if t.mishaps.killed && strings.HasPrefix(line[len("- "):], "link ") {
+			continue // one that had no address yet stays up
+		}
 		// Where the names were right nothing at all may change.
 		if t.early() || !t.wrong() || !t.manager.Owns(line[len("- "):]) {
 			faults = append(faults, line)
@@ -194,8 +232,11 @@ func (t *trial) judge(before, after snapshot) []string {
 
 // exit is the address that default traffic is to leave by: none where there is no network.
 func (t *trial) exit() netip.Addr {
-	if t.early() {
+	switch {
+	case t.early():
 		return netip.Addr{}
+	case t.isPinned():
+		return t.Addr(t.order[0])
 	}
 	return t.Addr(0)
 }

@@ -24,6 +24,7 @@ type boot struct {
 	IMDS   string // how it answers: atOnce, late, later, never
 	Amazon bool   // the BIOS says that it is an instance of EC2
 	IPv6   bool   // there are IPv6 routers too
+	Long   bool   // it takes up to four times as long as another
 	Dir    string // where the logs go
 }
 

@@ -49,7 +49,11 @@ func (b *boot) run(ctx context.Context) (*outcome, error) {
 	if err := os.MkdirAll(b.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	limited, stop := context.WithTimeoutCause(ctx, budget, fmt.Errorf("it had not ended after %v", budget))
+	limit := budget
+	if b.Long {
+		limit *= 4
+	}
+	limited, stop := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it had not ended after %v", limit))
 	defer stop()
 	out, err := enclosed(limited, spec).Output()
 	if limited.Err() != nil {

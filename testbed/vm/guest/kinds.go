@@ -19,6 +19,12 @@ import (
 // advertised is how long the kernel may take to have again what router advertisements bring.
 const advertised = 15 * time.Second
 
+// progress says on the console how far it is.
+func progress(format string, args ...any) {
+	line := fmt.Sprintf("vm-report: "+format+"\n", args...)
+	_ = os.WriteFile("/dev/console", []byte(line), 0) // it is for people only
+}
+
 // swapNames is what is tried. Which link has which name does not matter: what there is is compared
 // by index.
 var swapNames = []string{"swap", "-restart", "", "eth0", "eth1"}
@@ -39,6 +45,7 @@ func swapKinds(r *guestreport.Report) error {
 		return err
 	}
 	k.Made = len(before)
+	progress("%d objects", k.Made)
 	k.Routers = strings.Count(strings.Join(before, "\n"), " proto ra ")
 	for range 2 {
 		out, err := exec.Command(eni0, swapNames...).CombinedOutput()
@@ -93,6 +100,7 @@ func compare(k *guestreport.Kinds, before []string, after string, wait time.Dura
 			break
 		}
 	}
+	progress("%s: %q", after, differences)
 	for _, d := range differences {
 		k.Wrong = append(k.Wrong, after+": "+d)
 	}
