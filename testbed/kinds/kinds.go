@@ -3,6 +3,7 @@
 package kinds
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -24,7 +25,7 @@ var ofEach = []string{
 	"address add 2001:db8:#::79/128 dev NAME valid_lft 6000 preferred_lft 3000",
 	"address add 2001:db8:#::80/64 dev NAME noprefixroute mngtmpaddr",
 	"address add 2001:db8:#0:: peer 2001:db8:#0::1 dev NAME",
-	"address add fe80::#/64 dev NAME",
+	"address add fe80::5#/64 dev NAME",
 	"route add 198.51.100.1#/32 via 10.0.#.2 dev NAME",
 	"route add 198.51.100.2#/32 via 10.0.#.2 dev NAME proto static metric 50 src 10.0.#.77",
 	"route add 198.51.100.3#/32 via 10.0.#.2 dev NAME proto kernel",
@@ -159,11 +160,21 @@ func Dump() ([]string, error) {
 		if strings.Contains(args, "neigh") || strings.Contains(args, "-6 route") {
 			slices.Sort(part) // in the order of a hash, or of when the kernel made its own
 		}
+		// Where those stand that router advertisements have brought depends on when they came.
+		slices.SortStableFunc(part, func(a, b string) int { return cmp.Compare(advertised(a), advertised(b)) })
 		for _, line := range part {
 			lines = append(lines, args+": "+line)
 		}
 	}
 	return lines, nil
+}
+
+// advertised returns the line of an address that a router advertisement has brought, "" for others.
+func advertised(line string) string {
+	if strings.Contains(line, " dynamic mngtmpaddr") {
+		return line
+	}
+	return ""
 }
 
 // linesOf returns the lines of a dump without what changes by itself.

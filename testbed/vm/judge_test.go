@@ -161,6 +161,13 @@ func stacked() *observation {
 	return s
 }
 
+// ofKinds is an observation in which objects of each kind were as before.
+func ofKinds() *observation {
+	s := right()
+	s.Report.Kinds = &guestreport.Kinds{Made: 170, Routers: 2, Swaps: 2, Calls: 20, Kills: 20, Routes: 3000}
+	return s
+}
+
 // lateNIC is an observation in which the primary was plugged in late.
 func lateNIC() *observation {
 	s := fixed()
@@ -204,7 +211,7 @@ func TestJudgeRightWorlds(t *testing.T) {
 	for names, s := range map[string]func() *observation{
 		"a": right, "b m n n2 o l4": fixed, "c": initrd, "d": inFrontOf, "d2 p1": func() *observation { return chain(guestPath) },
 		"d3 d4": func() *observation { return chain("/sbin/init") }, "d5": chainInVain,
-		"e m-live n-live n2-live o-live": live, "f": lateNIC, "q": stacked, "g": noIMDS, "h": slowIMDS,
+		"e m-live n-live n2-live o-live": live, "f": lateNIC, "q": stacked, "r": ofKinds, "g": noIMDS, "h": slowIMDS,
 		"j1": policed, "j2": policedLive, "j3": policedLate, "p2": stages,
 		"l1": func() *observation { return held(byFile) }, "l1-live": func() *observation { return heldLive(byFile) },
 		"l2": func() *observation { return held(byRules) }, "l2-live": func() *observation { return heldLive(byRules) },
@@ -243,6 +250,10 @@ var wrongWorlds = []struct {
 	{"a: a route was left", judgeRight, right(), func(s *observation) { leaving(s.Report.Before, "eth1") }, "left behind: routes"},
 	{"a: a link was left up", judgeRight, right(), func(s *observation) { s.Report.Before.Links[0].Up = true }, "left behind on eth0"},
 	{"a: the unit failed", judgeRight, right(), func(s *observation) { s.units["eni0.service"] = unit{state: "failed"} }, "eni0.service is failed"},
+	{"r: an address was lost", judgeKinds, ofKinds(), func(s *observation) { s.Report.Kinds.Wrong = []string{"a swap: lost: fd00::1"} }, "a swap: lost: fd00::1"},
+	{"r: nobody was killed", judgeKinds, ofKinds(), func(s *observation) { s.Report.Kinds.Kills = 0 }, "0 killed"},
+	{"r: nothing was made", judgeKinds, ofKinds(), func(s *observation) { s.Report.Kinds.Made = 3 }, "only 3 objects"},
+	{"r: no report", judgeKinds, right(), nil, "there is no report"},
 	{"b: nothing was wrong", judgeEarly, right(), nil, "it did not start wrong"},
 	{"b: nothing was fixed", judgeEarly, fixed(), func(s *observation) { s.Report.Settled = leaving(links(true, "eth1", "eth0"), "eth0") }, "the primary is eth1"},
 	{"b: fixed after networkd started", judgeEarly, fixed(), func(s *observation) { s.journal[1].at = ms(3500) }, "renamed at 3500 ms"},

@@ -11,7 +11,7 @@ import (
 )
 
 // kernels are those that are booted, by the beginnings of their releases.
-var kernels = []string{"6.1", "6.12", "7"}
+var kernels = []string{"5.10", "6.1", "6.12", "7"}
 
 // options are what the command line asks for.
 type options struct {
@@ -26,7 +26,7 @@ func parse(args []string) (*options, error) {
 	o := &options{kernels: kernels, cases: cases()}
 	f := flag.NewFlagSet("vm", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // one line about what is wrong, not the usage
-	f.Func("kernel", "only kernel `V`: 6.1, 6.12 or 7", o.pickKernel)
+	f.Func("kernel", "only kernel `V`: 5.10, 6.1, 6.12 or 7", o.pickKernel)
 	f.Func("case", "only the cases in `LIST`: a,b", o.pickCases)
 	f.StringVar(&o.cache, "cache", "", "keep the roots and the kernels in `DIR`")
 	f.BoolVar(&o.verbose, "v", false, "print the consoles too")

@@ -31,6 +31,9 @@ var (
 	bookworm = &root{name: "bookworm", suite: "bookworm", kernels: []string{"6.1"}, size: "1G",
 		with: "procps,linux-image-cloud-amd64,network-manager,ifupdown,isc-dhcp-client,cloud-init," +
 			"netplan.io,amazon-ec2-net-utils,curl,ca-certificates"}
+	// The oldest kernel that is tried. Of bullseye there are only the last updates.
+	bullseye = &root{name: "bullseye", suite: "bullseye", kernels: []string{"5.10"}, size: "640M",
+		with: "linux-image-cloud-amd64"}
 	trixie = &root{name: "trixie", suite: "trixie", kernels: []string{"6.12"}, size: "1G",
 		with: "procps,linux-image-cloud-amd64,network-manager,amazon-ec2-net-utils,curl,ca-certificates"}
 	// A testing suite is now and then older than its list says it may be. The kernel is the newest
@@ -46,7 +49,7 @@ var (
 var graviton = &root{name: "graviton", suite: "bookworm", kernels: []string{"6.1"}, arch: "arm64"}
 
 // systemds are the versions of systemd in the suites.
-var systemds = map[string]string{"bookworm": "252", "trixie": "257", "forky": "262"}
+var systemds = map[string]string{"bullseye": "247", "bookworm": "252", "trixie": "257", "forky": "262"}
 
 // recipe is the command that makes the root, but for where. Documentation is left out.
 func (r *root) recipe() []string {

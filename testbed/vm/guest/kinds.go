@@ -14,6 +14,8 @@ import (
 	"eni0/testbed/kinds"
 	"eni0/testbed/trace"
 	"eni0/testbed/vm/guestreport"
+
+	"golang.org/x/sys/unix"
 )
 
 // advertised is how long the kernel may take to have again what router advertisements bring.
@@ -85,7 +87,15 @@ func makeKinds(s *guestreport.State) error {
 			return fmt.Errorf("%s: %w: %s", l.Name, err, out)
 		}
 	}
-	return kinds.Make(links, nil)
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err
+	}
+	old := strings.HasPrefix(unix.ByteSliceToString(u.Release[:]), "5.10")
+	return kinds.Make(links, func(args string) bool {
+		isNew := strings.Contains(args, " managed") || strings.Contains(args, "resilient") || strings.HasSuffix(args, "nhid 2")
+		return old && isNew // Linux 5.16 and 5.13
+	})
 }
 
 // compare waits until all is as before, and notes what is not.
