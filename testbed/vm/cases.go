@@ -33,6 +33,9 @@ var (
 	wrongOrder = []int{1, 0}
 )
 
+// noneUp are those whose kernel renames no link that is up.
+var noneUp = []platform{{plain, "6.1"}, {bullseye, "5.10"}}
+
 // cases are those that are tried unless -case names others.
 func cases() []*testCase {
 	return slices.Concat(plainCases(), managerCases(), pinnedCases(), imageCases(), armCases())
@@ -70,13 +73,13 @@ func plainCases() []*testCase {
 		{name: "q", words: "default traffic by stacked links", boots: []boot{{Order: rightOrder, Append: " vm.stack"}},
 			judge: judgeStacks},
 		{name: "r", words: "an object of each kind, names swapped and killed",
-			boots: wrongly(boot{Append: noUnit + " vm.kinds", IPv6: true, Long: true}), judge: judgeKinds},
+			boots: wrongly(boot{Append: noUnit + " vm.kinds5", IPv6: true}), judge: judgeKinds},
 		{name: "i", words: "wrong order, then right", boots: twice, judge: judgeTwice},
 	}
 	for _, c := range all {
 		c.on = on(plain)
 		if c.name == "r" {
-			c.on = []platform{{plain, "6.1"}, {bullseye, "5.10"}} // those that rename no link that is up
+			c.on = noneUp
 		}
 	}
 	return usual(all)

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// This file has the cases that are for comparison: they are tried only where they are named.
+// This file has the cases that are tried only where they are named: for comparison, or as they take long.
 
 // withoutEni0 has the names put right as it is done without eni0.
 const withoutEni0 = noUnit + " vm.swap"
@@ -14,6 +14,8 @@ const withoutEni0 = noUnit + " vm.swap"
 // onRequest are cases that are tried only where -case names them.
 func onRequest() []*testCase {
 	return usual([]*testCase{
+		{name: "r-all", words: "the same, killed at each system call", on: noneUp,
+			boots: wrongly(boot{Append: noUnit + " vm.kinds", IPv6: true, Long: true}), judge: judgeKinds},
 		{name: "e-fix", words: "fixed live, to compare", on: on(plain),
 			boots: wrongly(boot{Append: liveFix}), judge: judgeSwap},
 		{name: "e-hand", words: "the same swap by hand", on: on(plain),

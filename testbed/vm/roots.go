@@ -31,9 +31,13 @@ var (
 	bookworm = &root{name: "bookworm", suite: "bookworm", kernels: []string{"6.1"}, size: "1G",
 		with: "procps,linux-image-cloud-amd64,network-manager,ifupdown,isc-dhcp-client,cloud-init," +
 			"netplan.io,amazon-ec2-net-utils,curl,ca-certificates"}
-	// The oldest kernel that is tried. Of bullseye there are only the last updates.
+	// The oldest kernel that is tried. Its security updates have ended, and are not all there any more.
 	bullseye = &root{name: "bullseye", suite: "bullseye", kernels: []string{"5.10"}, size: "640M",
-		with: "linux-image-cloud-amd64"}
+		with: "linux-image-cloud-amd64",
+		// /bin, /lib and so on are folders there, not links as in later ones.
+		options: []string{`--customize-hook=cd "$1"; for d in bin sbin lib lib32 lib64 libx32; do ` +
+			`if [ -d $d ] && ! [ -L $d ]; then cp -al $d/. usr/$d; rm -r $d; ln -s usr/$d $d; fi; done`,
+			`--setup-hook=sed -i /security/d "$1/etc/apt/sources.list"`}}
 	trixie = &root{name: "trixie", suite: "trixie", kernels: []string{"6.12"}, size: "1G",
 		with: "procps,linux-image-cloud-amd64,network-manager,amazon-ec2-net-utils,curl,ca-certificates"}
 	// A testing suite is now and then older than its list says it may be. The kernel is the newest

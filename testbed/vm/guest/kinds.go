@@ -32,9 +32,9 @@ func progress(format string, args ...any) {
 var swapNames = []string{"swap", "-restart", "", "eth0", "eth1"}
 
 // swapKinds stops the network manager, makes objects of each kind on both links, and swaps the
-// names again and again, also killed at each system call from the datagram on. After each of them
-// all has to be as before.
-func swapKinds(r *guestreport.Report) error {
+// names again and again, also killed at each system call from the datagram on, or only at each 5th.
+// After each of them all has to be as before.
+func swapKinds(r *guestreport.Report, every int) error {
 	output("systemctl stop systemd-networkd.socket systemd-networkd.service")
 	k := new(guestreport.Kinds)
 	r.Kinds = k
@@ -57,7 +57,7 @@ func swapKinds(r *guestreport.Report) error {
 		k.Swaps++
 		compare(k, before, "a swap", 0)
 	}
-	if err := killEach(k, before); err != nil {
+	if err := killEach(k, before, every); err != nil {
 		return err
 	}
 	return manyRoutes(k)
@@ -116,9 +116,9 @@ func compare(k *guestreport.Kinds, before []string, after string, wait time.Dura
 	}
 }
 
-// killEach kills a swap at each system call from the datagram on.
-func killEach(k *guestreport.Kinds, before []string) error {
-	for n := 1; ; n++ {
+// killEach kills a swap at each system call from the datagram on, or at each 5th.
+func killEach(k *guestreport.Kinds, before []string, every int) error {
+	for n := 1; ; n += every {
 		cmd := exec.Command(eni0, swapNames...)
 		calls, sent := 0, false
 		status, err := trace.Run(cmd, func(c trace.Call) trace.Action {

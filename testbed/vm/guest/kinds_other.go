@@ -9,4 +9,4 @@ import (
 )
 
 // swapKinds needs package trace, which is for amd64.
-func swapKinds(*guestreport.Report) error { return errors.New("not on this architecture") }
+func swapKinds(*guestreport.Report, int) error { return errors.New("not on this architecture") }

@@ -105,8 +105,11 @@ func find(r *guestreport.Report) error {
 			return err
 		}
 	}
-	if slices.Contains(words, "vm.kinds") {
-		if err := swapKinds(r); err != nil {
+	for every, word := range map[int]string{1: "vm.kinds", 5: "vm.kinds5"} {
+		if !slices.Contains(words, word) {
+			continue
+		}
+		if err := swapKinds(r, every); err != nil {
 			return err
 		}
 	}
