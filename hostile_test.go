@@ -50,7 +50,9 @@ func hostileReplies() map[string]replyFunc {
 		"TLS":                             raw("\x15\x03\x01\x00\x02\x02\x28"),
 		"SSH":                             raw("SSH-2.0-OpenSSH_9.2\r\n"),
 		"an echo of the request":          func(_ *rawServer, conn *net.TCPConn, head string) { _, _ = conn.Write([]byte(ok(head))) },
-		"an echo as a header":             func(_ *rawServer, conn *net.TCPConn, head string) { _, _ = conn.Write([]byte("HTTP/1.1 200 OK\r\n" + head)) },
+		"an echo as a header": func(_ *rawServer, conn *net.TCPConn, head string) {
+			_, _ = conn.Write([]byte("HTTP/1.1 200 OK\r\n" + head))
+		},
 		"a terminal's control characters": raw(status("503 \x1b[2J\x1b]0;owned\x07")),
 	}
 	for _, w := range wires {
