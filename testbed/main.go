@@ -18,6 +18,10 @@
 // neighbours and next hops at random, and verifies each of them: only the names that had to change
 // have changed, and nothing but the default route with them. About half of them are early in their
 // boot, with what DHCP servers and IMDS do then at random: there nothing but names may have changed.
+// One in ten has a late primary, one in ten an IMDS that is not ready (it refuses, says 401, 404, 429
+// or 503, or is slow), one in ten IPv6, one in twenty a gateway that answers in IMDS's place, one in
+// fifty a file that pins the wrong names, and one in a hundred a fix that is killed at a random moment
+// and started again.
 //
 //	-seed S      the launches of the run that printed seed S
 //
