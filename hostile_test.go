@@ -83,6 +83,38 @@ func peakMemory(pid int) (peak int) {
 	}
 }
 
+// built is the program as it is shipped, but for its symbols.
+func (l *lab) built() string {
+	l.Helper()
+	program := filepath.Join(l.TempDir(), "eni0")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		l.Fatalf("go build: %v: %s", err, out)
+	}
+	return program
+}
+
+// hostile carries out a command that meets a hostile server: it has to end with code 1, in its budget, and in 16 MiB. It
+// returns what that says, and the memory in KiB; 0 where it has ended before that could be looked at.
+func (l *lab) hostile(cmd *exec.Cmd, budget time.Duration, world string) (out string, peak int) {
+	l.Helper()
+	var b bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &b, &b
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		l.Errorf("%s: %v", world, err)
+		return "", 0
+	}
+	memory := make(chan int)
+	go func() { memory <- peakMemory(cmd.Process.Pid) }()
+	_ = cmd.Wait() // the code tells
+	took, code := time.Since(start), cmd.ProcessState.ExitCode()
+	if peak = <-memory; code != codeDoubt || took > budget+2*time.Second || peak > 16<<10 {
+		l.Errorf("%s: code %d after %v with %d KiB, want code %d: %s", world, code, took, peak, codeDoubt, b.String())
+	}
+	return b.String(), peak
+}
+
 // Whatever a server sends: the run ends in its budget with code 1, in 16 MiB, nothing is changed, and no part of a token is shown.
 func TestKernelHostileIMDS(t *testing.T) {
 	l, m := managed(t, 1, 0)
@@ -90,11 +122,7 @@ func TestKernelHostileIMDS(t *testing.T) {
 		return
 	}
 	m.Hold()
-	program := filepath.Join(t.TempDir(), "eni0")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
-	}
+	program := l.built()
 	const budget = 800 * time.Millisecond
 	kinds, measured := 0, atomic.Int32{}
 	l.unchanged(func() {
@@ -125,30 +153,16 @@ func TestKernelHostileIMDS(t *testing.T) {
 					defer func() { <-turn }()
 					cmd := exec.Command(program, "check", "-timeout", budget.String(), "-imds", "http://"+s.host)
 					cmd.Env = []string{"PATH="}
-					start := time.Now()
-					var out bytes.Buffer
-					cmd.Stdout, cmd.Stderr = &out, &out
-					if err := cmd.Start(); err != nil {
-						t.Errorf("%s to %s: %v", world, method, err)
-						return
-					}
-					memory := make(chan int)
-					go func() { memory <- peakMemory(cmd.Process.Pid) }()
-					_ = cmd.Wait() // the code tells
-					took, code := time.Since(start), cmd.ProcessState.ExitCode()
-					peak := <-memory // 0 of one that has ended before it could be looked at
+					out, peak := l.hostile(cmd, budget, world+" to "+method)
 					measured.Add(int32(min(1, peak)))
-					if code != codeDoubt || took > budget+2*time.Second || peak > 16<<10 {
-						t.Errorf("%s to %s: code %d after %v with %d KiB, want code %d: %s", world, method, code, took, peak, codeDoubt, out.String())
-					}
 					for n := range len(aToken) - 8 {
-						if strings.Contains(out.String(), aToken[n:n+8]) {
-							t.Errorf("%s to %s: shows a part of the token: %s", world, method, out.String())
+						if strings.Contains(out, aToken[n:n+8]) {
+							t.Errorf("%s to %s: shows a part of the token: %s", world, method, out)
 							break
 						}
 					}
-					if strings.ContainsAny(out.String(), "\x1b\x00\x07") {
-						t.Errorf("%s to %s: shows control characters: %q", world, method, out.String())
+					if strings.ContainsAny(out, "\x1b\x00\x07") {
+						t.Errorf("%s to %s: shows control characters: %q", world, method, out)
 					}
 				})
 			}

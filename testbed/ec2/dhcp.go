@@ -22,6 +22,7 @@ type DHCP struct {
 	delay   time.Duration // before each answer
 	garbage bool          // comes before each answer
 	damaged bool          // frames too
+	rewrite func([]byte) [][]byte
 	seen    []DHCPMessage
 }
 
@@ -83,6 +84,14 @@ func (d *DHCP) Damage(on bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.damaged = on
+}
+
+// Rewrite has fn make of each answer's frame what is sent in its place; nil ends that. fn may change
+// the frame.
+func (d *DHCP) Rewrite(fn func(frame []byte) [][]byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.rewrite = fn
 }
 
 // Seen returns the messages that have come so far, in that order.
@@ -151,6 +160,9 @@ func (d *DHCP) answer(q query, src [6]byte) [][]byte {
 	}
 	if d.damaged {
 		frames = append(frames, damaged(r, f)...)
+	}
+	if d.rewrite != nil {
+		return append(frames, d.rewrite(f.encode())...)
 	}
 	return append(frames, f.encode())
 }
