@@ -104,7 +104,7 @@ func TestKernelHostileDHCP(t *testing.T) {
 		return
 	}
 	program := l.built()
-	const budget = 400 * time.Millisecond
+	const budget = 280 * time.Millisecond
 	all := hostileFrames()
 	for world, rewrite := range all {
 		l.DHCP(0).Rewrite(rewrite)

@@ -123,7 +123,7 @@ func TestKernelHostileIMDS(t *testing.T) {
 	}
 	m.Hold()
 	program := l.built()
-	const budget = 800 * time.Millisecond
+	const budget = 500 * time.Millisecond
 	kinds, measured := 0, atomic.Int32{}
 	l.unchanged(func() {
 		turn := make(chan bool, 8)

@@ -143,7 +143,7 @@ func judgeKinds(s []*observation) *verdict {
 	}
 	v.want(s[0].Report.Wrong == "", "%s", s[0].Report.Wrong)
 	v.want(k.Made > 100 && k.Routers > 1, "only %d objects were made, %d by router advertisements", k.Made, k.Routers)
-	v.want(k.Swaps == 2 && k.Kills > 5 && k.Routes >= 3000, "%d swaps, %d killed, %d routes", k.Swaps, k.Kills, k.Routes)
+	v.want(k.Swaps == 2 && k.Kills > 3 && k.Routes >= 3000, "%d swaps, %d killed, %d routes", k.Swaps, k.Kills, k.Routes)
 	for _, w := range k.Wrong {
 		v.want(false, "%s", w)
 	}

@@ -105,7 +105,7 @@ func find(r *guestreport.Report) error {
 			return err
 		}
 	}
-	for every, word := range map[int]string{1: "vm.kinds", 5: "vm.kinds5"} {
+	for every, word := range map[int]string{1: "vm.kinds", 10: "vm.kinds10"} {
 		if !slices.Contains(words, word) {
 			continue
 		}
