@@ -18,6 +18,8 @@ func onRequest() []*testCase {
 			boots: wrongly(boot{Append: noUnit + " vm.kinds", IPv6: true, Long: true}), judge: judgeKinds},
 		{name: "e-fix", words: "fixed live, to compare", on: on(plain),
 			boots: wrongly(boot{Append: liveFix}), judge: judgeSwap},
+		{name: "e-down", words: "the primary down and up, by hand", on: on(plain),
+			boots: wrongly(boot{Append: noUnit + " vm.down"}), judge: judgeDown},
 		{name: "e-hand", words: "the same swap by hand", on: on(plain),
 			boots: wrongly(boot{Append: withoutEni0}), judge: judgeSwap},
 	})
@@ -42,5 +44,15 @@ func judgeSwap(s []*observation) *verdict {
 			v.note("%s: %s is %s", s[0].manager.unit, name, s[0].managed[name])
 		}
 	}
+	return v
+}
+
+// judgeDown judges what it costs to take the primary down and up.
+func judgeDown(s []*observation) *verdict {
+	v := new(verdict)
+	r := s[0].Report
+	v.started(r.Settled, "eth0")
+	v.want(r.Fix.Code == 0, "code %d: %s", r.Fix.Code, strings.TrimSpace(r.Fix.Output))
+	v.pings(r.Fix)
 	return v
 }

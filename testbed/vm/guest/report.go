@@ -212,6 +212,8 @@ func live(r *guestreport.Report, byHand bool, command []string) error {
 var operators = map[string][]string{
 	"vm.fix":   {eni0, "fix"},
 	"vm.names": {eni0, "fix", "-names"},
+	// The least that a rename can cost where it takes the link down: the primary is called eth1.
+	"vm.down": {"/bin/sh", "-ec", "ip link set eth1 down; ip link set eth1 up; sleep 5"},
 	"vm.swap": {"/bin/sh", "-ec", `
 		ip link set eth0 name swap || {
 			ip link set eth0 down; ip link set eth1 down; ip link set eth0 name swap
