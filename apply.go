@@ -148,15 +148,7 @@ func (r *renaming) renameWhileDown(targets map[int32]string) error {
 			r.log.info("%s goes down for its rename: this kernel renames no link that is up", l)
 		}
 	}
-	goes := stackedOn(links, up, false)
-	goes[anyLink] = true
-	lost := filter(r.snapshot, func(o *netObject) bool { return o.isLostWhenDown() && o.isOf(goes) })
-	for _, o := range lost {
-		if o.renewed {
-			r.log.warn("%s goes: the kernel makes another in its place", o.description)
-		}
-	}
-	lost = filter(lost, func(o *netObject) bool { return !o.automatic })
+	lost := r.lostBy(stackedOn(links, up, false))
 	if r.down == nil {
 		r.down = map[int32]bool{}
 	}
@@ -169,6 +161,21 @@ func (r *renaming) renameWhileDown(targets map[int32]string) error {
 		err = r.executeLinks(downUpRequests(links, steps, up, nil))
 	}
 	return err
+}
+
+// lostBy lists the objects that are lost when those links go down, and have to be put back. It warns
+// of those that can't be.
+func (r *renaming) lostBy(down map[int32]bool) []*netObject {
+	down[anyLink] = true
+	return filter(r.snapshot, func(o *netObject) bool {
+		if !o.isLostWhenDown() || !o.isOf(down) {
+			return false
+		}
+		if o.renewed {
+			r.log.warn("%s goes: the kernel makes another in its place", o.description)
+		}
+		return !o.automatic
+	})
 }
 
 // executeLinks sends requests as one datagram and returns the first refusal of one about a link.

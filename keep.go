@@ -55,17 +55,21 @@ func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]*netObject, error)
 			all = append(all, &found[i])
 		}
 	}
+	return pickObjects(all, of), nil
+}
+
+// pickObjects lists the objects of those links, with the twins of IPv4 routes, by rank.
+func pickObjects(all []*netObject, of map[int32]bool) (ordered []*netObject) {
 	twins := map[string]bool{}
 	for _, o := range all {
 		twins[o.twins] = twins[o.twins] || o.twins != "" && o.isOf(of)
 	}
-	var ordered []*netObject
 	for rank := range ranks {
 		ordered = append(ordered, filter(all, func(o *netObject) bool {
 			return o.rank == rank && (twins[o.twins] || o.key != "" && o.isOf(of))
 		})...)
 	}
-	return ordered, nil
+	return ordered
 }
 
 // recreateAll creates objects again, and returns those it created. One may need another (a route
