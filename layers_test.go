@@ -21,7 +21,7 @@ var layers = []string{
 	// What there is, and what is decided. The files down to report.go are pure.
 	"world.go", "rename.go", "judge.go",
 	"glob.go", "configfile.go", "systemdfiles.go", "udevrules.go", "profiles.go", "pins.go",
-	"nlmsg.go", "snapshot.go", "http.go", "dhcpmsg.go", "report.go",
+	"nlmsg.go", "snapshot.go", "downup.go", "http.go", "dhcpmsg.go", "report.go",
 	// The process, and whoever owns a socket.
 	"process.go", "log.go", "readconfig.go", "rtnl.go", "lock.go", "imdspath.go", "dhcp.go",
 	// What is done.

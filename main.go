@@ -23,6 +23,7 @@
 //
 //	nlmsg.go         messages of rtnetlink
 //	snapshot.go      the requests that create again what a link has lost
+//	downup.go        the datagram of a rename for which links go down
 //	http.go          responses of IMDS
 //	dhcpmsg.go       DHCPv4 messages
 //	report.go        the table, the JSON, a plan as ip(8) commands

@@ -1,0 +1,75 @@
+package main
+
+// This file makes the one datagram of a rename on Linux before 6.2: links down, renamed and up, and
+// what that has cost them created again. It is pure: apply.go sends it.
+
+import "golang.org/x/sys/unix"
+
+// downUpRequests are the requests of a plan for Linux before 6.2, which renames no link that is up:
+// each goes down before its first rename and comes up with its last. Then those stacked on it go
+// down that were down, as VLANs have come up with it (vlan_device_event of net/8021q/vlan.c). After
+// that come the objects that it has lost, as soon as all links of an object are up again. In one
+// datagram the kernel carries out all of it, even if this process is killed in the middle.
+func downUpRequests(links []link, steps []step, up map[int32]bool, objects []*netObject) (
+	requests []nlMessage) {
+	last := map[int32]int{}
+	for i, s := range steps {
+		last[s.index] = i
+	}
+	down, began := map[int32]bool{}, map[int32]bool{}
+	for index := range up {
+		down[index] = true // it will be, and it is not over before it is up again
+	}
+	for i, s := range steps {
+		if !began[s.index] && up[s.index] {
+			requests = append(requests, setLink(s.index, "", 0, unix.IFF_UP))
+		}
+		began[s.index] = true
+		var flags uint32
+		if last[s.index] == i && up[s.index] {
+			flags = unix.IFF_UP
+		}
+		// do_setlink of net/core/rtnetlink.c renames first and sets flags after.
+		requests = append(requests, setLink(s.index, s.to, flags, flags))
+		if flags == 0 {
+			continue
+		}
+		delete(down, s.index)
+		stacked := stackedOn(links, map[int32]bool{s.index: true}, false)
+		for i := range links {
+			if l := &links[i]; stacked[l.index] && l.index != s.index && !l.up {
+				requests = append(requests, setLink(l.index, "", 0, unix.IFF_UP))
+			}
+		}
+		var left []*netObject
+		waiting := stackedOn(links, down, false)
+		waiting[anyLink] = len(down) > 0
+		for _, o := range objects {
+			if o.isOf(waiting) {
+				left = append(left, o)
+				continue
+			}
+			requests = append(append(requests, o.request), o.then...)
+		}
+		objects = left
+	}
+	return requests
+}
+
+// twinRequests are the requests that put those IPv4 routes in their order which are the same as one
+// that was lost, but for what they lead to: each after the first of them is removed and appended.
+// Traffic takes the first, and what was created again would be the last.
+func twinRequests(all, lost []*netObject) (requests []nlMessage) {
+	disturbed, seen := map[string]bool{}, map[string]bool{}
+	for _, o := range lost {
+		disturbed[o.twins] = o.twins != ""
+	}
+	for _, o := range all {
+		if disturbed[o.twins] && seen[o.twins] {
+			requests = append(requests,
+				nlMessage{typ: unix.RTM_DELROUTE, body: o.request.body}, o.request)
+		}
+		seen[o.twins] = true
+	}
+	return requests
+}
