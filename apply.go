@@ -163,8 +163,8 @@ func (r *renaming) renameWhileDown(targets map[int32]string) error {
 	return err
 }
 
-// lostBy lists the objects that are lost when those links go down, and have to be put back. It warns
-// of those that can't be.
+// lostBy lists the objects that are lost when those links go down, and have to be put back. It
+// warns of those that can't be.
 func (r *renaming) lostBy(down map[int32]bool) []*netObject {
 	down[anyLink] = true
 	return filter(r.snapshot, func(o *netObject) bool {

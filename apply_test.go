@@ -218,6 +218,7 @@ func TestOutcome(t *testing.T) {
 		{"traffic has not followed", routed, routed, codeRoute, nil, codeRoute},
 		{"there never was a default route", bare, bare, codeRight, nil, codeRight},
 		{"the default route has gone", routed, bare, codeRight, nil, codeRoute},
+		{"the default route has gone, and IPv6 has one", routed, world{links: enis("eth0"), routes: []route{v6(0, 2)}}, codeRight, nil, codeRoute},
 		{"it can't be looked at", routed, routed, codeRight, unix.ENOMEM, codeBroken},
 		{"the primary was pulled out", routed, routed, codeRight, errNotProbed, codeBroken},
 		{"somebody else has renamed since", routed, routed, codeNames, nil, codeBroken},

@@ -325,7 +325,10 @@ func parseHwaddr(word string) (addr hwaddr, ok bool) {
 	return addr, len(groups) > 1
 }
 
-// lowerASCII is s with small letters for the capitals of ASCII.
+// lowerASCII is s with small letters for the capitals of ASCII. It is not inlined, as it is called
+// in many places.
+//
+//go:noinline
 func lowerASCII(s string) string {
 	b := []byte(s)
 	for i, c := range b {

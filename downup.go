@@ -25,15 +25,12 @@ func downUpRequests(links []link, steps []step, up map[int32]bool, objects []*ne
 			requests = append(requests, setLink(s.index, "", 0, unix.IFF_UP))
 		}
 		began[s.index] = true
-		var flags uint32
-		if last[s.index] == i && up[s.index] {
-			flags = unix.IFF_UP
-		}
-		// do_setlink of net/core/rtnetlink.c renames first and sets flags after.
-		requests = append(requests, setLink(s.index, s.to, flags, flags))
-		if flags == 0 {
+		requests = append(requests, setLink(s.index, s.to, 0, 0))
+		if last[s.index] != i || !up[s.index] {
 			continue
 		}
+		// A message of its own: the link comes up even if its new name is refused.
+		requests = append(requests, setLink(s.index, "", unix.IFF_UP, unix.IFF_UP))
 		delete(down, s.index)
 		stacked := stackedOn(links, map[int32]bool{s.index: true}, false)
 		for i := range links {

@@ -200,7 +200,8 @@ func (c *call) judgeNow(nl *rtnl, primary hwaddr) (world, verdict, error) {
 
 // applyFix is fix where there is something to rename, or a manager to restart. It looks and judges
 // again first: systemctl may have taken its time.
-func (c *call) applyFix(ctx context.Context, nl *rtnl, w world, names []string) (int, error) {
+func (c *call) applyFix(ctx context.Context, nl *rtnl, w world, names []string, restartOnly bool) (
+	int, error) {
 	c.notifySignals()
 	m := findManagers(ctx, c.units, names, c.log)
 	was, err := nl.observeNetwork(w.primary)
@@ -214,12 +215,15 @@ func (c *call) applyFix(ctx context.Context, nl *rtnl, w world, names []string) 
 	if err == nil {
 		err = context.Cause(ctx) // before the first change, a signal ends the run
 	}
-	if err != nil || len(v.targets) == 0 && !c.isRestartOnly(v) {
+	if err != nil || len(v.targets) == 0 && !(restartOnly && c.isRestartOnly(v)) {
 		return c.conclude(report{world: was.world}, v, err)
 	}
 	r := &renaming{nl: nl, log: c.log, before: was.links}
 	r.judgeAgain = func() ([]link, map[int32]string, error) {
 		now, v, err := c.judgeNow(nl, w.primary)
+		if err == nil {
+			err = c.checkPins(now, v)
+		}
 		return now.links, v.targets, err
 	}
 	c.changed = true

@@ -323,7 +323,8 @@ func verdictAfterRename(was, now world, v verdict, err error) (verdict, error) {
 		}
 		return v, taggedError{errorf("renamed, but %w%s", err, stands), errBroken}
 	}
-	if was.decidingEgress().links != nil && now.decidingEgress().links == nil {
+	e := was.decidingEgress()
+	if e.links != nil && now.egress(e.ipv6).links == nil {
 		return verdict{code: codeRoute, note: v.note + ", and there was one before"}, nil
 	}
 	return v, nil

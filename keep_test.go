@@ -301,6 +301,19 @@ func TestItemRouteExpires(t *testing.T) {
 	}
 }
 
+// By a route that has expired no traffic leaves, though the kernel dumps it until it collects garbage.
+func TestParseRouteExpired(t *testing.T) {
+	littleEndian(t)
+	for ticks, dead := range map[int32]bool{0: false, 100: false, -1: true, -1000: true} {
+		body := kernelSent(t)["route6-expires"]
+		copy(body[68:], appendUint32(nil, 0, uint32(ticks))[4:])
+		r, err := parseRoute(body)
+		if err != nil || len(r.hops) != 1 || r.hops[0].dead != dead {
+			t.Errorf("a route that expires in %d/100 s: %+v, %v, want a hop, dead: %v", ticks, r.hops, err, dead)
+		}
+	}
+}
+
 func TestItemLinks(t *testing.T) {
 	for name, want := range map[string][]int32{
 		"route-single":         {5},
@@ -370,6 +383,7 @@ func TestStackedOn(t *testing.T) {
 		{index: 8, name: "br0.5", kind: "vlan", lower: 10},
 		{index: 9, name: "eth2", master: 10}, {index: 10, name: "br0", kind: "bridge"},
 		{index: 11, name: "veth0", kind: "veth", lower: 2},
+		{index: 12, name: "gre1", kind: "gre", lower: 3},
 	}
 	for _, c := range []struct {
 		world     string
@@ -378,10 +392,11 @@ func TestStackedOn(t *testing.T) {
 	}{
 		{"none", true, nil, nil},
 		{"eth0: its VLAN, the VLAN in that, its macvlan, but no veth end", false, []int32{2}, []int32{2, 4, 6, 7}},
-		{"eth1", false, []int32{3}, []int32{3, 5}},
+		{"eth1", false, []int32{3}, []int32{3, 5, 12}},
+		{"eth1, without a tunnel that begins there", true, []int32{3}, []int32{3, 5}},
 		{"a VLAN alone", false, []int32{4}, []int32{4, 7}},
 		{"both", true, []int32{2, 3}, []int32{2, 3, 4, 5, 6, 7}},
-		{"one that is no more", true, []int32{12}, []int32{12}},
+		{"one that is no more", true, []int32{13}, []int32{13}},
 		{"a bridge's port: the bridge, and the VLAN on that", true, []int32{9}, []int32{8, 9, 10}},
 		{"a bridge's port, without masters", false, []int32{9}, []int32{9}},
 	} {

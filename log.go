@@ -76,6 +76,9 @@ func (l logger) err(format string, args ...any) { l.write(3, format, args...) }
 
 func (l logger) warn(format string, args ...any) { l.write(4, format, args...) }
 
+// info is not inlined, as it is called in many places.
+//
+//go:noinline
 func (l logger) info(format string, args ...any) { l.write(6, format, args...) }
 
 // write writes each line of the message in one write(2), because /dev/kmsg makes a record of each.

@@ -174,7 +174,8 @@ func runFix(ctx context.Context, c *call) (int, error) {
 			}
 			return v.code, nil
 		case err == nil && !c.dry && (len(steps) > 0 || c.isRestartOnly(v)):
-			return c.applyFix(ctx, nl, w, involvedNames(w.links, v.targets))
+			names := involvedNames(w.links, v.targets)
+			return c.applyFix(ctx, nl, w, names, c.isRestartOnly(v))
 		}
 		return c.conclude(report{world: w, plan: steps}, v, err)
 	})

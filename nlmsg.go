@@ -417,6 +417,8 @@ func parseRoute(body []byte) (routeEntry, error) {
 			single.index = int32(uint32Of(value))
 		case unix.RTA_GATEWAY, unix.RTA_VIA:
 			single.via = gateway(typ, value)
+		case unix.RTA_CACHEINFO: // struct rta_cacheinfo, linux/rtnetlink.h: clntref, lastuse, expires
+			single.dead = single.dead || len(value) >= 12 && int32(uint32Of(value[8:12])) < 0
 		case unix.RTA_PREF: // RFC 4191
 			if len(value) == 1 {
 				r.pref = preferences[value[0]]

@@ -320,10 +320,11 @@ func (c *rtnl) rules() ([]policyRule, error) {
 
 // observe returns the links and default routes as they are now, with no primary.
 func (c *rtnl) observe() (w world, err error) {
-	if w.links, err = c.links(); err != nil {
+	// The routes first: each link that one leaves by is among the links, or gone since.
+	if w.routes, err = c.defaultRoutes(); err != nil {
 		return w, err
 	}
-	w.routes, err = c.defaultRoutes()
+	w.links, err = c.links()
 	return w, err
 }
 

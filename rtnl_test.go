@@ -150,7 +150,7 @@ func TestRenamesBytes(t *testing.T) {
 	}
 }
 
-// ip link set eth0 down; ... name eni0-eth1; ip link set eth1 down; ... name eth0 up; ... name eth1 up
+// ip link set eth0 down; ... name eni0-eth1; ip link set eth1 down; ... name eth0; ... up; ... name eth1; ... up
 func TestBouncesBytes(t *testing.T) {
 	littleEndian(t)
 	got := sent(t, func(nl *rtnl) error {
@@ -165,11 +165,15 @@ func TestBouncesBytes(t *testing.T) {
 		20 00 00 00 13 00 05 00 02 10 00 00 00 00 00 00 # nlmsghdr
 		00 00 00 00 06 00 00 00 00 00 00 00 01 00 00 00 # ifinfomsg: index 6, flags 0, change IFF_UP
 		2c 00 00 00 13 00 05 00 03 10 00 00 00 00 00 00 # nlmsghdr
-		00 00 00 00 06 00 00 00 01 00 00 00 01 00 00 00 # ifinfomsg: index 6, up
+		00 00 00 00 06 00 00 00 00 00 00 00 00 00 00 00 # ifinfomsg: index 6
 		09 00 03 00 65 74 68 30 00 00 00 00             # IFLA_IFNAME "eth0", pad
-		2c 00 00 00 13 00 05 00 04 10 00 00 00 00 00 00 # nlmsghdr
-		00 00 00 00 05 00 00 00 01 00 00 00 01 00 00 00 # ifinfomsg: index 5, up
-		09 00 03 00 65 74 68 31 00 00 00 00             # IFLA_IFNAME "eth1", pad`)
+		20 00 00 00 13 00 05 00 04 10 00 00 00 00 00 00 # nlmsghdr
+		00 00 00 00 06 00 00 00 01 00 00 00 01 00 00 00 # ifinfomsg: index 6, up
+		2c 00 00 00 13 00 05 00 05 10 00 00 00 00 00 00 # nlmsghdr
+		00 00 00 00 05 00 00 00 00 00 00 00 00 00 00 00 # ifinfomsg: index 5
+		09 00 03 00 65 74 68 31 00 00 00 00             # IFLA_IFNAME "eth1", pad
+		20 00 00 00 13 00 05 00 06 10 00 00 00 00 00 00 # nlmsghdr
+		00 00 00 00 05 00 00 00 01 00 00 00 01 00 00 00 # ifinfomsg: index 5, up`)
 	if !bytes.Equal(got, want) {
 		t.Errorf("downUpRequests() sent\n% x, want\n% x", got, want)
 	}
@@ -184,19 +188,20 @@ func TestDownUpRequests(t *testing.T) {
 	of6.then = []nlMessage{{typ: 1106}}
 	all := []*netObject{of5, of6, ofVLAN, ofBoth, group}
 	down := func(index int32) nlMessage { return setLink(index, "", 0, unix.IFF_UP) }
-	up := func(index int32, name string) nlMessage { return setLink(index, name, unix.IFF_UP, unix.IFF_UP) }
+	up := func(index int32) nlMessage { return setLink(index, "", unix.IFF_UP, unix.IFF_UP) }
+	name := func(index int32, name string) nlMessage { return setLink(index, name, 0, 0) }
 	for _, c := range []struct {
 		world string
 		up    map[int32]bool
 		want  []nlMessage
 	}{
 		{"both down", nil, renameRequests(swapSteps)},
-		{"eth1 up, eth0 down", map[int32]bool{6: true}, []nlMessage{setLink(5, "eni0-eth1", 0, 0),
-			down(6), up(6, "eth0"), of5.request, of6.request, of6.then[0], ofVLAN.request, ofBoth.request, group.request, setLink(5, "eth1", 0, 0)}},
-		{"eth0 up, eth1 down", map[int32]bool{5: true}, []nlMessage{down(5), setLink(5, "eni0-eth1", 0, 0), setLink(6, "eth0", 0, 0),
-			up(5, "eth1"), down(8), of5.request, of6.request, of6.then[0], ofVLAN.request, ofBoth.request, group.request}},
-		{"both up", map[int32]bool{5: true, 6: true}, []nlMessage{down(5), setLink(5, "eni0-eth1", 0, 0),
-			down(6), up(6, "eth0"), of6.request, of6.then[0], up(5, "eth1"), down(8), of5.request, ofVLAN.request, ofBoth.request, group.request}},
+		{"eth1 up, eth0 down", map[int32]bool{6: true}, []nlMessage{name(5, "eni0-eth1"),
+			down(6), name(6, "eth0"), up(6), of5.request, of6.request, of6.then[0], ofVLAN.request, ofBoth.request, group.request, name(5, "eth1")}},
+		{"eth0 up, eth1 down", map[int32]bool{5: true}, []nlMessage{down(5), name(5, "eni0-eth1"), name(6, "eth0"),
+			name(5, "eth1"), up(5), down(8), of5.request, of6.request, of6.then[0], ofVLAN.request, ofBoth.request, group.request}},
+		{"both up", map[int32]bool{5: true, 6: true}, []nlMessage{down(5), name(5, "eni0-eth1"),
+			down(6), name(6, "eth0"), up(6), of6.request, of6.then[0], name(5, "eth1"), up(5), down(8), of5.request, ofVLAN.request, ofBoth.request, group.request}},
 		{"another link up", map[int32]bool{7: true}, renameRequests(swapSteps)},
 	} {
 		if got := downUpRequests(links, swapSteps, c.up, all); !reflect.DeepEqual(got, c.want) {

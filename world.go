@@ -94,7 +94,9 @@ type route struct {
 }
 
 // liveLinks lists the indexes of the links that traffic by r leaves by, each once; nil if all hops
-// are dead.
+// are dead. It is not inlined, as it is called in many places.
+//
+//go:noinline
 func (r route) liveLinks() []int32 {
 	var out []int32
 	for _, h := range r.hops {
@@ -163,10 +165,13 @@ func (w world) egress(ipv6 bool) egress {
 	return e
 }
 
-// decidingEgress is that of IPv4; that of IPv6 only where IPv6 alone has a default route.
+// decidingEgress is that of IPv4; that of IPv6 where IPv6 alone has a default route, or that of
+// IPv4 is only by links which are on no ENI: what they carry may leave by IPv6.
 func (w world) decidingEgress() egress {
 	v4, v6 := w.egress(false), w.egress(true)
-	if v6.exists && !v4.exists {
+	byNoENI := v4.links == nil && v4.rejects == ""
+	if v6.exists && !v4.exists || byNoENI && v6.links != nil {
+		v6.passed = append(v4.passed, v6.passed...)
 		return v6
 	}
 	return v4
@@ -283,6 +288,10 @@ func isENI(links []link, l link) bool {
 // only where it may begin.
 var stackedKinds = []string{"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"}
 
+// anySwitch stands for the bridges of Open vSwitch: all of their ports have one master, ovs-system,
+// and the kernel does not tell which bridge a port is of.
+const anySwitch = -1
+
 // enisBelow lists the ENIs that traffic by a link leaves by: the link itself, the one that it is
 // stacked on, the ports of a bridge or bond.
 func enisBelow(links []link, index int32) []int32 {
@@ -293,7 +302,11 @@ func enisBelow(links []link, index int32) []int32 {
 			if below[l.index] && slices.Contains(stackedKinds, l.kind) {
 				below[l.lower] = true
 			}
-			if l.master != 0 && below[l.master] {
+			if below[l.index] && l.kind == "openvswitch" {
+				below[anySwitch] = true
+			}
+			m, _ := linkByIndex(links, l.master)
+			if l.master != 0 && (below[l.master] || below[anySwitch] && m.kind == "openvswitch") {
 				below[l.index] = true
 			}
 		}
@@ -307,10 +320,10 @@ func enisBelow(links []link, index int32) []int32 {
 	return enis
 }
 
-// stackedOn returns the set with the links that are stacked on its links added: VLANs, macvlans and
-// ipvlans, and with masters also the bridges and bonds that they are ports of. The IFLA_LINK of a
-// veth end does not count: it is its peer, often with an index of another namespace. It is not
-// inlined, as it is called in many places.
+// stackedOn returns the set with the links that are stacked on its links added: those of any kind,
+// or with masters those that send by them (stackedKinds), and the bridges and bonds that they are
+// ports of. The IFLA_LINK of a veth end does not count: it is its peer, often with an index of
+// another namespace. It is not inlined, as it is called in many places.
 //
 //go:noinline
 func stackedOn(links []link, set map[int32]bool, masters bool) map[int32]bool {
@@ -319,7 +332,8 @@ func stackedOn(links []link, set map[int32]bool, masters bool) map[int32]bool {
 	for before := 0; before < len(out); {
 		before = len(out)
 		for _, l := range links {
-			if l.kind != "veth" && out[l.lower] {
+			sends := !masters || slices.Contains(stackedKinds, l.kind)
+			if l.kind != "veth" && out[l.lower] && sends {
 				out[l.index] = true
 			}
 			if masters && l.master != 0 && out[l.index] {
