@@ -70,7 +70,7 @@ func findManagers(ctx context.Context, units, names []string, log logger) manage
 		return m
 	}
 	m.units, m.unitsUnknown = m.activeUnits(ctx, units)
-	if len(m.units) == 0 {
+	if len(m.units) == 0 && !m.unitsUnknown {
 		log.info("of %s none runs: nothing is restarted", strings.Join(units, ", "))
 	}
 	var bound []string
@@ -95,9 +95,9 @@ func (m managers) restartVerb() string {
 	return "restart"
 }
 
-// activeUnits lists those of the units that run or are being started. Where systemd does not answer
-// in time it returns all of them, and unknown is true: try-restart does nothing to those that do
-// not run.
+// activeUnits lists those of the units that run or are being started. unknown is true where systemd
+// can't be asked; where it does not answer in time all of them are listed, because try-restart does
+// nothing to those that do not run.
 func (m managers) activeUnits(ctx context.Context, units []string) (active []string, unknown bool) {
 	if !systemdBooted() {
 		return nil, false
@@ -121,7 +121,7 @@ func (m managers) activeUnits(ctx context.Context, units []string) (active []str
 	if errors.Is(err, errKilled) {
 		return units, true
 	}
-	return nil, false
+	return nil, true
 }
 
 // unitsBoundTo lists the units that systemd stops when the link of that name is renamed: the
