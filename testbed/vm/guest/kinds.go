@@ -32,7 +32,7 @@ func progress(format string, args ...any) {
 var swapNames = []string{"swap", "-restart", "", "eth0", "eth1"}
 
 // swapKinds stops the network manager, makes objects of each kind on both links, and swaps the
-// names again and again, also killed at each system call from the datagram on, or only at each 10th.
+// names again and again, also killed at each system call from the datagram on, or only at each 20th.
 // After each of them all has to be as before.
 func swapKinds(r *guestreport.Report, every int) error {
 	output("systemctl stop systemd-networkd.socket systemd-networkd.service")
@@ -116,7 +116,7 @@ func compare(k *guestreport.Kinds, before []string, after string, wait time.Dura
 	}
 }
 
-// killEach kills a swap at each system call from the datagram on, or at each 10th.
+// killEach kills a swap at each system call from the datagram on, or at each 20th.
 func killEach(k *guestreport.Kinds, before []string, every int) error {
 	for n := 1; ; n += every {
 		cmd := exec.Command(eni0, swapNames...)

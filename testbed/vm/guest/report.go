@@ -105,7 +105,7 @@ func find(r *guestreport.Report) error {
 			return err
 		}
 	}
-	for every, word := range map[int]string{1: "vm.kinds", 10: "vm.kinds10"} {
+	for every, word := range map[int]string{1: "vm.kinds", 20: "vm.kinds20"} {
 		if !slices.Contains(words, word) {
 			continue
 		}
