@@ -182,12 +182,9 @@ func (r *renaming) lostBy(down map[int32]bool) []*netObject {
 // What else is refused is put back later, if it is missing then. Where the verdicts did not fit
 // into the socket's buffer, a look at the links tells what came of it.
 func (r *renaming) executeLinks(requests []nlMessage) error {
-	results, err := r.nl.send(requests)
-	for i, refusal := range results {
-		if err == nil && requests[i].typ == unix.RTM_SETLINK {
-			err = refusal
-		}
-	}
+	err := r.nl.executeBut(requests, func(m nlMessage, _ error) bool {
+		return m.typ != unix.RTM_SETLINK
+	})
 	return ignoreError(err, unix.ENOBUFS)
 }
 

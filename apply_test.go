@@ -74,7 +74,7 @@ func (l *lab) order(nl *rtnl) (out []string) {
 		items, err := snapshotOf(nl, links, map[int32]bool{link.index: true})
 		l.must(err)
 		for _, i := range items {
-			if i.request.typ == unix.RTM_NEWADDR {
+			if i.requests[0].typ == unix.RTM_NEWADDR {
 				out = append(out, i.description)
 			}
 		}

@@ -46,7 +46,7 @@ func downUpRequests(links []link, steps []step, up map[int32]bool, objects []*ne
 				left = append(left, o)
 				continue
 			}
-			requests = append(append(requests, o.request), o.then...)
+			requests = append(requests, o.requests...)
 		}
 		objects = left
 	}
@@ -63,8 +63,8 @@ func twinRequests(all, lost []*netObject) (requests []nlMessage) {
 	}
 	for _, o := range all {
 		if disturbed[o.twins] && seen[o.twins] {
-			requests = append(requests,
-				nlMessage{typ: unix.RTM_DELROUTE, body: o.request.body}, o.request)
+			requests = append(requests, // an IPv4 route has one request
+				nlMessage{typ: unix.RTM_DELROUTE, body: o.requests[0].body}, o.requests[0])
 		}
 		seen[o.twins] = true
 	}

@@ -96,9 +96,8 @@ func recreateAll(nl *rtnl, objects []*netObject) (made []*netObject, err error) 
 
 // recreate creates one object again. EEXIST is success: the kernel or another program was faster.
 func recreate(nl *rtnl, o *netObject) error {
-	results, err := nl.send(append([]nlMessage{o.request}, o.then...))
-	for _, refusal := range results {
-		err = errors.Join(err, ignoreError(refusal, unix.EEXIST))
-	}
-	return err
+	return nl.executeBut(o.requests, isThereAlready)
 }
+
+// isThereAlready reports whether the kernel refused to create what there is already.
+func isThereAlready(_ nlMessage, refusal error) bool { return errors.Is(refusal, unix.EEXIST) }

@@ -143,7 +143,7 @@ var itemRequests = map[string]string{
 func TestItemRequests(t *testing.T) {
 	littleEndian(t)
 	for name, want := range itemRequests {
-		m := itemOf(t, name, nil).request
+		m := itemOf(t, name, nil).requests[0]
 		m.flags |= unix.NLM_F_REQUEST | unix.NLM_F_ACK // as send does
 		got := append(appendMessage(nil, nlMessage{typ: m.typ, flags: m.flags})[4:8], m.body...)
 		if want := golden(t, want); !bytes.Equal(got, want) {
@@ -156,12 +156,13 @@ func TestItemRequests(t *testing.T) {
 func TestItemAddressAfter(t *testing.T) {
 	littleEndian(t)
 	i := itemOf(t, "address6", nil)
-	want := append(slices.Clone(i.request.body[:len(i.request.body)-4]), 0, 0, 0, 0)
-	if len(i.then) != 1 || i.then[0].typ != unix.RTM_NEWADDR || i.then[0].flags != unix.NLM_F_CREATE|unix.NLM_F_REPLACE || !bytes.Equal(i.then[0].body, want) {
-		t.Errorf("after = %+v, want the same address without NODAD", i.then)
+	first := i.requests[0].body
+	want := append(slices.Clone(first[:len(first)-4]), 0, 0, 0, 0)
+	if n := i.requests; len(n) != 2 || n[1].typ != unix.RTM_NEWADDR || n[1].flags != unix.NLM_F_CREATE|unix.NLM_F_REPLACE || !bytes.Equal(n[1].body, want) {
+		t.Errorf("requests = %+v, want at the end the same address without NODAD", n)
 	}
-	if i := itemOf(t, "address6-lifetime", nil); i.then != nil {
-		t.Errorf("after = %+v of an address that was made with nodad, want none", i.then)
+	if i := itemOf(t, "address6-lifetime", nil); len(i.requests) != 1 {
+		t.Errorf("requests = %+v of an address that was made with nodad, want one", i.requests)
 	}
 }
 
@@ -288,7 +289,7 @@ func TestItemRouteExpires(t *testing.T) {
 		i := itemOf(t, "route6-expires", map[int]byte{68: b[0], 69: b[1], 70: b[2], 71: b[3]})
 		got := uint32(0)
 		if i.key != "" {
-			_ = eachAttr(i.request.body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
+			_ = eachAttr(i.requests[0].body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
 				if typ == unix.RTA_EXPIRES {
 					got = uint32Of(value)
 				}
@@ -451,13 +452,13 @@ func FuzzItems(f *testing.F) {
 		if err != nil || i.key == "" {
 			return
 		}
-		again, err := parse(i.request.body)
+		again, err := parse(i.requests[0].body)
 		if err != nil {
-			t.Fatalf("%s: its request % x: %v", i.description, i.request.body, err)
+			t.Fatalf("%s: its request % x: %v", i.description, i.requests[0].body, err)
 		}
-		if i.request.typ == unix.RTM_NEWROUTE && len(i.then) > 0 { // one for each hop
+		if i.requests[0].typ == unix.RTM_NEWROUTE && len(i.requests) > 1 { // one for each hop
 			var links []int32
-			for _, m := range append([]nlMessage{i.request}, i.then...) {
+			for _, m := range i.requests {
 				hop, err := parse(m.body)
 				if links = append(links, hop.links...); err != nil {
 					t.Fatalf("%s: the request for a hop % x: %v", i.description, m.body, err)
@@ -471,7 +472,7 @@ func FuzzItems(f *testing.F) {
 		// Of a route the kernel says when it expires in an RTA_CACHEINFO, which is not of the key.
 		expires := strings.HasPrefix(again.key, i.key+"\x08\x00\x17\x00") && len(again.key) == len(i.key)+8
 		if again.key != i.key && !expires {
-			t.Errorf("%s: its request % x is another thing", i.description, i.request.body)
+			t.Errorf("%s: its request % x is another thing", i.description, i.requests[0].body)
 		}
 	})
 }

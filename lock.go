@@ -42,12 +42,7 @@ func acquireLock(ctx context.Context, patience time.Duration, log logger) (
 		if !errors.Is(err, unix.EADDRINUSE) {
 			return nil, false, errorf("lock: %w", err)
 		}
-		holder, conn := findHolder()
-		own := holder != nil && (holder.Uid == 0 || int(holder.Uid) == os.Geteuid())
-		who := "somebody who can't be told"
-		if holder != nil {
-			who = fmt.Sprintf("process %d (uid %d)", holder.Pid, holder.Uid)
-		}
+		who, own, conn := findHolder()
 		if !told {
 			log.info("lock: %v: waiting for %s", errLocked, who)
 			told = true
@@ -94,21 +89,25 @@ func bindLock() (*os.File, error) {
 }
 
 // findHolder connects to the socket of the lock's holder, who accepts nothing: the connection lasts
-// as long as that socket. Both are nil where it does not listen, or where too many wait already, so
-// that nobody can tell who it is.
-func findHolder() (*unix.Ucred, *os.File) {
+// as long as that socket. It returns who that is, for messages, and whether it is root or this user,
+// so that it may be an eni0. There is no connection where the holder does not listen, or where too
+// many wait already, so that nobody can tell who it is.
+func findHolder() (who string, own bool, conn *os.File) {
+	const unknown = "somebody who can't be told"
 	const kind = unix.SOCK_STREAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
 	fd, err := unix.Socket(unix.AF_UNIX, kind, 0)
 	if err != nil {
-		return nil, nil
+		return unknown, false, nil
 	}
 	err = unix.Connect(fd, &unix.SockaddrUnix{Name: lockName})
 	holder, credErr := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil || credErr != nil {
 		_ = unix.Close(fd)
-		return nil, nil
+		return unknown, false, nil
 	}
-	return holder, os.NewFile(uintptr(fd), "lock")
+	own = holder.Uid == 0 || int(holder.Uid) == os.Geteuid()
+	who = fmt.Sprintf("process %d (uid %d)", holder.Pid, holder.Uid)
+	return who, own, os.NewFile(uintptr(fd), "lock")
 }
 
 // waitForEnd waits until the other end of the connection, if there is one, has gone, or ctx ends.

@@ -376,6 +376,13 @@ func (a address) isAutomatic() bool {
 	return a.ipv6 && (a.scope == unix.RT_SCOPE_LINK || a.flags&automatic != 0)
 }
 
+// isAdvertised reports whether a router advertisement has brought a (RFC 4862). Before Linux 5.18
+// an address does not tell, but those have a lifetime, and may have temporary ones beside them.
+func (a address) isAdvertised() bool {
+	return a.ipv6 && a.flags&unix.IFA_F_PERMANENT == 0 &&
+		(a.proto == ifaProtoRA || a.flags&unix.IFA_F_MANAGETEMPADDR != 0)
+}
+
 // A routeEntry is any route of a dump.
 type routeEntry struct {
 	route

@@ -162,19 +162,22 @@ func (c *rtnl) send(requests []nlMessage) (results []error, err error) {
 // execute sends requests as one datagram and returns the first refusal. Later ones say nothing new:
 // in a plan they follow from the first.
 func (c *rtnl) execute(requests []nlMessage) error {
+	return c.executeBut(requests, func(nlMessage, error) bool { return false })
+}
+
+// executeBut is execute for requests of which some may be refused: those are not counted for which
+// harmless returns true.
+func (c *rtnl) executeBut(requests []nlMessage, harmless func(nlMessage, error) bool) error {
 	if len(requests) == 0 {
 		return nil
 	}
 	results, err := c.send(requests)
-	if err != nil {
-		return err
-	}
-	for _, refusal := range results {
-		if refusal != nil {
+	for i, refusal := range results {
+		if refusal != nil && !harmless(requests[i], refusal) {
 			return refusal
 		}
 	}
-	return nil
+	return err
 }
 
 // write sends a datagram to the kernel, which has carried it out when this returns. Where the

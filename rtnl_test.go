@@ -183,9 +183,11 @@ func TestBouncesBytes(t *testing.T) {
 func TestDownUpRequests(t *testing.T) {
 	links := []link{{index: 5, name: "eth0", up: true}, {index: 6, name: "eth1", up: true}, {index: 7, name: "eth0.1", kind: "vlan", lower: 5, up: true},
 		{index: 8, name: "eth0.2", kind: "vlan", lower: 5}, {index: 9, name: "eth2", up: true}}
-	object := func(typ uint16, on ...int32) *netObject { return &netObject{request: nlMessage{typ: typ}, links: on} }
+	object := func(typ uint16, on ...int32) *netObject {
+		return &netObject{requests: []nlMessage{{typ: typ}}, links: on}
+	}
 	of5, of6, ofVLAN, ofBoth, group := object(105, 5), object(106, 6), object(107, 7), object(156, 5, 6), object(200, anyLink)
-	of6.then = []nlMessage{{typ: 1106}}
+	of6.requests = append(of6.requests, nlMessage{typ: 1106})
 	all := []*netObject{of5, of6, ofVLAN, ofBoth, group}
 	down := func(index int32) nlMessage { return setLink(index, "", 0, unix.IFF_UP) }
 	up := func(index int32) nlMessage { return setLink(index, "", unix.IFF_UP, unix.IFF_UP) }
@@ -197,11 +199,11 @@ func TestDownUpRequests(t *testing.T) {
 	}{
 		{"both down", nil, renameRequests(swapSteps)},
 		{"eth1 up, eth0 down", map[int32]bool{6: true}, []nlMessage{name(5, "eni0-eth1"),
-			down(6), name(6, "eth0"), up(6), of5.request, of6.request, of6.then[0], ofVLAN.request, ofBoth.request, group.request, name(5, "eth1")}},
+			down(6), name(6, "eth0"), up(6), of5.requests[0], of6.requests[0], of6.requests[1], ofVLAN.requests[0], ofBoth.requests[0], group.requests[0], name(5, "eth1")}},
 		{"eth0 up, eth1 down", map[int32]bool{5: true}, []nlMessage{down(5), name(5, "eni0-eth1"), name(6, "eth0"),
-			name(5, "eth1"), up(5), down(8), of5.request, of6.request, of6.then[0], ofVLAN.request, ofBoth.request, group.request}},
+			name(5, "eth1"), up(5), down(8), of5.requests[0], of6.requests[0], of6.requests[1], ofVLAN.requests[0], ofBoth.requests[0], group.requests[0]}},
 		{"both up", map[int32]bool{5: true, 6: true}, []nlMessage{down(5), name(5, "eni0-eth1"),
-			down(6), name(6, "eth0"), up(6), of6.request, of6.then[0], name(5, "eth1"), up(5), down(8), of5.request, ofVLAN.request, ofBoth.request, group.request}},
+			down(6), name(6, "eth0"), up(6), of6.requests[0], of6.requests[1], name(5, "eth1"), up(5), down(8), of5.requests[0], ofVLAN.requests[0], ofBoth.requests[0], group.requests[0]}},
 		{"another link up", map[int32]bool{7: true}, renameRequests(swapSteps)},
 	} {
 		if got := downUpRequests(links, swapSteps, c.up, all); !reflect.DeepEqual(got, c.want) {
@@ -213,11 +215,11 @@ func TestDownUpRequests(t *testing.T) {
 // After a route was created again, those that were behind it come behind it again.
 func TestTwinRequests(t *testing.T) {
 	route := func(twins string, n byte) *netObject {
-		return &netObject{twins: twins, request: nlMessage{typ: unix.RTM_NEWROUTE, flags: unix.NLM_F_CREATE, body: []byte{n}}}
+		return &netObject{twins: twins, requests: []nlMessage{{typ: unix.RTM_NEWROUTE, flags: unix.NLM_F_CREATE, body: []byte{n}}}}
 	}
 	a1, b1, a2, none, a3, b2 := route("a", 1), route("b", 2), route("a", 3), route("", 4), route("a", 5), route("b", 6)
 	all := []*netObject{a1, b1, a2, none, a3, b2, none}
-	remove := func(o *netObject) nlMessage { return nlMessage{typ: unix.RTM_DELROUTE, body: o.request.body} }
+	remove := func(o *netObject) nlMessage { return nlMessage{typ: unix.RTM_DELROUTE, body: o.requests[0].body} }
 	for _, c := range []struct {
 		world string
 		lost  []*netObject
@@ -225,8 +227,8 @@ func TestTwinRequests(t *testing.T) {
 	}{
 		{"nothing is lost", nil, nil},
 		{"one without a twin", []*netObject{none}, nil},
-		{"the first of three", []*netObject{a1}, []nlMessage{remove(a2), a2.request, remove(a3), a3.request}},
-		{"the last of two", []*netObject{b2}, []nlMessage{remove(b2), b2.request}},
+		{"the first of three", []*netObject{a1}, []nlMessage{remove(a2), a2.requests[0], remove(a3), a3.requests[0]}},
+		{"the last of two", []*netObject{b2}, []nlMessage{remove(b2), b2.requests[0]}},
 	} {
 		if got := twinRequests(all, c.lost); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: twinRequests() = %v, want %v", c.world, got, c.want)

@@ -371,16 +371,16 @@ func (l *lab) flush(m *ec2.Manager, own netip.Prefix) error {
 		return err
 	}
 	for _, i := range slices.Backward(items) {
-		if dhcp := i.request.typ == unix.RTM_NEWADDR && strings.Contains(i.description, ".10/24"); dhcp || i.transient {
+		if dhcp := i.requests[0].typ == unix.RTM_NEWADDR && strings.Contains(i.description, ".10/24"); dhcp || i.transient {
 			continue // the manager's own
 		}
-		if i.request.typ == unix.RTM_NEWNEXTHOP {
-			id := i.request.body[unix.SizeofNhmsg : unix.SizeofNhmsg+8] // NHA_ID, and nothing else
-			i.request.body = append(make([]byte, unix.SizeofNhmsg), id...)
+		if i.requests[0].typ == unix.RTM_NEWNEXTHOP {
+			id := i.requests[0].body[unix.SizeofNhmsg : unix.SizeofNhmsg+8] // NHA_ID, and nothing else
+			i.requests[0].body = append(make([]byte, unix.SizeofNhmsg), id...)
 		}
-		i.request.typ++ // RTM_DELx is RTM_NEWx + 1
-		i.request.flags = 0
-		err := nl.execute([]nlMessage{i.request})
+		i.requests[0].typ++ // RTM_DELx is RTM_NEWx + 1
+		i.requests[0].flags = 0
+		err := nl.execute(i.requests[:1])
 		gone := errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) // with its next hop
 		if err != nil && !gone {
 			return fmt.Errorf("%s: %w", i.description, err)

@@ -17,8 +17,7 @@ import (
 
 // A netObject is an address, a neighbour, a route, a next hop or a policy rule.
 type netObject struct {
-	request     nlMessage   // creates it again
-	then        []nlMessage // to be sent after request, also where that is refused with EEXIST
+	requests    []nlMessage // create it again, in their order; EEXIST of one is no error
 	rank        int         // it may need objects of a lower rank
 	key         string      // identifies it; without counters and state
 	keyAnyLink  string      // identifies it without link and metric
@@ -46,7 +45,7 @@ func (o *netObject) isOf(set map[int32]bool) bool {
 // isLostWhenDown reports whether the kernel removes o when its link goes down: not addresses of
 // IPv4 and policy rules.
 func (o *netObject) isLostWhenDown() bool {
-	return o.rank != rankRule && (o.rank != rankAddress || o.request.body[0] != unix.AF_INET)
+	return o.rank != rankRule && (o.rank != rankAddress || o.requests[0].body[0] != unix.AF_INET)
 }
 
 // The ranks.
@@ -125,22 +124,18 @@ func addressObject(body []byte) (netObject, error) {
 	// Without IFA_F_PERMANENT it has a lifetime, from a lease or a router advertisement.
 	o.transient = a.flags&unix.IFA_F_PERMANENT == 0 || a.isAutomatic()
 	o.renewed = a.ipv6 && a.flags&unix.IFA_F_TEMPORARY != 0
-	o.automatic = o.renewed || a.ipv6 && a.flags&unix.IFA_F_PERMANENT == 0 &&
-		(a.proto == ifaProtoRA || a.flags&unix.IFA_F_MANAGETEMPADDR != 0)
+	o.automatic = o.renewed || a.isAdvertised()
 	withFlags := func(how uint16, flags uint32) nlMessage {
 		body := appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags)
 		return createRequest(unix.RTM_NEWADDR, how, body)
 	}
 	flags := a.flags & addressFlags
-	if !a.ipv6 {
-		o.request = withFlags(unix.NLM_F_EXCL, flags)
-		return o, err
-	}
-	// The link had this address a moment ago. Without DAD routes and sockets can use it at once.
-	// The second request clears the flag again.
-	o.request = withFlags(unix.NLM_F_EXCL, flags|unix.IFA_F_NODAD)
-	if flags&unix.IFA_F_NODAD == 0 {
-		o.then = []nlMessage{withFlags(unix.NLM_F_REPLACE, flags)}
+	o.requests = []nlMessage{withFlags(unix.NLM_F_EXCL, flags)}
+	if a.ipv6 && flags&unix.IFA_F_NODAD == 0 {
+		// The link had this address a moment ago. Without DAD routes and sockets can use it at
+		// once. The second request clears the flag again.
+		o.requests = []nlMessage{withFlags(unix.NLM_F_EXCL, flags|unix.IFA_F_NODAD),
+			withFlags(unix.NLM_F_REPLACE, flags)}
 	}
 	return o, err
 }
@@ -186,7 +181,7 @@ func neighbourObject(body []byte) (netObject, error) {
 	o.key, o.keyAnyLink = "neighbour "+string(made), "neighbour "+string(clearIndex(made, 4))
 	made = slices.Clone(made)
 	binary.NativeEndian.PutUint16(made[8:], state)
-	o.request = createRequest(unix.RTM_NEWNEIGH, unix.NLM_F_REPLACE, made)
+	o.requests = []nlMessage{createRequest(unix.RTM_NEWNEIGH, unix.NLM_F_REPLACE, made)}
 	return o, err
 }
 
@@ -232,11 +227,10 @@ func routeObject(body []byte) (netObject, error) {
 		made = appendUint32(made, unix.RTA_EXPIRES, uint32(max(1, expires/100))) // seconds
 	}
 	// Appended, so that those with the same destination keep their order.
-	requests := []nlMessage{createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made)}
+	o.requests = []nlMessage{createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made)}
 	if r.ipv6 && len(r.hops) > 1 && r.nextHop == 0 {
-		requests = hopRequests(made)
+		o.requests = hopRequests(made)
 	}
-	o.request, o.then = requests[0], requests[1:]
 	return o, nil
 }
 
@@ -379,7 +373,7 @@ func nextHopObject(body []byte) (netObject, error) {
 	}
 	return netObject{
 		rank:        rank,
-		request:     createRequest(unix.RTM_NEWNEXTHOP, unix.NLM_F_REPLACE, made),
+		requests:    []nlMessage{createRequest(unix.RTM_NEWNEXTHOP, unix.NLM_F_REPLACE, made)},
 		key:         "next hop " + string(made),
 		keyAnyLink:  fmt.Sprintf("next hop %d", n.id), // an id belongs to one next hop
 		links:       links,
@@ -416,7 +410,7 @@ func ruleObject(body []byte) (netObject, error) {
 	key := "rule " + string(made)
 	return netObject{
 		rank:        rankRule,
-		request:     createRequest(unix.RTM_NEWRULE, unix.NLM_F_EXCL, made),
+		requests:    []nlMessage{createRequest(unix.RTM_NEWRULE, unix.NLM_F_EXCL, made)},
 		key:         key,
 		keyAnyLink:  key,
 		links:       []int32{anyLink},

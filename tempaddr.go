@@ -161,10 +161,7 @@ func (n *tempAddress) checkNoNetwork(had []address) error {
 	return err
 }
 
-// isAmong reports whether that link has that address among those. It is not inlined, as it is
-// called in many places.
-//
-//go:noinline
+// isAmong reports whether that link has that address among those.
 func isAmong(those []address, a address) bool {
 	return slices.ContainsFunc(those, func(b address) bool {
 		return a.index == b.index && a.ip == b.ip
@@ -329,19 +326,16 @@ func (n *tempAddress) undoChange(undo nlMessage) error {
 			return ignoreError(err, errLinkGone)
 		}
 		for _, o := range n.objects {
-			if o.rank != rankAddress || o.then == nil { // an address is tested when it comes up
-				requests = append(requests, o.request)
+			all := o.requests
+			if o.rank == rankAddress {
+				all = all[len(all)-1:] // as it was: it is tested when the link comes up
 			}
-			requests = append(requests, o.then...)
+			requests = append(requests, all...)
 		}
 	}
-	results, err := n.nl.send(requests)
-	for _, refusal := range results {
-		if err == nil && !isAlreadyGone(refusal) {
-			err = ignoreError(refusal, unix.EEXIST)
-		}
-	}
-	return err
+	return n.nl.executeBut(requests, func(m nlMessage, refusal error) bool {
+		return isAlreadyGone(refusal) || isThereAlready(m, refusal)
+	})
 }
 
 // isAlreadyGone reports whether the kernel refused because there is nothing to undo: the link was

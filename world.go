@@ -94,9 +94,7 @@ type route struct {
 }
 
 // liveLinks lists the indexes of the links that traffic by r leaves by, each once; nil if all hops
-// are dead. It is not inlined, as it is called in many places.
-//
-//go:noinline
+// are dead.
 func (r route) liveLinks() []int32 {
 	var out []int32
 	for _, h := range r.hops {
