@@ -551,7 +551,7 @@ func TestKernelIMDSOfAForeigner(t *testing.T) {
 	for world, h := range map[string]http.Handler{
 		"another machine's metadata": foreign, "400": always(400), "403": always(403), "404": always(404), "405": always(405), "503": always(503),
 	} {
-		l.must(l.Serve(only(l.Addr(0), l.Metadata(), h)))
+		l.must(l.Serve(ec2.ByAddress(l.Addr(0), l.Metadata(), h)))
 		l.unchanged(func() {
 			if r := l.finish(l.command("check", "-timeout", "10s")); r.code != codeNames {
 				t.Errorf("%s: code %d, want %d: %s", world, r.code, codeNames, r.stderr)
@@ -966,14 +966,21 @@ func (l *lab) locked(uid uint32, how string) (release func()) {
 	return func() { _ = holder.Process.Kill(); _ = holder.Wait() }
 }
 
+// bound is a socket that has the name of the lock, and does not listen.
+func (l *lab) bound() int {
+	l.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	l.must(err, unix.Bind(fd, &unix.SockaddrUnix{Name: lockName}))
+	return fd
+}
+
 // Nobody can tell who holds the name without listening, or has its queue full: that is not waited for long.
 func TestKernelLockOfTheSilent(t *testing.T) {
 	l, _ := managed(t, 1, 0)
 	if l == nil {
 		return
 	}
-	bound, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	l.must(err, unix.Bind(bound, &unix.SockaddrUnix{Name: lockName}))
+	bound := l.bound()
 	l.says(l.run(codeRight, "fix", "-timeout", "4s").stderr, "lock: held by somebody who can't be told for 1s: going on without it")
 	l.wantNames("eth0", "eth1")
 
@@ -992,8 +999,7 @@ func TestKernelLockInTurn(t *testing.T) {
 	if l == nil {
 		return
 	}
-	bound, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	l.must(err, unix.Bind(bound, &unix.SockaddrUnix{Name: lockName}))
+	bound := l.bound()
 	type outcome struct {
 		held bool
 		err  error
@@ -1328,14 +1334,7 @@ func TestKernelRestartOnly(t *testing.T) {
 	wrong := ec2.Route{Dev: "eth1", Via: l.Router(1), Metric: 1}
 	l.must(ec2.AddRoute(wrong))
 	l.run(codeRoute, "check")
-	lines := l.systemd("b.service")
-	go func() {
-		for line := range lines {
-			if strings.Contains(line, "try-restart") {
-				_ = ec2.DelRoute(wrong) // the code tells
-			}
-		}
-	}()
+	l.onRestart(l.systemd("b.service"), func() error { return ec2.DelRoute(wrong) })
 	cmd := l.command("fix", "-restart", "b.service", "-timeout", "3s")
 	cmd.Stdout = l.stuckPipe()
 	var stderr bytes.Buffer

@@ -138,17 +138,6 @@ func after(n int, first, h http.Handler) http.Handler {
 	})
 }
 
-// only serves by one ENI as h does, and by the others as other does.
-func only(addr netip.Addr, h, other http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.RemoteAddr, addr.String()+":") {
-			h.ServeHTTP(w, r)
-			return
-		}
-		other.ServeHTTP(w, r)
-	})
-}
-
 // A loanWorld is what fix may meet while it borrows.
 type loanWorld struct {
 	world   string
@@ -514,7 +503,7 @@ func TestKernelBorrowByTheOther(t *testing.T) {
 		{"no DHCP", func() { l.DHCP(1).Silent(1000) }, func() {}},
 		{"NAKs", func() { l.DHCP(1).Refuse(1000) }, func() {}},
 		{"DHCP gives it IMDS's own address", func() { l.DHCP(1).Give(l.liar(1)) }, func() {}},
-		{"IMDS is not ready by the first", func() { l.must(l.Serve(only(l.Addr(0), l.Metadata(), always(503)))) }, func() {}},
+		{"IMDS is not ready by the first", func() { l.must(l.Serve(ec2.ByAddress(l.Addr(0), l.Metadata(), always(503)))) }, func() {}},
 	} {
 		c.arrange()
 		l.unchanged(func() {
@@ -538,7 +527,7 @@ func TestKernelBorrowOfALiar(t *testing.T) {
 		return
 	}
 	for range 5 {
-		l.must(l.Serve(only(l.Addr(0), l.Metadata(), after(6, always(503), always(403)))))
+		l.must(l.Serve(ec2.ByAddress(l.Addr(0), l.Metadata(), after(6, always(503), always(403)))))
 		l.unchanged(func() { l.run(codeRight, "fix", "-timeout", "10s") })
 		l.run(codeRight, "swap", "eth0", "eth1")
 	}

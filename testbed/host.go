@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"log"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"eni0/testbed/ec2"
@@ -34,7 +31,7 @@ func host(ctx context.Context, args []string) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := furnish(ctx, dir); err != nil {
+	if err := ec2.Furnish(ctx, dir); err != nil {
 		log.Print(err)
 		return 1
 	}
@@ -47,26 +44,6 @@ func host(ctx context.Context, args []string) int {
 	default:
 		return enter(ctx, "show", order, o.stage())
 	}
-}
-
-// furnish puts into dir what is to be found before anything else on the PATH: eni0, built from this
-// module, and this program as systemctl.
-func furnish(ctx context.Context, dir string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	if err := os.Symlink(self, filepath.Join(dir, "systemctl")); err != nil {
-		return err
-	}
-	// Without -buildvcs=false the build fails in a clone that belongs to another user.
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "eni0"), "eni0")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("%s: %w", strings.Join(build.Args, " "), err)
-	}
-	return os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
 }
 
 // enter runs this program in namespaces of its own, and returns its exit code.

@@ -75,7 +75,7 @@ func (t *trial) strike(dice *rand.Rand) error {
 	if t.mishaps.foreign {
 		stranger := ec2.NewMetadata(1)
 		stranger.Set("mac", "0e:00:00:00:00:99")
-		h = byAddress(t.Addr(0), h, stranger)
+		h = ec2.ByAddress(t.Addr(0), h, stranger)
 	}
 	if t.mishaps.imds != "" {
 		h = lateHandler(t.mishaps.imds, time.Duration(100+dice.IntN(500))*time.Millisecond, h)
@@ -86,17 +86,6 @@ func (t *trial) strike(dice *rand.Rand) error {
 		}
 	}
 	return t.Serve(h)
-}
-
-// byAddress serves what comes from an address by h, and all else by other.
-func byAddress(from netip.Addr, h, other http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.RemoteAddr, from.String()+":") {
-			h.ServeHTTP(w, r)
-			return
-		}
-		other.ServeHTTP(w, r)
-	})
 }
 
 // lateHandler is not ready, in that way, for a time from the first request on; then it is h.

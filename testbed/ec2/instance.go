@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -186,6 +187,17 @@ func (i *Instance) Serve(h http.Handler) error {
 	}
 	go i.server.Serve(i.listener) // until it is closed
 	return nil
+}
+
+// ByAddress serves what comes from an ENI's address by h, and all else by other.
+func ByAddress(from netip.Addr, h, other http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.RemoteAddr, from.String()+":") {
+			h.ServeHTTP(w, r)
+			return
+		}
+		other.ServeHTTP(w, r)
+	})
 }
 
 // accepted is the key to when a request's connection was accepted.

@@ -23,9 +23,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"math/rand/v2"
 	"os"
@@ -55,27 +57,18 @@ func run(name string, args []string) int {
 	case inside:
 		return sweepIn(args[0], args[1])
 	}
-	flags := flag.NewFlagSet("faults", flag.ContinueOnError)
-	every := flags.Int("every", 1, "only each `N`th system call")
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+	chosen, every, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
 		return 0
-	} else if err != nil || *every < 1 {
+	}
+	if err != nil {
+		log.Print(err)
 		return 2
-	}
-	chosen := flags.Args()
-	if len(chosen) == 0 {
-		chosen = []string{"fix", "boot", "swap"}
-	}
-	for _, c := range chosen {
-		if !slices.Contains(scenarioNames(), c) {
-			log.Printf("no scenario: %s; there are %s", c, strings.Join(scenarioNames(), ", "))
-			return 2
-		}
 	}
 	dir, err := os.MkdirTemp("", "faults-")
 	if err == nil {
 		defer os.RemoveAll(dir)
-		err = furnish(dir)
+		err = ec2.Furnish(context.Background(), dir)
 	}
 	if err != nil {
 		log.Print(err)
@@ -83,7 +76,7 @@ func run(name string, args []string) int {
 	}
 	code := 0
 	for _, c := range chosen {
-		cmd := exec.Command("/proc/self/exe", c, strconv.Itoa(*every))
+		cmd := exec.Command("/proc/self/exe", c, strconv.Itoa(every))
 		cmd.Args[0] = inside
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		ec2.Isolate(cmd)
@@ -98,22 +91,30 @@ func run(name string, args []string) int {
 	return code
 }
 
-// furnish puts into dir what is to be found before anything else on the PATH: eni0, built from this
-// module, and this program as systemctl.
-func furnish(dir string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
+// parse reads the command line: the scenarios to try, and how many system calls to go on by.
+func parse(args []string) (chosen []string, every int, err error) {
+	flags := flag.NewFlagSet("faults", flag.ContinueOnError)
+	flags.IntVar(&every, "every", 1, "only each `N`th system call")
+	flags.SetOutput(io.Discard) // one line about what is wrong, not the usage
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			flags.SetOutput(os.Stdout)
+			flags.Usage()
+		}
+		return nil, 0, err
 	}
-	if err := os.Symlink(self, filepath.Join(dir, "systemctl")); err != nil {
-		return err
+	if every < 1 {
+		return nil, 0, fmt.Errorf("-every %d: want at least 1", every)
 	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "eni0"), "eni0")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w: %s", err, out)
+	if chosen = flags.Args(); len(chosen) == 0 {
+		chosen = []string{"fix", "boot", "swap"}
 	}
-	return os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	for _, c := range chosen {
+		if !slices.Contains(scenarioNames(), c) {
+			return nil, 0, fmt.Errorf("no scenario: %s; there are %s", c, strings.Join(scenarioNames(), ", "))
+		}
+	}
+	return chosen, every, nil
 }
 
 // sweepIn tries one scenario in this process's namespace.

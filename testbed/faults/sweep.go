@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"eni0/testbed/ec2"
+	"eni0/testbed/kinds"
 	"eni0/testbed/trace"
 
 	"golang.org/x/sys/unix"
@@ -277,15 +278,8 @@ func (s *sweep) state() ([]string, error) {
 func (s *sweep) sameState() error {
 	now, err := s.state()
 	errs := []error{err}
-	for _, line := range s.before {
-		if !slices.Contains(now, line) {
-			errs = append(errs, fmt.Errorf("lost: %s", line))
-		}
-	}
-	for _, line := range now {
-		if !slices.Contains(s.before, line) {
-			errs = append(errs, fmt.Errorf("left: %s", line))
-		}
+	for _, d := range kinds.Differences(s.before, now) {
+		errs = append(errs, errors.New(d))
 	}
 	return errors.Join(errs...)
 }

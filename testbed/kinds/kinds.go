@@ -89,31 +89,33 @@ type Link struct {
 
 // Make makes one object of each kind on each link, but for those kinds that skip returns true for.
 func Make(links []Link, skip func(args string) bool) error {
-	run := func(args string) error {
-		if skip != nil && skip(args) {
-			return nil
-		}
-		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("ip %s: %w: %s", args, err, out)
-		}
-		return nil
+	wanted := func(list []string) []string {
+		return slices.DeleteFunc(slices.Clone(list), func(args string) bool { return skip != nil && skip(args) })
 	}
 	for _, list := range [][]string{ofEach, late} {
-		for _, l := range links {
-			words := strings.NewReplacer("NAME", l.Name, "#", strconv.Itoa(l.Number))
-			for _, args := range list {
-				if err := run(words.Replace(args)); err != nil {
-					return err
-				}
-			}
+		if err := MakeThese(wanted(list), links); err != nil {
+			return err
 		}
 		time.Sleep(tested)
 	}
-	a, b := links[0], links[1]
-	words := strings.NewReplacer("NAME", a.Name, "#", strconv.Itoa(a.Number), "OTHER", b.Name, "@", strconv.Itoa(b.Number))
-	for _, args := range ofAll {
-		if err := run(words.Replace(args)); err != nil {
-			return err
+	other := strings.NewReplacer("OTHER", links[1].Name, "@", strconv.Itoa(links[1].Number))
+	var both []string
+	for _, args := range wanted(ofAll) {
+		both = append(both, other.Replace(args))
+	}
+	return MakeThese(both, links[:1])
+}
+
+// MakeThese carries out ip(8) on each link with each of the arguments, in which NAME is the link's
+// name and # its number.
+func MakeThese(list []string, links []Link) error {
+	for _, l := range links {
+		words := strings.NewReplacer("NAME", l.Name, "#", strconv.Itoa(l.Number))
+		for _, args := range list {
+			args = words.Replace(args)
+			if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+				return fmt.Errorf("ip %s: %w: %s", args, err, out)
+			}
 		}
 	}
 	return nil

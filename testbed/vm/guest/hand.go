@@ -1,12 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"net"
-	"os/exec"
-	"strconv"
-	"strings"
 
+	"eni0/testbed/kinds"
 	"eni0/testbed/vm/guestreport"
 )
 
@@ -25,22 +22,25 @@ var byHand = []string{
 	"route add 203.0.113.#/32 nhid 7#",
 }
 
-// makeByHand makes all that on every link. Its number is the last of its address.
+// makeByHand makes all that on every link.
 func makeByHand(s *guestreport.State) error {
+	links, err := numbered(s)
+	if err != nil {
+		return err
+	}
+	return kinds.MakeThese(byHand, links)
+}
+
+// numbered are the links with their numbers: the last of each address.
+func numbered(s *guestreport.State) (links []kinds.Link, err error) {
 	for _, l := range s.Links {
 		mac, err := net.ParseMAC(l.MAC)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		words := strings.NewReplacer("NAME", l.Name, "#", strconv.Itoa(int(mac[len(mac)-1])))
-		for _, args := range byHand {
-			args = words.Replace(args)
-			if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
-				return fmt.Errorf("ip %s: %w: %s", args, err, out)
-			}
-		}
+		links = append(links, kinds.Link{Name: l.Name, Number: int(mac[len(mac)-1])})
 	}
-	return nil
+	return links, nil
 }
 
 // dump asks ip(8) for all there is.

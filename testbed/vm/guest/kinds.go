@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -66,15 +65,12 @@ func swapKinds(r *guestreport.Report, every int) error {
 // makeKinds makes the objects. For router advertisements the kernel has to be told to heed them:
 // networkd has told it not to.
 func makeKinds(s *guestreport.State) error {
-	var links []kinds.Link
-	for _, l := range s.Links {
-		mac, err := net.ParseMAC(l.MAC)
-		if err != nil {
-			return err
-		}
-		n := int(mac[len(mac)-1])
-		links = append(links, kinds.Link{Name: l.Name, Number: n})
-		script := strings.NewReplacer("NAME", l.Name, "#", fmt.Sprint(n)).Replace(`
+	links, err := numbered(s)
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		script := strings.NewReplacer("NAME", l.Name, "#", fmt.Sprint(l.Number)).Replace(`
 			echo 1 >/proc/sys/net/ipv6/conf/NAME/accept_ra
 			echo 0 >/proc/sys/net/ipv6/conf/NAME/addr_gen_mode
 			ip link set NAME down; ip link set NAME up

@@ -105,16 +105,21 @@ func find(r *guestreport.Report) error {
 			return err
 		}
 	}
-	for every, word := range map[int]string{1: "vm.kinds", 20: "vm.kinds20"} {
-		if !slices.Contains(words, word) {
-			continue
-		}
-		if err := swapKinds(r, every); err != nil {
-			return err
-		}
+	if err := tryKinds(r, words); err != nil {
+		return err
 	}
 	for name, command := range commands {
 		r.Commands[name] = output(command)
+	}
+	return nil
+}
+
+// tryKinds swaps names beside objects of each kind if the kernel's command line says so.
+func tryKinds(r *guestreport.Report, words []string) error {
+	for every, word := range map[int]string{1: "vm.kinds", 20: "vm.kinds20"} {
+		if slices.Contains(words, word) {
+			return swapKinds(r, every)
+		}
 	}
 	return nil
 }
