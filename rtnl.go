@@ -406,14 +406,15 @@ func await(ctx context.Context, done func() (bool, error)) error {
 }
 
 // awaitQuiet returns when no link, address or route has changed for d, or when ctx ends, then with
-// the cause.
-func awaitQuiet(ctx context.Context, d time.Duration) error {
+// the cause. It calls look now, and after each change.
+func awaitQuiet(ctx context.Context, d time.Duration, look func()) error {
 	changes, stop, err := watchChanges()
 	if err != nil {
 		return err
 	}
 	defer stop()
 	for err == nil {
+		look()
 		select {
 		case err = <-changes:
 		case <-time.After(d):

@@ -17,6 +17,9 @@ import (
 const (
 	settleTimeout = 20 * time.Second // after the restart, for the network to be complete
 	quietPeriod   = time.Second      // without a change, before missing objects count as lost
+
+	reactionTimeout = 2 * time.Second        // for a manager to react to links that went down
+	reactionPeriod  = 300 * time.Millisecond // without a change, after which it has reacted
 )
 
 // snapshotAndRename is rename, and before it a snapshot if managers are restarted later: they may
@@ -50,6 +53,9 @@ func (r *renaming) reconfigure(was network, m managers) error {
 // for what the kernel makes again after links have been down.
 func (r *renaming) restartManagers(m managers) bool {
 	r.restoreAfterDown()
+	if len(r.down) > 0 && len(m.units) > 0 {
+		r.restoreUntilQuiet()
+	}
 	now, err := r.nl.links()
 	if err != nil {
 		r.log.warn("%v", err)
@@ -59,6 +65,16 @@ func (r *renaming) restartManagers(m managers) bool {
 		r.awaitAutomatic()
 	}
 	return told
+}
+
+// restoreUntilQuiet restores objects as often as they are removed. A manager that hears that a link
+// has been down removes the addresses of its leases (link_carrier_lost of systemd's networkd-link.c),
+// and they would be missing until its restart has got other leases.
+func (r *renaming) restoreUntilQuiet() {
+	ctx, cancel := detachedTimeout(reactionTimeout)
+	defer cancel()
+	// An error means only that the restart comes before the manager is done.
+	_ = awaitQuiet(ctx, reactionPeriod, r.restoreAfterDown)
 }
 
 // settleContext is for the wait after a restart, which neither a signal nor the deadline of the run
@@ -152,7 +168,7 @@ func (r *renaming) restoreAfterRestart(ctx context.Context, was network) {
 		return err == nil && r.haveLeases(was, now), err
 	})
 	if err == nil {
-		err = awaitQuiet(ctx, quietPeriod)
+		err = awaitQuiet(ctx, quietPeriod, func() {})
 	}
 	if err != nil {
 		r.log.warn("links, addresses or routes still change, "+

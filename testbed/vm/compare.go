@@ -17,9 +17,7 @@ func onRequest() []*testCase {
 		{name: "r-all", words: "the same, killed at each system call", on: noneUp,
 			boots: wrongly(boot{Append: noUnit + " vm.kinds", IPv6: true, Long: true}), judge: judgeKinds},
 		{name: "e-fix", words: "fixed live, to compare", on: on(plain),
-			boots: wrongly(boot{Append: liveFix}), judge: judgeSwap},
-		{name: "e-down", words: "the primary down and up, by hand", on: on(plain),
-			boots: wrongly(boot{Append: noUnit + " vm.down"}), judge: judgeDown},
+			boots: wrongly(boot{Append: liveFix + " vm.down"}), judge: judgeSwap},
 		{name: "e-hand", words: "the same swap by hand", on: on(plain),
 			boots: wrongly(boot{Append: withoutEni0}), judge: judgeSwap},
 	})
@@ -38,21 +36,14 @@ func judgeSwap(s []*observation) *verdict {
 	} else {
 		v.note("traffic by the primary after %d ms", r.Fix.Traffic)
 	}
+	if d := r.Down; d.Sent > 0 {
+		v.note("%d of %d were lost by taking the primary down and up before", d.Lost, d.Sent)
+	}
 	v.pings(r.Fix)
 	for _, name := range slices.Sorted(maps.Keys(s[0].managed)) {
 		if s[0].managed[name] != s[0].manager.good {
 			v.note("%s: %s is %s", s[0].manager.unit, name, s[0].managed[name])
 		}
 	}
-	return v
-}
-
-// judgeDown judges what it costs to take the primary down and up.
-func judgeDown(s []*observation) *verdict {
-	v := new(verdict)
-	r := s[0].Report
-	v.started(r.Settled, "eth0")
-	v.want(r.Fix.Code == 0, "code %d: %s", r.Fix.Code, strings.TrimSpace(r.Fix.Output))
-	v.pings(r.Fix)
 	return v
 }

@@ -86,6 +86,11 @@ func find(r *guestreport.Report) error {
 			return err
 		}
 	}
+	if slices.Contains(words, "vm.down") {
+		if err := downUp(r); err != nil {
+			return err
+		}
+	}
 	for word, command := range operators {
 		if !slices.Contains(words, word) {
 			continue
@@ -212,13 +217,27 @@ func live(r *guestreport.Report, byHand bool, command []string) error {
 	return err
 }
 
+// downUp takes the primary, which is called eth1, down and up: the least that a rename can cost where
+// it has to.
+func downUp(r *guestreport.Report) error {
+	p, err := pingPrimary(r.Settled)
+	if err != nil {
+		return err
+	}
+	time.Sleep(time.Second)
+	output("ip link set eth1 down")
+	output("ip link set eth1 up")
+	time.Sleep(3 * time.Second)
+	r.Down = p.end()
+	r.Settled, err = settle(false)
+	return err
+}
+
 // operators are what an operator runs, by the word on the kernel's command line: eni0, in two ways,
 // or the same swap with ip(8), where Linux before 6.2 renames no link that is up.
 var operators = map[string][]string{
 	"vm.fix":   {eni0, "fix"},
 	"vm.names": {eni0, "fix", "-names"},
-	// The least that a rename can cost where it takes the link down: the primary is called eth1.
-	"vm.down": {"/bin/sh", "-ec", "ip link set eth1 down; ip link set eth1 up; sleep 5"},
 	"vm.swap": {"/bin/sh", "-ec", `
 		ip link set eth0 name swap || {
 			ip link set eth0 down; ip link set eth1 down; ip link set eth0 name swap

@@ -22,6 +22,7 @@ type Report struct {
 	Bare     bool            // /proc was not mounted when the reporter started
 	Before   *State          // just before the network was configured
 	Settled  *State          // when the network was configured, and nothing was left to start
+	Down     Pings           // while the primary went down and up, before the fix
 	Fix      *Fix            // what the live fix came to, where there was one
 	After    *State          // after it
 	Stages   []*Stage        // before the first and after each fix, where there was more than one
