@@ -242,12 +242,12 @@ func targetNames(links []link, primary link) (map[int32]string, error) {
 }
 
 // interruptedTargets returns the names that temporary names stand for, of all ENIs but the primary.
-// What another program's temporary name stands for can't be told: see freeName.
+// Where a temporary name does not tell, any free name will do: see freeName.
 func interruptedTargets(links []link, primary link) map[int32]string {
 	targets := map[int32]string{}
 	for _, l := range allENIs(links) {
 		final, ok := finalName(l.name)
-		if isForeignTemporary(l.name) {
+		if lacksFinalName(l.name) {
 			final, ok = l.name, true
 		}
 		if ok && l.index != primary.index {
@@ -264,7 +264,7 @@ func resolveConflicts(links []link, targets map[int32]string, primary link) {
 	taken[primaryName] = true
 	rank := func(l link) int { // the older claim comes first
 		switch {
-		case isForeignTemporary(l.name):
+		case lacksFinalName(l.name):
 			return 2 // any name will do
 		case l.name == primaryName:
 			return 1

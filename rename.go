@@ -143,6 +143,13 @@ func finalName(name string) (string, bool) {
 	return final, true
 }
 
+// lacksFinalName reports whether name is a temporary name that does not tell which name it stands
+// for: that of another program, or "eni0-#7".
+func lacksFinalName(name string) bool {
+	_, ok := finalName(name)
+	return isTemporary(name) && !ok
+}
+
 // freeName returns want, or the lowest free ethN where want is taken or temporary, and marks it
 // taken.
 func freeName(want string, taken map[string]bool) string {

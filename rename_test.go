@@ -260,9 +260,9 @@ var unfinishedJudgements = []judgement{
 	{"the primary has the other's temporary name", enis("eni0-eth1 eth0"), nil, 10, 10, "eth0 eth1"},
 	{"a swap of two secondaries broke off", enis("eth0 eth1 eni0-eth2"), nil, 10, 10, "eth0 eth1 eth2"},
 	{"a swap of lan0 and lan1 broke off", enis("eth0 lan0 eni0-lan1"), nil, 10, 10, "eth0 lan0 lan1"},
-	{"a temporary name that does not tell", enis("eth0 eth1 eni0-#4"), nil, 0, 0, ""},
-	{"a temporary name that does not tell is no reason to disturb traffic", enis("eth1 eth0 eni0-#4"), []route{v4(0, 2)}, 0, 10, "eth0 eth1 eni0-#4"},
-	{"nor is a bridge's", append(enis("eth1 eth0"), link{index: 9, name: "eni0-br0", kind: "bridge", ethernet: true}),
+	{"a temporary name that does not tell", enis("eth0 eth1 eni0-#4"), nil, 10, 10, "eth0 eth1 eth2"},
+	{"the name that it was to have was taken in the middle", enis("eth0 eni0-#3"), []route{v4(0, 3)}, 10, 10, "eth0 eth1"},
+	{"the temporary name of a bridge is no reason to disturb traffic", append(enis("eth1 eth0"), link{index: 9, name: "eni0-br0", kind: "bridge", ethernet: true}),
 		[]route{v4(0, 2)}, 0, 10, "eth0 eth1 eni0-br0"},
 	{"the primary's temporary name does not tell", enis("eni0-#2 eth0"), []route{v4(0, 2)}, 10, 10, "eth0 eth1"},
 
@@ -376,6 +376,7 @@ func TestJudgeFinishesOthersUndisturbed(t *testing.T) {
 		{enis("eth1 eni0-eth1"), "eth0 eth1", "eth0 eth1", codeNames, codeNames}, // this one was the primary's
 		{enis("eth1 eth0"), "eth1 eth0", "eth0 eth1", codeRight, codeNames},
 		{enis("eth1 eth0 cirename0"), "eth1 eth0 eth2", "eth0 eth1 eth2", codeNames, codeNames},
+		{enis("eth1 eth0 eni0-#4"), "eth1 eth0 eth2", "eth0 eth1 eth2", codeNames, codeNames},
 		{enis("eth1 eth0 rename4"), "eth1 eth0 eth2", "eth0 eth1 eth2", codeNames, codeNames},
 	} {
 		for named, want := range map[bool]string{false: row.after, true: row.named} {

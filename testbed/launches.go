@@ -62,7 +62,7 @@ func results(ctx context.Context, o options) <-chan result {
 	for range 2 * runtime.NumCPU() { // much of a launch is waiting
 		workers.Go(func() {
 			for seed := range seeds {
-				out <- launch(ctx, seed, o.enis)
+				out <- launch(ctx, o.kind(), seed, o.enis)
 			}
 		})
 	}
@@ -83,10 +83,10 @@ func results(ctx context.Context, o options) <-chan result {
 	return out
 }
 
-// launch tries one launch, in namespaces of its own.
-func launch(ctx context.Context, seed uint64, enis int) result {
+// launch tries one launch, of that kind, in namespaces of its own.
+func launch(ctx context.Context, kind string, seed uint64, enis int) result {
 	order, stage, _ := draw(seed, enis)
-	said, err := isolated(ctx, "launch", strconv.FormatUint(seed, 10), strconv.Itoa(enis)).CombinedOutput()
+	said, err := isolated(ctx, kind, strconv.FormatUint(seed, 10), strconv.Itoa(enis)).CombinedOutput()
 	r := result{seed: seed, order: order, stage: stage, said: string(said), err: err}
 	lines := strings.Split(strings.TrimSpace(r.said), "\n")
 	took, with, _ := strings.Cut(lines[len(lines)-1], " ")
@@ -152,7 +152,7 @@ func (s *tally) clear() {
 func (s *tally) report(r result, o options) {
 	s.clear()
 	fmt.Printf("This launch, in the order %s, %s, did not come out right:\n%s\n"+
-		"See it again: go run ./testbed -launches 1 -seed %d", formatOrder(r.order), r.stage, r.said, r.seed)
+		"See it again: go run ./testbed -%s 1 -seed %d", formatOrder(r.order), r.stage, r.said, o.kind(), r.seed)
 	if o.enis != 0 {
 		fmt.Printf(" -enis %d", o.enis)
 	}

@@ -3,6 +3,7 @@
 //
 //	go run ./testbed [-enis N] [-order 2,0,1] [-boot] [-sh]
 //	go run ./testbed -launches N [-enis N] [-seed S]
+//	go run ./testbed -beside N [-enis N] [-seed S]
 //
 // The first form launches an instance whose primary ENI came up as eth1, so that default traffic
 // leaves by the wrong ENI, and runs the real binary in it: check, fix, check. It shows the links before
@@ -24,6 +25,13 @@
 // and started again.
 //
 //	-seed S      the launches of the run that printed seed S
+//
+// The third form has N runs of fix or swap, each beside a program that changes links at random all the
+// while: it makes, renames and deletes links of its own, plugs ENIs in, and in half of the runs renames
+// ENIs, takes them down, and moves them to another namespace and back. After each no link that is no ENI
+// has got another name by eni0; no ENI has a temporary name, unless the code is 12; an ENI that the other
+// program has not renamed or moved has its old name after code 1, and the primary is eth0 after 0. The
+// next fix, with nobody beside it, puts the names right.
 //
 // What plays the network manager gives the default route to whatever is called eth0, when it starts and
 // when it is restarted. systemctl is played by this program too; the host's is never asked for
@@ -62,8 +70,10 @@ func run(ctx context.Context, name string, args []string) int {
 	switch {
 	case name == "systemctl":
 		return ec2.Systemctl(args, os.Stdout)
-	case name == inside && args[0] == "launch":
+	case name == inside && args[0] == "launches":
 		return tryLaunch(ctx, args[1], args[2])
+	case name == inside && args[0] == "beside":
+		return tryBeside(ctx, args[1], args[2])
 	case name == inside && args[0] == "shell":
 		return shell(ctx, args[1], args[2])
 	case name == inside:

@@ -19,6 +19,7 @@ type options struct {
 	enis     int    // -enis 3; 0 where it was not given
 	order    []int  // -order 2,0,1
 	launches int    // -launches 1000; 0 is one, to be shown
+	beside   bool   // -beside 1000: the launches are runs beside a program that changes links
 	seed     uint64 // -seed 1: of the first launch; each has the next
 	boot     bool   // -boot
 	shell    bool   // -sh
@@ -38,6 +39,14 @@ func (o options) stage() string {
 	return configured
 }
 
+// kind is what each launch is for, and the flag that asks for it.
+func (o options) kind() string {
+	if o.beside {
+		return "beside"
+	}
+	return "launches"
+}
+
 // parse reads the command line. An error of it is one line.
 func parse(args []string) (options, error) {
 	var o options
@@ -49,6 +58,7 @@ func parse(args []string) (options, error) {
 		return err
 	})
 	f.IntVar(&o.launches, "launches", 0, "`N` launches in random order, each verified")
+	beside := f.Int("beside", 0, "`N` runs beside a program that changes links at random")
 	f.Uint64Var(&o.seed, "seed", rand.Uint64N(1e9), "the launches of the run that printed seed `S`")
 	f.BoolVar(&o.boot, "boot", false, "early in the boot, with no network yet")
 	f.BoolVar(&o.shell, "sh", false, "leave me inside with a shell")
@@ -60,6 +70,9 @@ func parse(args []string) (options, error) {
 	}
 	given := make(map[string]bool)
 	f.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if o.beside = given["beside"]; o.beside && !given["launches"] {
+		o.launches = *beside
+	}
 	return o, o.check(given, f.Args())
 }
 
@@ -72,12 +85,15 @@ func (o *options) check(given map[string]bool, rest []string) error {
 		return fmt.Errorf("-enis %d: want %d to %d", o.enis, fewest, most)
 	case given["order"] && given["enis"] && len(o.order) != o.enis:
 		return fmt.Errorf("-order names %d ENIs, but -enis %d", len(o.order), o.enis)
-	case given["launches"] && o.launches < 1:
-		return fmt.Errorf("-launches %d: want at least 1", o.launches)
-	case given["launches"] && (given["sh"] || given["order"] || given["boot"]):
-		return errors.New("-launches goes with none of -sh, -order and -boot: its launches are random")
-	case given["seed"] && !given["launches"]:
-		return errors.New("-seed goes with -launches")
+	case given["launches"] && o.beside:
+		return errors.New("-launches and -beside: want one of them")
+	case (given["launches"] || o.beside) && o.launches < 1:
+		return fmt.Errorf("%d launches: want at least 1", o.launches)
+	case o.launches > 0 && (given["sh"] || given["order"] || given["boot"]):
+		return errors.New("-launches and -beside go with none of -sh, -order and -boot: " +
+			"their launches are random")
+	case given["seed"] && o.launches == 0:
+		return errors.New("-seed goes with -launches and -beside")
 	}
 	if o.order == nil {
 		o.order = wrongOrder(max(o.enis, fewest))
@@ -127,7 +143,8 @@ func formatOrder(order []int) string {
 // printUsage is the answer to -h.
 func printUsage(f *flag.FlagSet) {
 	fmt.Println("usage: go run ./testbed [-enis N] [-order 2,0,1] [-boot] [-sh]\n" +
-		"       go run ./testbed -launches N [-enis N] [-seed S]")
+		"       go run ./testbed -launches N [-enis N] [-seed S]\n" +
+		"       go run ./testbed -beside N [-enis N] [-seed S]")
 	f.VisitAll(func(f *flag.Flag) {
 		name, usage := flag.UnquoteUsage(f)
 		fmt.Printf("  %-16s %s\n", strings.TrimSpace("-"+f.Name+" "+name), usage)

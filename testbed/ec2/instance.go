@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -109,6 +110,34 @@ func (i *Instance) wire(device int) error {
 // Unplug pulls an ENI out. With it go its addresses and routes.
 func (i *Instance) Unplug(device int) error {
 	return errors.Join(i.DHCP(device).Serve(false), i.Do(func() error { return Delete(wire(device)) }))
+}
+
+// Take moves a link to the VPC's namespace, where it is down and has that name. Its addresses and
+// routes go.
+func (i *Instance) Take(index int, name string) error {
+	return about(move(index, name, i.vpc.netns), "index %d: take away", index)
+}
+
+// Return moves a link back that was taken. It keeps its name.
+func (i *Instance) Return(taken string) error {
+	here, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return err
+	}
+	defer here.Close()
+	return i.Do(func() error {
+		index, err := indexOf(taken)
+		if err != nil {
+			return err
+		}
+		return about(move(index, taken, here), "%s: return", taken)
+	})
+}
+
+// move moves a link from the calling thread's namespace to another. It has that name there.
+func move(index int, name string, to *os.File) error {
+	b := attr(ifinfomsg(index, 0, 0), unix.IFLA_NET_NS_FD, u32(uint32(to.Fd())))
+	return request(unix.RTM_SETLINK, 0, attr(b, unix.IFLA_IFNAME, cstring(name)))
 }
 
 // Close ends what serves and takes the VPC away, and with it every ENI: at once, where the end of

@@ -69,6 +69,12 @@ func setFlags(index int, flags, change uint32) error {
 	return request(unix.RTM_SETLINK, 0, ifinfomsg(index, flags, change))
 }
 
+// Rename gives the link with that index another name.
+func Rename(index int, name string) error {
+	b := attr(ifinfomsg(index, 0, 0), unix.IFLA_IFNAME, cstring(name))
+	return about(request(unix.RTM_SETLINK, 0, b), "index %d: name %s", index, name)
+}
+
 // Delete deletes a link; of a veth pair the other end goes too.
 func Delete(name string) error {
 	return about(setLink(unix.RTM_DELLINK, 0, name, nil), "%s: delete", name)
