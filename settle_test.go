@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -335,6 +336,36 @@ func (l *lab) addrs(name string) (out []string) {
 		out = append(out, a.String())
 	}
 	return out
+}
+
+// A manager that hears of links which have been down removes addresses. They are back before its restart.
+func TestKernelRestoreUntilQuiet(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	nl := l.dial()
+	defer nl.close()
+	links, err := nl.links()
+	l.must(err)
+	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links, down: map[int32]bool{links[1].index: true}}
+	l.must(r.takeSnapshot(links, r.down))
+	l.unchanged(func() {
+		reacted := make(chan error)
+		go func() {
+			for range 2 {
+				time.Sleep(reactionPeriod / 4)
+				if err := l.delAddr("eth0", netip.PrefixFrom(l.Addr(1), 24)); err != nil {
+					reacted <- err
+					return
+				}
+			}
+			reacted <- nil
+		}()
+		r.restoreUntilQuiet()
+		l.must(<-reacted)
+	})
 }
 
 // delAddr takes an IPv4 address off the link of that name.

@@ -145,6 +145,7 @@ func (r Route) flags() uint32 {
 type Rule struct {
 	IIF, OIF string       // "eth0": by name, as the kernel keeps them
 	From     netip.Prefix // 10.0.2.10/32
+	Mark     uint32       // 0x1: of the socket; 0 is any
 	Table    uint32       // 100
 	Priority uint32       // 1000; 0 is in front of all that are there
 	V6       bool         // an IPv6 rule; a From decides by itself
@@ -162,6 +163,9 @@ func AddRule(r Rule) error {
 	b = attr(b, unix.FRA_TABLE, u32(r.Table))
 	if r.Priority != 0 {
 		b = attr(b, unix.FRA_PRIORITY, u32(r.Priority))
+	}
+	if r.Mark != 0 {
+		b = attr(b, unix.FRA_FWMARK, u32(r.Mark))
 	}
 	if r.IIF != "" {
 		b = attr(b, unix.FRA_IIFNAME, cstring(r.IIF))
