@@ -1161,6 +1161,7 @@ func TestMakeWay(t *testing.T) {
 		{"nobody came", enis("eth1 eth0"), "eth0 eth1"},
 		{"one took eth0 while it was free", enis("eth1 eni0-eth1 eth0"), "eth0 eth1 eth2"},
 		{"one took eth1, and another eth2", enis("eni0-eth0 eth0 eth1 eth2"), "eth0 eth1 eth3 eth2"},
+		{"one took eth1 while eth0 was free", enis("eni0-eth0 eni0-eth1 eth1"), "eth0 eth1 eth2"},
 		{"one came and took no wished name", enis("eth1 eth0 eth2"), "eth0 eth1 eth2"},
 	} {
 		way := displaceNewcomers(before, row.now, swapped)

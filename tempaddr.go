@@ -55,7 +55,7 @@ func (b tempAsker) ask(ctx context.Context, index int32, tell func(attempt)) {
 			tell(attempt{err: err})
 		}
 		if text := err.Error(); !asked && text != logged && ctx.Err() == nil {
-			b.log.warn("%v", err)
+			b.log.warn("%s: %v", b.path.device, err)
 			logged = text
 		}
 		isGone := !asked && errors.Is(err, errLinkGone)

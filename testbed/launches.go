@@ -59,7 +59,7 @@ func results(ctx context.Context, o options) <-chan result {
 	seeds := make(chan uint64)
 	out := make(chan result)
 	var workers sync.WaitGroup
-	for range 2 * runtime.NumCPU() { // much of a launch is waiting
+	for range 4 * runtime.NumCPU() { // most of a launch is waiting
 		workers.Go(func() {
 			for seed := range seeds {
 				out <- launch(ctx, o.kind(), seed, o.enis)
