@@ -101,6 +101,25 @@ func renameBeside(before []link, primary hwaddr, at int, f foreignChange) (now [
 	return now, err
 }
 
+// foreignWorlds are the bridges that there may be beside n ENIs, in all up to 4 links: each has a name that eni0 may want.
+func foreignWorlds(n int) [][]link {
+	bridge := func(index int32, name string) link {
+		return link{index: index, name: name, kind: "bridge", addr: eniAddr(int(index)), ethernet: true}
+	}
+	worlds := [][]link{nil}
+	for _, a := range []string{"eni0-eth0", "eni0-eth1", "eth9"} {
+		if n < 4 {
+			worlds = append(worlds, []link{bridge(50, a)})
+		}
+		for _, b := range []string{"eni0-eth0", "eni0-eth1", "eni0-#2", "eni0-#3"} {
+			if n < 3 && a != b {
+				worlds = append(worlds, []link{bridge(50, a), bridge(51, b)})
+			}
+		}
+	}
+	return worlds
+}
+
 // With one foreign change between any two messages, of up to 4 links in any order: no name is left half-way that the next
 // fix would not finish, all is as wished or as before, and no link of others is renamed but one that has just taken a
 // name that was ours.
@@ -108,34 +127,38 @@ func TestOneForeignChange(t *testing.T) {
 	tried := 0
 	for n := 2; n <= 4; n++ {
 		for position := 1; position < n; position++ { // 0 is right already
-			before := enis("eth0 eth1 eth2 eth3")[:n]
-			primary := before[position].id()
-			for _, f := range foreignChanges(before) {
-				for at := range 8 {
-					now, err := renameBeside(before, primary, at, f)
-					if errors.Is(err, errIllegal) {
-						continue
-					}
-					tried++
-					if fault := judgeBeside(before, now, primary, f, err); fault != nil {
-						t.Errorf("%d ENIs, the primary is eth%d, %s before step %d: %q: %v (%v)", n, position, f.world, at, names(now), fault, err)
+			for _, foreign := range foreignWorlds(n) {
+				before := append(enis("eth0 eth1 eth2 eth3")[:n:n], foreign...)
+				primary := before[position].id()
+				for _, f := range foreignChanges(before) {
+					for at := range 8 {
+						now, err := renameBeside(before, primary, at, f)
+						if errors.Is(err, errIllegal) {
+							continue
+						}
+						tried++
+						if fault := judgeBeside(before, now, primary, f, err); fault != nil {
+							t.Errorf("%q, the primary is eth%d, %s before step %d: %q: %v (%v)", names(before), position, f.world, at, names(now), fault, err)
+						}
 					}
 				}
 			}
 		}
 	}
-	if t.Logf("%d interleavings", tried); tried < 1500 {
+	if t.Logf("%d interleavings", tried); tried < 5000 {
 		t.Errorf("only %d interleavings were tried", tried)
 	}
 }
 
 // judgeBeside returns what is not as it has to be.
 func judgeBeside(before, now []link, primary hwaddr, f foreignChange, err error) error {
-	if newcomer, ok := linkByIndex(now, 99); ok {
-		was, _ := f.do(before)
-		first, _ := linkByIndex(was, 99)
-		if newcomer.kind != "" && first.name != "" && newcomer.name != first.name {
-			return fmt.Errorf("the new link was %s and is %s", first.name, newcomer.name)
+	was, _ := f.do(before)
+	for _, l := range now {
+		// A bridge has the name that it had, or the one that it was given.
+		old, _ := linkByIndex(before, l.index)
+		given, _ := linkByIndex(was, l.index)
+		if l.kind == "bridge" && l.name != old.name && l.name != given.name {
+			return fmt.Errorf("a bridge was %s and is %s", given.name, l.name)
 		}
 	}
 	v, judgeErr := judge(world{links: now, primary: primary}, true)
@@ -146,6 +169,11 @@ func judgeBeside(before, now []link, primary hwaddr, f foreignChange, err error)
 	}
 	if len(v.targets) == 1 && v.targets[f.on] != "" && isTemporary(nameOf(now, f.on)) {
 		return nil // it has been given one of our temporary names: verdictAfterRename says that names are wrong
+	}
+	for _, l := range allENIs(now) {
+		if err == nil && isTemporary(l.name) && l.index != f.on {
+			return fmt.Errorf("index %d is left with a temporary name", l.index)
+		}
 	}
 	switch {
 	case err == nil && (judgeErr != nil || len(v.targets) > 0):
