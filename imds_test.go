@@ -1252,6 +1252,7 @@ func TestRaceHasNetwork(t *testing.T) {
 		{"a bridge over one that is down", []link{eth(2, 0, true), eth(3, 4, false), on(4, 0, 0, "bridge")}, "[2]"},
 		{"a VLAN of a bridge of a bond, the highest first", []link{on(1, 5, 0, "vlan"), eth(2, 4, true), on(4, 0, 5, "bond"), on(5, 0, 0, "bridge")}, "[1 2 4 5]"},
 		{"a macvlan", []link{eth(2, 0, true), on(7, 2, 0, "macvlan")}, "[2 7]"},
+		{"a macvlan that is down", []link{eth(2, 0, true), {index: 7, lower: 2, kind: "macvlan", ethernet: true}}, "[2]"},
 		{"a pod's veth, whose peer has the ENI's index elsewhere, and its bridge", []link{eth(2, 0, true), on(8, 2, 9, "veth"), on(9, 0, 0, "bridge")}, "[2]"},
 		{"a namespace whose ENIs are veths", []link{on(2, 2, 4, "veth"), on(4, 0, 0, "bridge")}, "[2 4]"},
 		{"a tunnel, and a dummy", []link{eth(2, 0, true), on(5, 0, 0, "dummy"), {index: 6, kind: "tun", up: true}}, "[2]"},
