@@ -149,6 +149,27 @@ func TestKernelDownUp(t *testing.T) {
 	}
 }
 
+// A link that is down after its rename is noticed, and the next attempt sets it up.
+func TestKernelStaysDown(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	nl := l.dial()
+	defer nl.close()
+	links, err := nl.links()
+	l.must(err)
+	targets, err := swapTargets(links, "eth0", "eth1")
+	l.must(err)
+	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links}
+	l.must(r.renameWhileDown(targets), r.verifyRenamed(targets), ec2.SetUp("eth1", false))
+	if err := r.verifyRenamed(targets); err == nil {
+		t.Error("verifyRenamed() = nil, though eth1 is down")
+	}
+	l.must(r.bringUp(), r.verifyRenamed(targets))
+}
+
 // A rename that the kernel refuses in the middle is undone, whatever has been done by then.
 func TestKernelPutsNamesBack(t *testing.T) {
 	l, m := managed(t, 1, 2, 0)

@@ -5,8 +5,10 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"net"
 	"testing"
 
+	"eni0/testbed/ec2"
 	"eni0/testbed/trace"
 
 	"golang.org/x/sys/unix"
@@ -78,6 +80,32 @@ func TestKernelUndoIsTriedAgain(t *testing.T) {
 	l.wantNames("eth1", "eth0")
 	if renames < maxAttempts || undos != 2 {
 		t.Errorf("%d renames were refused, and names were put back %d times, want %d or more, and 2", renames, undos, maxAttempts)
+	}
+}
+
+// Another program renames a link as soon as eni0 has done so, before that looks: it is done again.
+func TestKernelRenamedAtOnce(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	sent, foreign := false, false
+	r := traced{lab: l, fail: func(c trace.Call) unix.Errno {
+		switch renames := len(trace.Messages(c)) > 0; {
+		case renames:
+			sent = true
+		case sent && !foreign && c.Number == unix.SYS_WRITE: // the request for the links
+			foreign = true
+			i, err := net.InterfaceByName("eth0")
+			l.must(err, ec2.Rename(i.Index, "eth7"))
+		}
+		return 0
+	}}
+	l.unchanged(func() { r.run(codeRoute, "fix", "-restart=") })
+	l.wantNames("eth0", "eth1")
+	if !foreign {
+		t.Error("no other program has renamed")
 	}
 }
 

@@ -15,6 +15,7 @@ type Route struct {
 	Dev       string       // "eth0"
 	Dst       netip.Prefix // 10.9.0.0/16; the zero Prefix is 0.0.0.0/0
 	Via       netip.Addr   // 10.0.1.1
+	Src       netip.Addr   // 10.0.1.10: what is sent by it is from there; the zero Addr is any
 	Metric    uint32       // 512
 	Table     uint32       // 0 is the main table
 	Proto     uint8        // 0 is RTPROT_STATIC
@@ -68,6 +69,9 @@ func (r Route) encode() ([]byte, error) {
 	b = attr(b, unix.RTA_DST, r.Dst.Addr().AsSlice())
 	if r.Metric != 0 {
 		b = attr(b, unix.RTA_PRIORITY, u32(r.Metric))
+	}
+	if r.Src.IsValid() {
+		b = attr(b, unix.RTA_PREFSRC, r.Src.AsSlice())
 	}
 	if r.Pref != 0 {
 		b = attr(b, unix.RTA_PREF, []byte{r.Pref})
