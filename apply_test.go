@@ -149,6 +149,35 @@ func TestKernelDownUp(t *testing.T) {
 	}
 }
 
+// A route whose gateway another route leads to is created again, whichever of them comes first.
+func TestKernelRecreateInAnyOrder(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.must(ec2.AddRoute(ec2.Route{Dev: "eth1", Dst: netip.MustParsePrefix("172.30.0.0/24")}),
+		ec2.AddRoute(ec2.Route{Dev: "eth1", Dst: netip.MustParsePrefix("172.31.0.0/16"), Via: netip.MustParseAddr("172.30.0.1")}))
+	nl := l.dial()
+	defer nl.close()
+	i, err := net.InterfaceByName("eth1")
+	l.must(err)
+	for range 2 {
+		l.unchanged(func() {
+			before, err := snapshotOf(nl, nil, map[int32]bool{int32(i.Index): true})
+			l.must(err, ec2.SetUp("eth1", false), ec2.SetUp("eth1", true))
+			now, err := snapshotOf(nl, nil, map[int32]bool{int32(i.Index): true})
+			l.must(err)
+			lost := missingObjects(before, now)
+			slices.Reverse(lost)
+			made, err := recreateAll(nl, lost)
+			if l.must(err); len(made) != len(lost) || len(made) < 2 {
+				t.Errorf("%d objects of %d were created again, want all, 2 or more", len(made), len(lost))
+			}
+		})
+	}
+}
+
 // A link that is down after its rename is noticed, and the next attempt sets it up.
 func TestKernelStaysDown(t *testing.T) {
 	l, m := managed(t, 1, 0)

@@ -1174,6 +1174,9 @@ func TestMakeWay(t *testing.T) {
 			t.Errorf("%s: makeWay() leads to %q (%v), want %q", row.world, names(after), err, row.after)
 		}
 	}
+	if way := displaceNewcomers(enis("eth1 eth0 eth2"), enis("eth1 eni0-eth1 eth0"), swapped); way[4] != "" {
+		t.Errorf("makeWay() moves an ENI that was there before to %q, want it left alone", way[4])
+	}
 	bridge := append(enis("eth1 eni0-eth1"), link{index: 9, name: "eth0", kind: "bridge", ethernet: true})
 	if way := displaceNewcomers(before, bridge, swapped); way[9] != "" {
 		t.Errorf("makeWay() moves a bridge to %q, want it left alone", way[9])
