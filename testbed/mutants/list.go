@@ -106,7 +106,7 @@ var mutants = []mutant{
 		old: "\t\t\tslices.Reverse(objects)\n", new: "\t\t\tslices.Reverse(objects[:0])\n"},
 	{what: "an object that needs another is tried again", file: "keep.go", tests: "TestKernelRecreateInAnyOrder",
 		old: "if len(refused) == 0 || len(refused) == len(objects) {", new: "if true {"},
-	{what: "an object that is there is no failure", file: "keep.go", tests: "TestKernel(Bounce|DownUp|RestartCosts|Undo|BorrowGivesBackAll)",
+	{what: "an object that is there is no failure", file: "keep.go", tests: "TestKernelRecreateInAnyOrder",
 		old: "return errors.Is(refusal, unix.EEXIST) }", new: "return false }"},
 	{what: "of a route's flags only a user's are asked for", file: "snapshot.go", tests: "Item|TestKernel(Bounce|DownUp)",
 		old: "binary.NativeEndian.PutUint32(made[8:], binary.NativeEndian.Uint32(body[8:])&routeFlags)\n", new: ""},
