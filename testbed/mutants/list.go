@@ -202,6 +202,6 @@ var mutants = []mutant{
 		old: "if writeErr != nil && !c.changed {", new: "if writeErr != nil {"},
 	{what: "an unmanaged link is not configured", file: "pins.go", tests: "FindPins",
 		old: "case match != answerNo && p.unmanaged:", new: "case false:"},
-	{what: "COMMAND has SIGPIPE as it was", file: "process.go", tests: "ExecCommand|Chain",
+	{what: "COMMAND has SIGPIPE as it was", file: "process.go", tests: "TestKernelCommand",
 		old: "\tsignal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)\n\tnotThere", new: "\tnotThere"},
 }
