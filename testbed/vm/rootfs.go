@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// This file makes the roots of a run: Debian's, with eni0 installed as the README says it, the
+// This file makes the roots of a run: Debian's, with eni0 installed as docs/ami.md says it, the
 // reporter, and what a setup wants. They are made anew for each run, so that nothing of an older
 // eni0 can be in them.
 
@@ -44,6 +44,8 @@ var installed = map[string]string{
 	"/usr/lib/systemd/system/eni0.service":             "systemd/eni0.service",
 	"/usr/lib/systemd/system/eni0-initrd.service":      "systemd/eni0-initrd.service",
 	"/usr/lib/dracut/modules.d/90eni0/module-setup.sh": "dracut/90eni0/module-setup.sh",
+	"/usr/share/doc/eni0/fleet.md":                     "docs/fleet.md",
+	"/usr/share/doc/eni0/incident.md":                  "docs/incident.md",
 }
 
 // programs are what is compiled for each run, by where it goes.
