@@ -19,6 +19,7 @@ type traced struct {
 	*lab
 	refuse func(typ uint16, body []byte) bool // the kernel refuses this message, of those that change something
 	fail   func(c trace.Call) unix.Errno      // what a system call returns in place of its result; 0 is that
+	signal func(c trace.Call) bool            // it gets SIGTERM before this system call
 }
 
 // run runs eni0, and expects a code.
@@ -36,6 +37,9 @@ func (r traced) run(code int, args ...string) result {
 			if r.refuse != nil && r.refuse(binary.NativeEndian.Uint16(head[4:]), m[unix.SizeofNlMsghdr:]) {
 				r.must(c.Write(at+4, []byte{0xff, 0x0f})) // a type that the kernel does not know: EOPNOTSUPP
 			}
+		}
+		if r.signal != nil && r.signal(c) {
+			r.must(cmd.Process.Signal(unix.SIGTERM))
 		}
 		if r.fail == nil {
 			return trace.Action{}
@@ -158,4 +162,79 @@ func TestKernelUndoOfWhatMayHaveBeenDone(t *testing.T) {
 	if failed != 1 {
 		t.Error("no socket has failed")
 	}
+}
+
+// SIGTERM comes while what a killed eni0 has left is removed: that is done to its end, on old kernels too, where only
+// the route tells who made the address.
+func TestKernelReclaimSignal(t *testing.T) {
+	l := launch(t, 0, 1)
+	if l == nil {
+		return
+	}
+	nl := l.dial()
+	defer nl.close()
+	i, err := net.InterfaceByName("eth0")
+	l.must(err)
+	index := int32(i.Index)
+	got := lease{addr: l.Addr(0), router: l.Router(0), life: tempLifetime}
+	for _, proto := range []byte{tempProtoDown, 0} {
+		l.unchanged(func() {
+			l.must(nl.execute([]nlMessage{setLink(index, "", unix.IFF_UP, unix.IFF_UP),
+				createRequest(unix.RTM_NEWADDR, 0, tempAddressRequest(index, got, proto)),
+				createRequest(unix.RTM_NEWROUTE, 0, tempRouteRequest(index, got, parseIP("169.254.169.254"), tempProtoDown))}))
+			sent := 0
+			r := traced{lab: l, signal: func(c trace.Call) bool {
+				if len(trace.Messages(c)) == 0 {
+					return false
+				}
+				sent++
+				return sent == 1
+			}}
+			l.says(r.run(codeDoubt, "fix").stderr, "interrupted")
+		})
+	}
+}
+
+// SIGTERM comes while eni0 looks for the last time before it renames: nothing is changed.
+func TestKernelSignalBeforeTheFirstChange(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	// isDump tells a request for a dump: links, addresses and routes of both families are four of them.
+	isDump := func(c trace.Call) bool {
+		if c.Number != unix.SYS_WRITE || c.Args[2] < unix.SizeofNlMsghdr {
+			return false
+		}
+		head, err := c.Read(c.Args[1], unix.SizeofNlMsghdr)
+		l.must(err)
+		typ := binary.NativeEndian.Uint16(head[4:])
+		return typ == unix.RTM_GETLINK || typ == unix.RTM_GETADDR || typ == unix.RTM_GETROUTE
+	}
+	dumps, before := 0, 0
+	count := traced{lab: l, signal: func(c trace.Call) bool {
+		if isDump(c) {
+			dumps++
+		}
+		if len(trace.Messages(c)) > 0 && before == 0 {
+			before = dumps
+		}
+		return false
+	}}
+	count.run(codeRoute, "fix", "-restart=")
+	l.run(codeRight, "swap", "-restart=", "eth0", "eth1")
+	if before < 8 {
+		t.Fatalf("%d dumps before the rename, want 8 or more", before)
+	}
+	dumps = 0
+	r := traced{lab: l, signal: func(c trace.Call) bool {
+		if isDump(c) {
+			dumps++
+			return dumps == before-3
+		}
+		return false
+	}}
+	l.unchanged(func() { l.says(r.run(codeDoubt, "fix", "-restart=").stderr, "interrupted") })
+	l.wantNames("eth1", "eth0")
 }

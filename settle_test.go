@@ -61,6 +61,38 @@ func TestKernelRestartCosts(t *testing.T) {
 	l.unchanged(func() { l.run(codeRight, "fix") })
 }
 
+// The manager gets a lease seconds after its restart, and only then gives the link the address of its file.
+func TestKernelRestartLeaseComesLate(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	nl := l.dial()
+	defer nl.close()
+	own, leased := netip.MustParsePrefix("10.99.0.1/24"), netip.PrefixFrom(l.Addr(1).Next(), 24)
+	request := func(name string) []nlMessage {
+		return []nlMessage{createRequest(unix.RTM_NEWADDR, unix.NLM_F_EXCL, l.anAddress(name, leased, unix.RT_SCOPE_UNIVERSE))}
+	}
+	l.must(ec2.AddAddr("eth1", own), l.delAddr("eth0", netip.PrefixFrom(l.Addr(1), 24)), nl.execute(request("eth0")))
+	lines := l.systemd("systemd-networkd.service")
+	restarted := make(chan error, 1)
+	l.onRestart(lines, func() error {
+		err := errors.Join(l.delAddr("eth1", leased), l.delAddr("eth0", own), m.Apply())
+		time.Sleep(5 * quietPeriod / 2)
+		nl := l.dial()
+		defer nl.close()
+		restarted <- errors.Join(err, nl.execute(request("eth1")), ec2.AddAddr("eth1", own))
+		return nil
+	})
+	r := l.run(codeRight, "fix")
+	l.must(<-restarted)
+	l.wantNames("eth0", "eth1")
+	if strings.Contains(r.stderr, "put back") || slices.Contains(l.addrs("eth0"), own.String()) {
+		t.Errorf("%s\neth0 has %v, want no %v any more", r.stderr, l.addrs("eth0"), own)
+	}
+}
+
 // With the new names the manager configures nothing: the names are put back, and the network is as before.
 func TestKernelUndo(t *testing.T) {
 	t.Parallel() // it waits for settleTime

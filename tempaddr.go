@@ -206,7 +206,7 @@ func (n *tempAddress) setUp(ctx context.Context, index int32) (link, error) {
 func (n *tempAddress) objectsOf(e link) ([]*netObject, error) {
 	all, err := snapshotOf(n.nl, nil, map[int32]bool{e.index: true})
 	return filter(all, func(o *netObject) bool {
-		return slices.Contains(o.links, e.index) && !o.automatic && o.isLostWhenDown()
+		return slices.Contains(o.links, e.index) && o.isLostWhenDown()
 	}), err
 }
 
