@@ -225,7 +225,7 @@ func live(r *guestreport.Report, byHand bool, command []string) error {
 // runDocs runs the commands of the documents, as they stand there, in their order.
 func runDocs(r *guestreport.Report) error {
 	for _, name := range []string{"fleet.md", "incident.md"} {
-		text, err := os.ReadFile("/usr/share/doc/eni0/" + name)
+		text, err := os.ReadFile("/usr/share/doc/eni0/docs/" + name)
 		if err != nil {
 			return err
 		}
