@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -45,32 +46,31 @@ func TestExitCodesAreSaidAlike(t *testing.T) {
 	}
 }
 
-// The README has the words of the JSON, each with its code.
-func TestReasonsOfTheREADME(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, ok := strings.Cut(string(readme), "| `reason` | code | |\n|---|---|---|\n")
-	table, _, more := strings.Cut(table, "\n\n")
-	if !ok || !more {
-		t.Fatal("the README has no table of reasons")
-	}
-	said := map[string]int{}
-	for line := range strings.Lines(table) {
-		var word string
-		var code int
-		if _, err := fmt.Sscanf(line, "| `%s | %d |", &word, &code); err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
-		said[strings.TrimSuffix(word, "`")] = code
-	}
+// docs/fleet.md has the words of the JSON, each with its code, and docs/incident.md what to do after each.
+func TestReasonsOfTheDocs(t *testing.T) {
 	want := map[string]int{}
 	for _, r := range jsonReasons() {
 		want[r.word] = r.code
 	}
-	if !maps.Equal(said, want) {
-		t.Errorf("the README has the reasons %v, want %v", said, want)
+	for file, row := range map[string]string{
+		"docs/fleet.md":    "(?m)^\\| `(?P<word>[a-z-]+)` \\| (?P<code>\\d+) \\|[^|\n]*\\|$",
+		"docs/incident.md": "(?m)^\\| (?P<code>\\d+) \\| `(?P<word>[a-z-]+)` \\|",
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, rows := map[string]int{}, regexp.MustCompile(row)
+		for _, m := range rows.FindAllStringSubmatch(string(text), -1) {
+			code, err := strconv.Atoi(m[rows.SubexpIndex("code")])
+			if err != nil {
+				t.Fatal(err)
+			}
+			said[m[rows.SubexpIndex("word")]] = code
+		}
+		if !maps.Equal(said, want) {
+			t.Errorf("%s has the reasons %v, want %v", file, said, want)
+		}
 	}
 }
 

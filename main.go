@@ -1,6 +1,6 @@
 // Eni0 makes sure that, on an EC2 instance with several network interfaces (ENIs), the link named
 // eth0 is the primary ENI, and that default traffic leaves by it. `eni0 help` is its manual in
-// short, README.md and man/eni0.8 are the long ones.
+// short, README.md, docs/ and man/eni0.8 are the long ones.
 //
 // The files by theme. Each uses only those above it; layers_test.go checks that.
 //

@@ -129,7 +129,7 @@ func (v view) routesBy(l link) string {
 	return s
 }
 
-// json returns the report as one JSON object on a line; the README documents it.
+// json returns the report as one JSON object on a line; docs/fleet.md has its fields.
 func (r report) json() string {
 	v := r.world.view()
 	primary := ""

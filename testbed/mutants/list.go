@@ -88,7 +88,7 @@ var mutants = []mutant{
 		old: "append(requests, twinRequests(r.snapshot, lost)...)", new: "requests"},
 	{what: "policy rules by name are warned of", file: "apply.go", tests: "TestKernelRuleWarning",
 		old: "if names[rule.iif] || names[rule.oif] {", new: "if names[rule.oif] {"},
-	{what: "a link that can't be renamed while it is up goes down", file: "apply.go", boot: "6.1 c",
+	{what: "a link that can't be renamed while it is up goes down", file: "apply.go", boot: "6.1 e",
 		old: "if errors.Is(err, unix.EBUSY) {", new: "if false {"},
 	{what: "a state too large for one datagram is put back", file: "apply.go", boot: "6.1 r",
 		old: "if errors.Is(err, unix.EMSGSIZE) {", new: "if false {"},

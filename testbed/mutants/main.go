@@ -89,15 +89,18 @@ func choose(boots bool, words []string) (chosen []mutant) {
 	return chosen
 }
 
-// breakAll tries the mutants, twice as many at a time as there are processors, each of these in a copy of its
-// own, and returns how many were not noticed, or could not be built.
+// breakAll tries the mutants, some at a time, each of these in a copy of its own, and returns how many were not noticed, or could not be built.
 func breakAll(chosen []mutant, build bool) (wrong int, err error) {
 	var (
 		next    = make(chan mutant)
 		mu      sync.Mutex
 		workers sync.WaitGroup
 	)
-	for range min(2*runtime.NumCPU(), len(chosen)) { // most of a test is waiting
+	atOnce := 2 * runtime.NumCPU() // most of a test is waiting
+	if chosen[0].boot != "" {
+		atOnce = 1 // a boot wants the machine for itself
+	}
+	for range min(atOnce, len(chosen)) {
 		dir, err := os.MkdirTemp("", "mutants-")
 		if err != nil {
 			return 0, err

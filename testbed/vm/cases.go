@@ -74,12 +74,17 @@ func plainCases() []*testCase {
 			judge: judgeStacks},
 		{name: "r", words: "an object of each kind, names swapped and killed",
 			boots: wrongly(boot{Append: noUnit + " vm.kinds20", IPv6: true}), judge: judgeKinds},
+		{name: "s", words: "the commands of docs/, after a wrong order",
+			boots: wrongly(boot{Append: " vm.docs"}), judge: judgeDocs},
 		{name: "i", words: "wrong order, then right", boots: twice, judge: judgeTwice},
 	}
 	for _, c := range all {
 		c.on = on(plain)
 		if c.name == "r" {
 			c.on = noneUp[:1] // r-all has all
+		}
+		if c.name == "s" {
+			c.on = on(trixie)
 		}
 	}
 	return usual(all)

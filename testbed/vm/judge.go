@@ -107,6 +107,24 @@ func judgeLive(s []*observation) *verdict {
 	return v
 }
 
+// docCodes are the exit codes of commands of docs/, after a boot that the early unit has put right, in the
+// order in which they stand there; 0 where none is named.
+var docCodes = map[string]int{"eni0 check -json": 10} // after the swap
+
+// judgeDocs judges the commands of docs/.
+func judgeDocs(s []*observation) *verdict {
+	v := judgeEarly(s)
+	for _, d := range s[0].Report.Docs {
+		v.want(d.Code == docCodes[d.Line], "%s: code %d: %s", d.Line, d.Code, d.Output)
+		if strings.HasPrefix(d.Line, "journalctl") && strings.Contains(d.Line, "renamed") {
+			v.want(strings.Count(d.Output, "\n") == 1 && strings.Contains(d.Output, `"to":"eth0"`),
+				"%s: %s", d.Line, d.Output)
+		}
+	}
+	v.want(len(s[0].Report.Docs) >= 10, "%d commands, want 10 or more", len(s[0].Report.Docs))
+	return v
+}
+
 // byStack is what eni0 is to say of default routes by links that are stacked on an ENI, or on none:
 // the code of check, and the number of the ENI that route tells, which is the last of its address.
 var byStack = map[string][2]int{

@@ -1,11 +1,12 @@
 // Vm boots real kernels with a real systemd in virtual machines, and sees whether eni0 does there what
 // it is for. It prints a table as it goes, one row a case and kernel.
 //
-//	go run ./testbed/vm [-kernel 6.12] [-case a,b] [-cache DIR] [-v]
+//	go run ./testbed/vm [-kernel 6.12] [-case a,b] [-cache DIR] [-deb FILE] [-v]
 //
 //	-kernel V    only that kernel: 6.1 (renames only links that are down), 6.12 or 7
 //	-case LIST   only those cases
 //	-cache DIR   where the roots and the kernels are kept, which are made at the first run
+//	-deb FILE    a package of eni0 is installed, and not the files of this tree
 //	-v           the consoles too
 //
 // The machines are QEMU's, emulated, with two or three virtio NICs. They boot Debian: where nothing else

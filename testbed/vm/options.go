@@ -18,6 +18,7 @@ type options struct {
 	kernels []string    // "6.1"
 	cases   []*testCase // in the order of the table
 	cache   string      // a folder
+	deb     string      // a package to install; "" installs from the tree
 	verbose bool        // consoles, and the logs are kept
 }
 
@@ -29,6 +30,7 @@ func parse(args []string) (*options, error) {
 	f.Func("kernel", "only kernel `V`: 5.10, 6.1, 6.12 or 7", o.pickKernel)
 	f.Func("case", "only the cases in `LIST`: a,b", o.pickCases)
 	f.StringVar(&o.cache, "cache", "", "keep the roots and the kernels in `DIR`")
+	f.StringVar(&o.deb, "deb", "", "install the package `FILE` in place of the tree's files")
 	f.BoolVar(&o.verbose, "v", false, "print the consoles too")
 	if err := f.Parse(args); err != nil {
 		if err == flag.ErrHelp {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -15,7 +16,7 @@ import (
 	"strings"
 )
 
-// This file makes the roots of a run: Debian's, with eni0 installed as the README says it, the
+// This file makes the roots of a run: Debian's, with eni0 installed as docs/ami.md says it, the
 // reporter, and what a setup wants. They are made anew for each run, so that nothing of an older
 // eni0 can be in them.
 
@@ -44,6 +45,8 @@ var installed = map[string]string{
 	"/usr/lib/systemd/system/eni0.service":             "systemd/eni0.service",
 	"/usr/lib/systemd/system/eni0-initrd.service":      "systemd/eni0-initrd.service",
 	"/usr/lib/dracut/modules.d/90eni0/module-setup.sh": "dracut/90eni0/module-setup.sh",
+	"/usr/share/doc/eni0/docs/fleet.md":                "docs/fleet.md",
+	"/usr/share/doc/eni0/docs/incident.md":             "docs/incident.md",
 }
 
 // programs are what is compiled for each run, by where it goes.
@@ -75,8 +78,9 @@ func module(ctx context.Context) (string, error) {
 	return filepath.Dir(strings.TrimSpace(string(out))), err
 }
 
-// plant makes the tree of a base, with the programs in a folder.
-func (b *base) plant(ctx context.Context, dir, compiled string) (*tree, error) {
+// plant makes the tree of a base, with the programs in a folder, or with the one for the guest and a
+// package of eni0.
+func (b *base) plant(ctx context.Context, dir, compiled, deb string) (*tree, error) {
 	t := &tree{b.root, dir}
 	if err := execute(ctx, nil, "cp", "-a", "--reflink=auto", b.dir, dir); err != nil {
 		return nil, err
@@ -86,7 +90,14 @@ func (b *base) plant(ctx context.Context, dir, compiled string) (*tree, error) {
 			return nil, err
 		}
 	}
-	return t, t.install(ctx)
+	if deb == "" {
+		return t, t.install(ctx)
+	}
+	const file = "/tmp/eni0.deb"
+	if err := execute(ctx, nil, "cp", deb, dir+file); err != nil {
+		return nil, err
+	}
+	return t, errors.Join(t.execute(ctx, "dpkg", "--install", file), os.Remove(dir+file))
 }
 
 // install copies the product's files into the tree.

@@ -50,7 +50,7 @@ func (o *options) boot(ctx context.Context) error {
 // prepare makes the roots, the initramfs images and the disks in a folder, and the jobs.
 func (o *options) prepare(ctx context.Context, work string) ([]*job, error) {
 	start := time.Now()
-	k := &kit{dir: work, trees: make(map[*root]*tree), made: make(map[string]bool)}
+	k := &kit{dir: work, deb: o.deb, trees: make(map[*root]*tree), made: make(map[string]bool)}
 	jobs := o.jobs()
 	var err error
 	if k.bases, err = obtainAll(ctx, o.cache, rootsOf(jobs)); err != nil {
@@ -106,6 +106,7 @@ func rootsOf(jobs []*job) []*root {
 // that start from it.
 type kit struct {
 	dir   string
+	deb   string // a package of eni0, or ""
 	bases map[*root]*base
 	trees map[*root]*tree
 	made  map[string]bool // files
@@ -128,7 +129,7 @@ func (k *kit) once(name string, make func(file string) error) (string, error) {
 func (k *kit) tree(ctx context.Context, r *root) (t *tree, err error) {
 	if k.trees[r] == nil {
 		at, compiled := filepath.Join(k.dir, "root-"+r.name), filepath.Join(k.dir, k.compiled(r))
-		k.trees[r], err = k.bases[r].plant(ctx, at, compiled)
+		k.trees[r], err = k.bases[r].plant(ctx, at, compiled, k.deb)
 	}
 	return k.trees[r], err
 }

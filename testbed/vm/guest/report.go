@@ -86,6 +86,11 @@ func find(r *guestreport.Report) error {
 			return err
 		}
 	}
+	if slices.Contains(words, "vm.docs") {
+		if err := runDocs(r); err != nil {
+			return err
+		}
+	}
 	if slices.Contains(words, "vm.down") {
 		if err := downUp(r); err != nil {
 			return err
@@ -215,6 +220,34 @@ func live(r *guestreport.Report, byHand bool, command []string) error {
 	r.Dumps = append(r.Dumps, dump())
 	r.After, err = guestreport.Look()
 	return err
+}
+
+// runDocs runs the commands of the documents, as they stand there, in their order.
+func runDocs(r *guestreport.Report) error {
+	for _, name := range []string{"fleet.md", "incident.md"} {
+		text, err := os.ReadFile("/usr/share/doc/eni0/docs/" + name)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(text)) {
+			command, isIndented := strings.CutPrefix(strings.TrimRight(line, "\n"), "    ")
+			if !isIndented || !isCommand(command) {
+				continue
+			}
+			ran, err := carryOut("/bin/sh", "-c", command)
+			if err != nil {
+				return err
+			}
+			r.Docs = append(r.Docs, guestreport.Doc{Line: command, Output: ran.Output, Code: ran.Code})
+		}
+	}
+	return nil
+}
+
+// isCommand tells whether an indented line of a document is a command that can be run in the machine.
+func isCommand(line string) bool {
+	program, _, _ := strings.Cut(line, " ")
+	return slices.Contains([]string{"eni0", "systemd-run", "journalctl", "ip", "uname"}, program)
 }
 
 // downUp takes the primary, which is called eth1, down and up: the least that a rename can cost where

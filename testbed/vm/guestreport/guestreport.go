@@ -27,10 +27,17 @@ type Report struct {
 	After    *State          // after it
 	Stages   []*Stage        // before the first and after each fix, where there was more than one
 	Stacks   map[string]*Fix // eni0 check, and route, by what carried default traffic: "vlan eth0"
+	Docs     []Doc           // what the commands of the documents came to
 	Kinds    *Kinds          // what became of objects of each kind
 	Dumps    []Dump          // before anything was made by hand, after that, and after the fix
 	Wrong    string          // why there is no more
 	Commands map[string]string
+}
+
+// A Doc is a command of a document, as it stands there.
+type Doc struct {
+	Line, Output string
+	Code         int
 }
 
 // A Fix is one run of eni0 on a running system.
