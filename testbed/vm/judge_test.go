@@ -161,6 +161,17 @@ func stacked() *observation {
 	return s
 }
 
+// documented is an observation in which the commands of docs/ did what stands there.
+func documented() *observation {
+	s := fixed()
+	s.Report.Docs = []guestreport.Doc{{Line: `journalctl -u eni0.service -o cat | grep '"renamed":'`, Output: `{"renamed":[{"to":"eth0"}]}` + "\n"},
+		{Line: "eni0 check -json", Code: 10}}
+	for range 8 {
+		s.Report.Docs = append(s.Report.Docs, guestreport.Doc{Line: "eni0 fix"})
+	}
+	return s
+}
+
 // ofKinds is an observation in which objects of each kind were as before.
 func ofKinds() *observation {
 	s := right()
@@ -211,7 +222,7 @@ func TestJudgeRightWorlds(t *testing.T) {
 	for names, s := range map[string]func() *observation{
 		"a": right, "b m n n2 o l4": fixed, "c": initrd, "d": inFrontOf, "d2 p1": func() *observation { return chain(guestPath) },
 		"d3 d4": func() *observation { return chain("/sbin/init") }, "d5": chainInVain,
-		"e m-live n-live n2-live o-live": live, "f": lateNIC, "q": stacked, "r": ofKinds, "g": noIMDS, "h": slowIMDS,
+		"e m-live n-live n2-live o-live": live, "f": lateNIC, "q": stacked, "s": documented, "r": ofKinds, "g": noIMDS, "h": slowIMDS,
 		"j1": policed, "j2": policedLive, "j3": policedLate, "p2": stages,
 		"l1": func() *observation { return held(byFile) }, "l1-live": func() *observation { return heldLive(byFile) },
 		"l2": func() *observation { return held(byRules) }, "l2-live": func() *observation { return heldLive(byRules) },
@@ -250,6 +261,9 @@ var wrongWorlds = []struct {
 	{"a: a route was left", judgeRight, right(), func(s *observation) { leaving(s.Report.Before, "eth1") }, "left behind: routes"},
 	{"a: a link was left up", judgeRight, right(), func(s *observation) { s.Report.Before.Links[0].Up = true }, "left behind on eth0"},
 	{"a: the unit failed", judgeRight, right(), func(s *observation) { s.units["eni0.service"] = unit{state: "failed"} }, "eni0.service is failed"},
+	{"s: a command failed", judgeDocs, documented(), func(s *observation) { s.Report.Docs[2].Code = 127 }, "eni0 fix: code 127"},
+	{"s: no boot was put right", judgeDocs, documented(), func(s *observation) { s.Report.Docs[0].Output = "" }, "journalctl"},
+	{"s: nothing was run", judgeDocs, documented(), func(s *observation) { s.Report.Docs = nil }, "0 commands"},
 	{"r: an address was lost", judgeKinds, ofKinds(), func(s *observation) { s.Report.Kinds.Wrong = []string{"a swap: lost: fd00::1"} }, "a swap: lost: fd00::1"},
 	{"r: nobody was killed", judgeKinds, ofKinds(), func(s *observation) { s.Report.Kinds.Kills = 0 }, "0 killed"},
 	{"r: nothing was made", judgeKinds, ofKinds(), func(s *observation) { s.Report.Kinds.Made = 3 }, "only 3 objects"},
