@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"eni0/testbed/ec2"
 	"eni0/testbed/kinds"
@@ -146,6 +147,41 @@ func TestKernelDownUp(t *testing.T) {
 			t.Errorf("the links have not been down: %s", log.String())
 		}
 		l.wantNames(want...)
+	}
+}
+
+// What router advertisements bring is waited for after links have been down.
+func TestKernelAwaitAutomatic(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	if !ec2.HasIPv6() {
+		t.Skip("this kernel has no IPv6")
+	}
+	m.Hold()
+	advertised := ec2.Route{Dev: "eth0", Dst: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("fe80::1"), Proto: unix.RTPROT_RA, Metric: 1024}
+	l.must(ec2.AddRoute(advertised))
+	nl := l.dial()
+	defer nl.close()
+	links, err := nl.links()
+	l.must(err)
+	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links, down: map[int32]bool{links[1].index: true}}
+	for range 2 {
+		l.unchanged(func() {
+			l.must(r.takeSnapshot(links, r.down), ec2.DelRoute(advertised))
+			back := make(chan error)
+			go func() {
+				time.Sleep(200 * time.Millisecond)
+				back <- ec2.AddRoute(advertised)
+			}()
+			r.awaitAutomatic()
+			now, err := snapshotOf(nl, links, r.down)
+			l.must(err, <-back)
+			for _, o := range missingObjects(r.snapshot, now) {
+				t.Errorf("awaitAutomatic() did not wait for %s", o.description)
+			}
+		})
 	}
 }
 

@@ -1272,6 +1272,9 @@ func systemctlStandIn(args []string) int {
 		_ = unix.Kill(os.Getpid(), unix.SIGTERM) // the first one
 		time.Sleep(time.Hour)
 	}
+	if until := os.Getenv("SYSTEMCTL_UNTIL"); until != "" && args[0] == "try-restart" {
+		_, _ = os.ReadFile(until) // a pipe: until the test has written to it
+	}
 	if args[0] == "is-active" {
 		for _, unit := range args[2:] {
 			active := slices.Contains(strings.Split(os.Getenv("SYSTEMCTL_ACTIVE"), ","), unit)

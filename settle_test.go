@@ -76,9 +76,13 @@ func TestKernelRestartLeaseComesLate(t *testing.T) {
 	}
 	l.must(ec2.AddAddr("eth1", own), l.delAddr("eth0", netip.PrefixFrom(l.Addr(1), 24)), nl.execute(request("eth0")))
 	lines := l.systemd("systemd-networkd.service")
+	until := filepath.Join(l.TempDir(), "restarted")
+	l.must(unix.Mkfifo(until, 0o600))
+	l.env = append(l.env, "SYSTEMCTL_UNTIL="+until)
 	restarted := make(chan error, 1)
 	l.onRestart(lines, func() error {
-		err := errors.Join(l.delAddr("eth1", leased), l.delAddr("eth0", own), m.Apply())
+		err := errors.Join(l.delAddr("eth1", leased), l.delAddr("eth0", own), m.Apply(),
+			l.delAddr("eth1", netip.PrefixFrom(l.Addr(1), 24)), os.WriteFile(until, nil, 0))
 		time.Sleep(5 * quietPeriod / 2)
 		nl := l.dial()
 		defer nl.close()
@@ -89,7 +93,7 @@ func TestKernelRestartLeaseComesLate(t *testing.T) {
 	l.must(<-restarted)
 	l.wantNames("eth0", "eth1")
 	if strings.Contains(r.stderr, "put back") || slices.Contains(l.addrs("eth0"), own.String()) {
-		t.Errorf("%s\neth0 has %v, want no %v any more", r.stderr, l.addrs("eth0"), own)
+		t.Errorf("%s\neth0 has %v, want no %v any more; eth1 %v", r.stderr, l.addrs("eth0"), own, l.addrs("eth1"))
 	}
 }
 

@@ -94,7 +94,7 @@ var mutants = []mutant{
 		old: "if errors.Is(err, unix.EMSGSIZE) {", new: "if false {"},
 	{what: "what the kernel makes by itself is left to it", file: "apply.go", boot: "6.1 r",
 		old: "\t\treturn !o.automatic\n\t})\n}\n\n// executeLinks", new: "\t\treturn true\n\t})\n}\n\n// executeLinks"},
-	{what: "and waited for", file: "apply.go", boot: "6.1 r",
+	{what: "and waited for", file: "apply.go", tests: "TestKernelAwaitAutomatic",
 		old: "if len(r.down) == 0 || len(awaited) == 0 {", new: "if true {"},
 	{what: "a link comes up after its rename", file: "downup.go", tests: "DownUp|Bounce",
 		old: "requests = append(requests, setLink(s.index, \"\", unix.IFF_UP, unix.IFF_UP))", new: "_ = 0"},

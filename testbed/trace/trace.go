@@ -111,7 +111,7 @@ func Run(cmd *exec.Cmd, at func(Call) Action) (unix.WaitStatus, error) {
 	}
 	t := &tracer{pid: cmd.Process.Pid, at: at, entered: map[int]bool{}, failing: map[int]syscall.Errno{}}
 	status, err := t.run()
-	_ = cmd.Process.Release()
+	_ = cmd.Wait() // the process has been waited for: this is for what copies its output
 	return status, err
 }
 
