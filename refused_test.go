@@ -15,43 +15,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A traced is a run of eni0 whose system calls are looked at, and changed.
-type traced struct {
-	*lab
-	refuse func(typ uint16, body []byte) bool // the kernel refuses this message, of those that change something
-	fail   func(c trace.Call) unix.Errno      // what a system call returns in place of its result; 0 is that
-	signal func(c trace.Call) bool            // it gets SIGTERM before this system call
-}
-
-// run runs eni0, and expects a code.
-func (r traced) run(code int, args ...string) result {
-	r.Helper()
+// trace runs eni0, calls at before each of its system calls, and expects a code.
+func (l *lab) trace(code int, at func(trace.Call) trace.Action, args ...string) result {
+	l.Helper()
 	var stdout, stderr bytes.Buffer
-	cmd := r.command(args...)
+	cmd := l.command(args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	status, err := trace.Run(cmd, func(c trace.Call) trace.Action {
-		for _, at := range trace.Messages(c) {
-			head, err := c.Read(at, unix.SizeofNlMsghdr)
-			r.must(err)
-			m, err := c.Read(at, int(binary.NativeEndian.Uint32(head)))
-			r.must(err)
-			if r.refuse != nil && r.refuse(binary.NativeEndian.Uint16(head[4:]), m[unix.SizeofNlMsghdr:]) {
-				r.must(c.Write(at+4, []byte{0xff, 0x0f})) // a type that the kernel does not know: EOPNOTSUPP
-			}
-		}
-		if r.signal != nil && r.signal(c) {
-			r.must(cmd.Process.Signal(unix.SIGTERM))
-		}
-		if r.fail == nil {
-			return trace.Action{}
-		}
-		return trace.Action{Errno: r.fail(c)}
-	})
-	r.must(err)
+	status, err := trace.Run(cmd, at)
+	l.must(err)
 	if status.ExitStatus() != code {
-		r.Fatalf("eni0 %q: code %d, want %d\n%s%s", args, status.ExitStatus(), code, &stdout, &stderr)
+		l.Fatalf("eni0 %q: code %d, want %d\n%s%s", args, status.ExitStatus(), code, &stdout, &stderr)
 	}
 	return result{code, stdout.String(), stderr.String()}
+}
+
+// refusing has the kernel refuse those messages, of those that change something, for which refused returns true.
+func (l *lab) refusing(refused func(m trace.Message) bool) func(trace.Call) trace.Action {
+	return func(c trace.Call) trace.Action {
+		for _, m := range trace.Changes(c) {
+			if refused(m) {
+				l.must(m.Refuse())
+			}
+		}
+		return trace.Action{}
+	}
 }
 
 // The kernel refuses the rename of the primary as often as it is asked for, and the first message that puts names
@@ -68,20 +55,20 @@ func TestKernelUndoIsTriedAgain(t *testing.T) {
 	l.must(err)
 	secondary, _ := linkByName(links, "eth0")
 	renames, undos := 0, 0
-	r := traced{lab: l, refuse: func(typ uint16, body []byte) bool {
-		toEth0 := typ == unix.RTM_SETLINK && bytes.HasSuffix(bytes.TrimRight(body, "\x00"), []byte("eth0")) &&
-			!bytes.Contains(body, []byte(tempPrefix))
+	refused := l.refusing(func(m trace.Message) bool {
+		toEth0 := m.Type == unix.RTM_SETLINK && bytes.HasSuffix(bytes.TrimRight(m.Body, "\x00"), []byte("eth0")) &&
+			!bytes.Contains(m.Body, []byte(tempPrefix))
 		switch {
 		case !toEth0:
 			return false
-		case int32(binary.NativeEndian.Uint32(body[4:])) != secondary.index:
+		case int32(binary.NativeEndian.Uint32(m.Body[4:])) != secondary.index:
 			renames++
 			return true
 		}
 		undos++
 		return undos == 1
-	}}
-	l.unchanged(func() { r.run(codeDoubt, "fix", "-restart=") })
+	})
+	l.unchanged(func() { l.trace(codeDoubt, refused, "fix", "-restart=") })
 	l.wantNames("eth1", "eth0")
 	if renames < maxAttempts || undos != 2 {
 		t.Errorf("%d renames were refused, and names were put back %d times, want %d or more, and 2", renames, undos, maxAttempts)
@@ -96,8 +83,8 @@ func TestKernelRenamedAtOnce(t *testing.T) {
 	}
 	m.Hold()
 	sent, foreign := false, false
-	r := traced{lab: l, fail: func(c trace.Call) unix.Errno {
-		switch renames := len(trace.Messages(c)) > 0; {
+	renameToo := func(c trace.Call) trace.Action {
+		switch renames := len(trace.Changes(c)) > 0; {
 		case renames:
 			sent = true
 		case sent && !foreign && c.Number == unix.SYS_WRITE: // the request for the links
@@ -105,9 +92,9 @@ func TestKernelRenamedAtOnce(t *testing.T) {
 			i, err := net.InterfaceByName("eth0")
 			l.must(err, ec2.Rename(i.Index, "eth7"))
 		}
-		return 0
-	}}
-	l.unchanged(func() { r.run(codeRoute, "fix", "-restart=") })
+		return trace.Action{}
+	}
+	l.unchanged(func() { l.trace(codeRoute, renameToo, "fix", "-restart=") })
 	l.wantNames("eth0", "eth1")
 	if !foreign {
 		t.Error("no other program has renamed")
@@ -120,19 +107,19 @@ func TestKernelTearDownIsTriedAgain(t *testing.T) {
 	if l == nil {
 		return
 	}
-	for _, refused := range []uint16{unix.RTM_DELADDR, unix.RTM_SETLINK} {
+	for _, typ := range []uint16{unix.RTM_DELADDR, unix.RTM_SETLINK} {
 		undos := 0
-		r := traced{lab: l, refuse: func(typ uint16, body []byte) bool {
-			isUndo := typ == refused && (typ == unix.RTM_DELADDR || // struct ifinfomsg: flags, change
-				binary.NativeEndian.Uint32(body[8:]) == 0 && binary.NativeEndian.Uint32(body[12:]) == unix.IFF_UP)
+		refused := l.refusing(func(m trace.Message) bool {
+			isUndo := m.Type == typ && (typ == unix.RTM_DELADDR || // struct ifinfomsg: flags, change
+				binary.NativeEndian.Uint32(m.Body[8:]) == 0 && binary.NativeEndian.Uint32(m.Body[12:]) == unix.IFF_UP)
 			if isUndo {
 				undos++
 			}
 			return isUndo && undos == 1
-		}}
-		l.unchanged(func() { r.run(codeRight, "fix") })
+		})
+		l.unchanged(func() { l.trace(codeRight, refused, "fix") })
 		if undos < 2 {
-			t.Errorf("%s was asked for %d times, want 2 or more", requestName(refused), undos)
+			t.Errorf("%s was asked for %d times, want 2 or more", requestName(typ), undos)
 		}
 		l.run(codeRight, "swap", "eth0", "eth1")
 	}
@@ -145,21 +132,19 @@ func TestKernelUndoOfWhatMayHaveBeenDone(t *testing.T) {
 		return
 	}
 	socket, failed := int64(-1), 0
-	r := traced{lab: l, fail: func(c trace.Call) unix.Errno {
+	failOnce := func(c trace.Call) trace.Action {
 		if c.Number == unix.SYS_READ && c.Args[0] == socket && failed == 0 {
 			failed++
-			return unix.EIO
+			return trace.Action{Errno: unix.EIO}
 		}
-		for _, at := range trace.Messages(c) {
-			head, err := c.Read(at, unix.SizeofNlMsghdr)
-			l.must(err)
-			if binary.NativeEndian.Uint16(head[4:]) == unix.RTM_NEWADDR && failed == 0 {
+		for _, m := range trace.Changes(c) {
+			if m.Type == unix.RTM_NEWADDR && failed == 0 {
 				socket = c.Args[0]
 			}
 		}
-		return 0
-	}}
-	l.unchanged(func() { r.run(codeRight, "fix") })
+		return trace.Action{}
+	}
+	l.unchanged(func() { l.trace(codeRight, failOnce, "fix") })
 	if failed != 1 {
 		t.Error("no socket has failed")
 	}
@@ -183,15 +168,15 @@ func TestKernelReclaimSignal(t *testing.T) {
 			l.must(nl.execute([]nlMessage{setLink(index, "", unix.IFF_UP, unix.IFF_UP),
 				createRequest(unix.RTM_NEWADDR, 0, tempAddressRequest(index, got, proto)),
 				createRequest(unix.RTM_NEWROUTE, 0, tempRouteRequest(index, got, parseIP("169.254.169.254"), tempProtoDown))}))
-			sent := 0
-			r := traced{lab: l, signal: func(c trace.Call) bool {
-				if len(trace.Messages(c)) == 0 {
-					return false
+			sent := false
+			terminate := func(c trace.Call) trace.Action {
+				if sent || len(trace.Changes(c)) == 0 {
+					return trace.Action{}
 				}
-				sent++
-				return sent == 1
-			}}
-			l.says(r.run(codeDoubt, "fix").stderr, "interrupted")
+				sent = true
+				return trace.Action{Signal: unix.SIGTERM}
+			}
+			l.says(l.trace(codeDoubt, terminate, "fix").stderr, "interrupted")
 		})
 	}
 }
@@ -203,42 +188,35 @@ func TestKernelSignalBeforeTheFirstChange(t *testing.T) {
 		return
 	}
 	m.Hold()
-	// isDump tells a request for a dump: links, addresses and routes of both families are four of them.
-	isDump := func(c trace.Call) bool {
-		if c.Number != unix.SYS_WRITE || c.Args[2] < unix.SizeofNlMsghdr {
-			return false
-		}
-		head, err := c.Read(c.Args[1], unix.SizeofNlMsghdr)
-		l.must(err)
-		typ := binary.NativeEndian.Uint16(head[4:])
-		return typ == unix.RTM_GETLINK || typ == unix.RTM_GETADDR || typ == unix.RTM_GETROUTE
-	}
+	// Links, addresses and routes of both families are four dumps, and the last before the rename.
+	isDump := func(c trace.Call) bool { return len(trace.Messages(c)) > len(trace.Changes(c)) }
 	dumps, before := 0, 0
-	count := traced{lab: l, signal: func(c trace.Call) bool {
+	count := func(c trace.Call) trace.Action {
 		if isDump(c) {
 			dumps++
 		}
-		if len(trace.Messages(c)) > 0 && before == 0 {
+		if len(trace.Changes(c)) > 0 && before == 0 {
 			before = dumps
 		}
-		return false
-	}}
-	count.run(codeRoute, "fix", "-restart=")
+		return trace.Action{}
+	}
+	l.trace(codeRoute, count, "fix", "-restart=")
 	l.run(codeRight, "swap", "-restart=", "eth0", "eth1")
 	if before < 8 {
 		t.Fatalf("%d dumps before the rename, want 8 or more", before)
 	}
 	dumps = 0
-	r := traced{lab: l, signal: func(c trace.Call) bool {
-		due := isDump(c) && dumps == before-4
+	terminate := func(c trace.Call) (a trace.Action) {
 		if isDump(c) {
-			dumps++
+			if dumps++; dumps == before-3 {
+				a.Signal = unix.SIGTERM
+			}
 		}
 		if dumps >= before-3 {
 			time.Sleep(20 * time.Millisecond) // for the goroutine that gets the signal
 		}
-		return due
-	}}
-	l.unchanged(func() { l.says(r.run(codeDoubt, "fix", "-restart=").stderr, "interrupted") })
+		return a
+	}
+	l.unchanged(func() { l.says(l.trace(codeDoubt, terminate, "fix", "-restart=").stderr, "interrupted") })
 	l.wantNames("eth1", "eth0")
 }

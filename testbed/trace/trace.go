@@ -48,6 +48,8 @@ func (c Call) String() string {
 type Action struct {
 	Kill  bool          // kill the process before it is made
 	Errno syscall.Errno // do not make it, but return this error
+	// Signal is sent to the process, which may get it only after the call; 0 is none.
+	Signal syscall.Signal
 }
 
 // names are the calls that count: those of a program that talks to the kernel and to others. What Go's
@@ -190,6 +192,11 @@ func (t *tracer) atCall(tid int) error {
 	if a.Kill {
 		return unix.Kill(t.pid, unix.SIGKILL)
 	}
+	if a.Signal != 0 {
+		if err := unix.Kill(t.pid, a.Signal); err != nil {
+			return err
+		}
+	}
 	if a.Errno != 0 {
 		t.failing[tid] = a.Errno
 		r.Orig_rax = ^uint64(0) // no such call
@@ -198,28 +205,58 @@ func (t *tracer) atCall(tid int) error {
 	return nil
 }
 
-// changes are the requests of rtnetlink that change something, as eni0 sends them.
-var changes = []uint16{unix.RTM_SETLINK, unix.RTM_NEWADDR, unix.RTM_DELADDR, unix.RTM_NEWROUTE, unix.RTM_DELROUTE}
+// The requests of rtnetlink that change something, as eni0 sends them, and those for a dump.
+var (
+	changes = []uint16{unix.RTM_SETLINK, unix.RTM_NEWADDR, unix.RTM_DELADDR,
+		unix.RTM_NEWROUTE, unix.RTM_DELROUTE}
+	dumps = []uint16{unix.RTM_GETLINK, unix.RTM_GETADDR, unix.RTM_GETROUTE}
+)
 
-// Messages returns the addresses of the messages in a datagram to rtnetlink that change something,
-// or nil for another call.
-func Messages(c Call) (at []int64) {
+// A Message is a request to rtnetlink that a process is about to send.
+type Message struct {
+	Type uint16 // unix.RTM_SETLINK
+	Body []byte // what follows the struct nlmsghdr
+	call Call
+	at   int64 // where it is in the process's memory
+}
+
+// Refuse has the kernel refuse the request with EOPNOTSUPP: it gets a type that the kernel does not
+// know.
+func (m Message) Refuse() error { return m.call.Write(m.at+4, []byte{0xff, 0x0f}) }
+
+// Changes returns the requests in a datagram to rtnetlink that change something.
+func Changes(c Call) []Message {
+	isDump := func(m Message) bool { return slices.Contains(dumps, m.Type) }
+	return slices.DeleteFunc(Messages(c), isDump)
+}
+
+// Messages returns the requests in a datagram to rtnetlink, or nil for another call.
+func Messages(c Call) (all []Message) {
 	if c.Number != unix.SYS_WRITE {
 		return nil
 	}
 	for left := c.Args[2]; left >= unix.SizeofNlMsghdr; {
 		// struct nlmsghdr, linux/netlink.h: length, type, flags, sequence number, port.
-		address := c.Args[1] + c.Args[2] - left
-		head, err := c.Read(address, unix.SizeofNlMsghdr)
+		at := c.Args[1] + c.Args[2] - left
+		head, err := c.Read(at, unix.SizeofNlMsghdr)
 		if err != nil {
 			return nil
 		}
-		n := int64(binary.NativeEndian.Uint32(head))
-		if n < unix.SizeofNlMsghdr || n > left || !slices.Contains(changes, binary.NativeEndian.Uint16(head[4:])) {
+		n, typ := int64(binary.NativeEndian.Uint32(head)), binary.NativeEndian.Uint16(head[4:])
+		if n < unix.SizeofNlMsghdr || n > left || !isRequest(typ) {
 			return nil
 		}
-		at = append(at, address)
+		body, err := c.Read(at+unix.SizeofNlMsghdr, int(n-unix.SizeofNlMsghdr))
+		if err != nil {
+			return nil
+		}
+		all = append(all, Message{typ, body, c, at})
 		left -= (n + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1)
 	}
-	return at
+	return all
+}
+
+// isRequest reports whether typ is of a request of rtnetlink that eni0 sends.
+func isRequest(typ uint16) bool {
+	return slices.Contains(changes, typ) || slices.Contains(dumps, typ)
 }
