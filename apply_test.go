@@ -162,10 +162,7 @@ func TestKernelAwaitAutomatic(t *testing.T) {
 	m.Hold()
 	advertised := ec2.Route{Dev: "eth0", Dst: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("fe80::1"), Proto: unix.RTPROT_RA, Metric: 1024}
 	l.must(ec2.AddRoute(advertised))
-	nl := l.dial()
-	defer nl.close()
-	links, err := nl.links()
-	l.must(err)
+	nl, links := l.links()
 	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links, down: map[int32]bool{links[1].index: true}}
 	for range 2 {
 		l.unchanged(func() {
@@ -223,10 +220,7 @@ func TestKernelStaysDown(t *testing.T) {
 		return
 	}
 	m.Hold()
-	nl := l.dial()
-	defer nl.close()
-	links, err := nl.links()
-	l.must(err)
+	nl, links := l.links()
 	targets, err := swapTargets(links, "eth0", "eth1")
 	l.must(err)
 	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links}
@@ -244,10 +238,7 @@ func TestKernelPutsNamesBack(t *testing.T) {
 		return
 	}
 	m.Hold()
-	nl := l.dial()
-	defer nl.close()
-	links, err := nl.links()
-	l.must(err)
+	nl, links := l.links()
 	a, _ := linkByName(links, "eth0")
 	b, _ := linkByName(links, "eth1")
 	for _, refused := range [][]step{
@@ -278,14 +269,11 @@ func TestKernelCantPutNamesBack(t *testing.T) {
 	if l == nil {
 		return
 	}
-	nl := l.dial()
-	defer nl.close()
-	links, err := nl.links()
-	l.must(err)
+	nl, links := l.links()
 	l.rename("eth0", "eni0-eth1")
 	l.must(ec2.AddBridge("eth0", [6]byte{2, 0, 0, 0, 0, 9}))
 	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links, toRename: links}
-	err = r.putNamesBack(unix.ENODEV)
+	err := r.putNamesBack(unix.ENODEV)
 	if codeOf(err) != codeBroken {
 		t.Errorf("putNamesBack() = %v with code %d, want code %d", err, codeOf(err), codeBroken)
 	}

@@ -1,32 +1,30 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// docCommands are the lines of the README and of docs/ that begin with that program: of indented blocks.
-func docCommands(t *testing.T, program string) (lines []string) {
+// documents are the README and the files of docs/, by their names.
+func documents(t *testing.T) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob("docs/*.md")
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d documents (%v), want 5 or more", len(files), err)
 	}
+	texts := map[string]string{}
 	for _, file := range append(files, "README.md") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for line := range strings.Lines(string(text)) {
-			command, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "    ")
-			if ok && strings.HasPrefix(command, program+" ") {
-				lines = append(lines, command)
-			}
-		}
+		texts[file] = string(text)
 	}
-	return lines
+	return texts
 }
 
 // Each line of eni0 in the documents does something, on an instance whose names are wrong. Those with systemd-run and
@@ -37,30 +35,30 @@ func TestKernelDocs(t *testing.T) {
 		return
 	}
 	m.Hold()
-	lines := docCommands(t, "eni0")
-	for _, line := range lines {
-		r := l.finish(l.command(strings.Fields(line)[1:]...))
-		if r.code == codeUsage || r.code == codeDoubt || r.stdout+r.stderr == "" && !strings.HasSuffix(line, "/usr/bin/env true") {
-			t.Errorf("%s: code %d\n%s%s", line, r.code, r.stdout, r.stderr)
+	tried := 0
+	texts := documents(t)
+	for _, file := range slices.Sorted(maps.Keys(texts)) { // swap changes what follows
+		for line := range strings.Lines(texts[file]) {
+			command, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "    eni0 ") // of an indented block
+			if !ok {
+				continue
+			}
+			tried++
+			r := l.finish(l.command(strings.Fields(command)...))
+			if r.code == codeUsage || r.code == codeDoubt || r.stdout+r.stderr == "" && !strings.HasSuffix(command, "/usr/bin/env true") {
+				t.Errorf("%s: eni0 %s: code %d\n%s%s", file, command, r.code, r.stdout, r.stderr)
+			}
 		}
 	}
-	if len(lines) < 8 {
-		t.Errorf("%d lines of eni0 in the documents, want 8 or more", len(lines))
+	if tried < 8 {
+		t.Errorf("%d lines of eni0 in the documents, want 8 or more", tried)
 	}
 }
 
 // Each link in the documents leads to a file that is there.
 func TestDocLinks(t *testing.T) {
-	files, err := filepath.Glob("docs/*.md")
-	if err != nil || len(files) < 5 {
-		t.Fatalf("%d documents (%v), want 5 or more", len(files), err)
-	}
-	for _, file := range append(files, "README.md") {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, part := range strings.Split(string(text), "](")[1:] {
+	for file, text := range documents(t) {
+		for _, part := range strings.Split(text, "](")[1:] {
 			to, _, _ := strings.Cut(part, ")")
 			if strings.Contains(to, "://") {
 				continue
@@ -70,8 +68,7 @@ func TestDocLinks(t *testing.T) {
 			}
 		}
 	}
-	readme, err := os.ReadFile("README.md")
-	if lines := strings.Count(string(readme), "\n"); err != nil || lines > 150 {
-		t.Errorf("the README has %d lines (%v), want 150 at most", lines, err)
+	if lines := strings.Count(documents(t)["README.md"], "\n"); lines > 150 {
+		t.Errorf("the README has %d lines, want 150 at most", lines)
 	}
 }

@@ -56,12 +56,8 @@ func TestReasonsOfTheDocs(t *testing.T) {
 		"docs/fleet.md":    "(?m)^\\| `(?P<word>[a-z-]+)` \\| (?P<code>\\d+) \\|[^|\n]*\\|$",
 		"docs/incident.md": "(?m)^\\| (?P<code>\\d+) \\| `(?P<word>[a-z-]+)` \\|",
 	} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
 		said, rows := map[string]int{}, regexp.MustCompile(row)
-		for _, m := range rows.FindAllStringSubmatch(string(text), -1) {
+		for _, m := range rows.FindAllStringSubmatch(documents(t)[file], -1) {
 			code, err := strconv.Atoi(m[rows.SubexpIndex("code")])
 			if err != nil {
 				t.Fatal(err)

@@ -126,28 +126,35 @@ func foreignWorlds(n int) [][]link {
 func TestOneForeignChange(t *testing.T) {
 	tried := 0
 	for n := 2; n <= 4; n++ {
-		for position := 1; position < n; position++ { // 0 is right already
-			for _, foreign := range foreignWorlds(n) {
-				before := append(enis("eth0 eth1 eth2 eth3")[:n:n], foreign...)
-				primary := before[position].id()
-				for _, f := range foreignChanges(before) {
-					for at := range 8 {
-						now, err := renameBeside(before, primary, at, f)
-						if errors.Is(err, errIllegal) {
-							continue
-						}
-						tried++
-						if fault := judgeBeside(before, now, primary, f, err); fault != nil {
-							t.Errorf("%q, the primary is eth%d, %s before step %d: %q: %v (%v)", names(before), position, f.world, at, names(now), fault, err)
-						}
-					}
-				}
+		for _, foreign := range foreignWorlds(n) {
+			for position := 1; position < n; position++ { // 0 is right already
+				tried += tryForeignChanges(t, append(enis("eth0 eth1 eth2 eth3")[:n:n], foreign...), position)
 			}
 		}
 	}
 	if t.Logf("%d interleavings", tried); tried < 5000 {
 		t.Errorf("only %d interleavings were tried", tried)
 	}
+}
+
+// tryForeignChanges tries each foreign change before each step, with the primary at that position, and returns how many
+// there were.
+func tryForeignChanges(t *testing.T, before []link, position int) (tried int) {
+	t.Helper()
+	primary := before[position].id()
+	for _, f := range foreignChanges(before) {
+		for at := range 8 {
+			now, err := renameBeside(before, primary, at, f)
+			if errors.Is(err, errIllegal) {
+				continue
+			}
+			tried++
+			if fault := judgeBeside(before, now, primary, f, err); fault != nil {
+				t.Errorf("%q, the primary is eth%d, %s before step %d: %q: %v (%v)", names(before), position, f.world, at, names(now), fault, err)
+			}
+		}
+	}
+	return tried
 }
 
 // judgeBeside returns what is not as it has to be.

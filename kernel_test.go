@@ -261,6 +261,16 @@ func (l *lab) dial() *rtnl {
 	return nl
 }
 
+// links opens a socket, which the end of the test closes, and lists the links.
+func (l *lab) links() (*rtnl, []link) {
+	l.Helper()
+	nl := l.dial()
+	l.Cleanup(nl.close)
+	links, err := nl.links()
+	l.must(err)
+	return nl, links
+}
+
 func TestKernelFix(t *testing.T) {
 	l, m := managed(t, 1, 0)
 	if l == nil {

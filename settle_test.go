@@ -381,10 +381,7 @@ func TestKernelRestoreUntilQuiet(t *testing.T) {
 		return
 	}
 	m.Hold()
-	nl := l.dial()
-	defer nl.close()
-	links, err := nl.links()
-	l.must(err)
+	nl, links := l.links()
 	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links, down: map[int32]bool{links[1].index: true}}
 	l.must(r.takeSnapshot(links, r.down))
 	l.unchanged(func() {
