@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -83,11 +83,7 @@ func (m *meddler) own() (index int, err error) {
 	if len(m.given) == 0 {
 		return 0, errNothing
 	}
-	var all []int
-	for index := range m.given {
-		all = append(all, index)
-	}
-	slices.Sort(all)
+	all := slices.Sorted(maps.Keys(m.given)) // in an order, so that a seed says which
 	return all[m.dice.IntN(len(all))], nil
 }
 
@@ -263,13 +259,11 @@ func (m *meddler) tidy() error {
 // tryBeside is one run of eni0 beside a meddler, and one after it. It says something only if that
 // did not come out right, and returns the exit code of the program.
 func tryBeside(ctx context.Context, seed, enis string) int {
-	s, err := strconv.ParseUint(seed, 10, 64)
-	n, err2 := strconv.Atoi(enis)
-	if err := errors.Join(err, err2); err != nil {
+	order, stage, dice, err := drawAgain(seed, enis)
+	if err != nil {
 		log.Print(err)
 		return 1
 	}
-	order, stage, dice := draw(s, n)
 	var out bytes.Buffer
 	return onInstance(formatOrder(order), stage, &out, func(t *trial) (bool, error) {
 		if !t.early() {

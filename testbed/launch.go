@@ -17,13 +17,11 @@ import (
 // tryLaunch is one launch of many: cluttered at random, fixed, and verified. It says something only
 // if that did not come out right, and returns the exit code of the program.
 func tryLaunch(ctx context.Context, seed, enis string) int {
-	s, err := strconv.ParseUint(seed, 10, 64)
-	n, err2 := strconv.Atoi(enis)
-	if err := errors.Join(err, err2); err != nil {
+	order, stage, dice, err := drawAgain(seed, enis)
+	if err != nil {
 		log.Print(err)
 		return 1
 	}
-	order, stage, dice := draw(s, n)
 	var out bytes.Buffer
 	return onInstance(formatOrder(order), stage, &out, func(t *trial) (bool, error) {
 		t.mishaps = drawMishaps(dice, stage)
@@ -52,6 +50,14 @@ func tryLaunch(ctx context.Context, seed, enis string) int {
 		fmt.Println(t.took.Microseconds(), t.mishaps) // for the tally
 		return len(faults) == 0, err
 	})
+}
+
+// drawAgain is draw for the arguments that launch passes to this program in a namespace.
+func drawAgain(seed, enis string) (order []int, stage string, dice *rand.Rand, err error) {
+	s, err := strconv.ParseUint(seed, 10, 64)
+	n, err2 := strconv.Atoi(enis)
+	order, stage, dice = draw(s, n)
+	return order, stage, dice, errors.Join(err, err2)
 }
 
 // draw picks the order of a launch's ENIs, and how far it has got, and returns the dice for what is

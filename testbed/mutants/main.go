@@ -27,6 +27,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -61,15 +62,12 @@ func run(args []string) int {
 		log.Print(err)
 		return 1
 	}
+	what := "were not noticed"
 	if *build {
-		fmt.Printf("%d lines were broken, %d of them do not compile\n", len(chosen), wrong)
-		return min(wrong, 1)
+		what = "do not compile"
 	}
-	fmt.Printf("%d lines were broken, %d of them were not noticed\n", len(chosen), wrong)
-	if wrong > 0 {
-		return 1
-	}
-	return 0
+	fmt.Printf("%d lines were broken, %d of them %s\n", len(chosen), wrong, what)
+	return min(wrong, 1)
 }
 
 // choose returns the mutants that the command line asks for.
@@ -89,17 +87,14 @@ func choose(boots bool, words []string) (chosen []mutant) {
 	return chosen
 }
 
-// breakAll tries the mutants, some at a time, each of these in a copy of its own, and returns how many were not noticed, or could not be built.
+// breakAll tries the mutants, some at a time, each of these in a copy of the module, and returns how
+// many were not noticed, or could not be built.
 func breakAll(chosen []mutant, build bool) (wrong int, err error) {
-	var (
-		next    = make(chan mutant)
-		mu      sync.Mutex
-		workers sync.WaitGroup
-	)
 	atOnce := 2 * runtime.NumCPU() // most of a test is waiting
 	if chosen[0].boot != "" {
 		atOnce = 1 // a boot wants the machine for itself
 	}
+	var copies []string
 	for range min(atOnce, len(chosen)) {
 		dir, err := os.MkdirTemp("", "mutants-")
 		if err != nil {
@@ -109,23 +104,17 @@ func breakAll(chosen []mutant, build bool) (wrong int, err error) {
 		if err := os.CopyFS(dir, os.DirFS(".")); err != nil {
 			return 0, err
 		}
+		copies = append(copies, dir)
+	}
+	next := make(chan mutant)
+	var failed atomic.Int32
+	var workers sync.WaitGroup
+	for _, dir := range copies {
 		workers.Go(func() {
 			for m := range next {
-				begin := time.Now()
-				by, tryErr := m.try(dir, build)
-				mu.Lock()
-				switch {
-				case tryErr != nil:
-					wrong++
-					fmt.Printf("NOT TRIED: %s: %v\n", m, tryErr)
-				case build:
-				case by == "":
-					wrong++
-					fmt.Printf("NOT NOTICED: %s (%.0f s)\n", m, time.Since(begin).Seconds())
-				default:
-					fmt.Printf("%s: noticed by %s (%.0f s)\n", m, by, time.Since(begin).Seconds())
+				if !m.report(dir, build) {
+					failed.Add(1)
 				}
-				mu.Unlock()
 			}
 		})
 	}
@@ -134,7 +123,26 @@ func breakAll(chosen []mutant, build bool) (wrong int, err error) {
 	}
 	close(next)
 	workers.Wait()
-	return wrong, err
+	return int(failed.Load()), nil
+}
+
+// report tries a mutant, prints what came of it, and reports whether that is as it should be.
+func (m mutant) report(dir string, build bool) bool {
+	begin := time.Now()
+	by, err := m.try(dir, build)
+	took := time.Since(begin).Seconds()
+	switch {
+	case err != nil:
+		fmt.Printf("NOT TRIED: %s: %v\n", m, err)
+		return false
+	case build:
+		return true
+	case by == "":
+		fmt.Printf("NOT NOTICED: %s (%.0f s)\n", m, took)
+		return false
+	}
+	fmt.Printf("%s: noticed by %s (%.0f s)\n", m, by, took)
+	return true
 }
 
 // try breaks one line in the copy of the module, and returns who notices: "" for nobody.
@@ -152,22 +160,14 @@ func (m mutant) try(dir string, build bool) (by string, err error) {
 		return "", err
 	}
 	defer os.WriteFile(file, text, 0o644) // the copy is removed in the end
-	if out, err := inModule(dir, "go", "build", "-o", os.DevNull, ".").CombinedOutput(); err != nil {
+	out, err := inModule(dir, "go", "build", "-o", os.DevNull, ".").CombinedOutput()
+	switch {
+	case err != nil:
 		return "", fmt.Errorf("it does not compile: %s", out)
-	}
-	if build {
+	case build:
 		return "", nil
-	}
-	if m.boot != "" {
-		kernel, name, _ := strings.Cut(m.boot, " ")
-		out, err := inModule(dir, "go", "run", "./testbed/vm", "-kernel", kernel, "-case", name).CombinedOutput()
-		if err == nil {
-			return "", nil
-		}
-		if !strings.Contains(string(out), " WRONG ") {
-			return "", fmt.Errorf("the boot could not be tried: %s", out)
-		}
-		return "a boot of " + m.boot, nil
+	case m.boot != "":
+		return m.tryBoot(dir)
 	}
 	if by = failedTest(dir, m.tests, 2*time.Minute); by != "" {
 		return by, nil
@@ -176,6 +176,20 @@ func (m mutant) try(dir string, build bool) (by string, err error) {
 		by += ", which is not among " + m.tests
 	}
 	return by, nil
+}
+
+// tryBoot boots the mutant, and returns what that was if it went wrong.
+func (m mutant) tryBoot(dir string) (by string, err error) {
+	kernel, name, _ := strings.Cut(m.boot, " ")
+	boot := inModule(dir, "go", "run", "./testbed/vm", "-kernel", kernel, "-case", name)
+	out, err := boot.CombinedOutput()
+	switch {
+	case err == nil:
+		return "", nil
+	case !strings.Contains(string(out), " WRONG "):
+		return "", fmt.Errorf("the boot could not be tried: %s", out)
+	}
+	return "a boot of " + m.boot, nil
 }
 
 // apply returns the text of the file with the line broken.
@@ -188,7 +202,8 @@ func (m mutant) apply(text string) (string, error) {
 
 // failedTest runs the tests with those names, and returns the first that fails: "" for none.
 func failedTest(dir, names string, limit time.Duration) string {
-	cmd := inModule(dir, "go", "test", "-count=1", "-failfast", "-timeout="+limit.String(), "-run", names, ".")
+	cmd := inModule(dir, "go", "test", "-count=1", "-failfast", "-timeout="+limit.String(),
+		"-run", names, ".")
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return ""
@@ -196,13 +211,8 @@ func failedTest(dir, names string, limit time.Duration) string {
 	if found := regexp.MustCompile(`--- FAIL: (\S+)`).FindSubmatch(out); found != nil {
 		return string(found[1])
 	}
-	return "go test: " + firstLine(string(out))
-}
-
-// firstLine is the first line of a text.
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(text, "\n")
-	return line
+	line, _, _ := strings.Cut(string(out), "\n")
+	return "go test: " + line
 }
 
 // inModule is a command in the copy of the module.
