@@ -52,6 +52,7 @@ func (r *renaming) reconfigure(was network, m managers) error {
 // restartManagers restarts the managers, and reports whether there was one. Without one it waits
 // for what the kernel makes again after links have been down.
 func (r *renaming) restartManagers(m managers) bool {
+	// Without a socket to listen at, restoreUntilQuiet restores nothing: so this comes first.
 	r.restoreAfterDown()
 	if len(r.down) > 0 && len(m.units) > 0 {
 		r.restoreUntilQuiet()

@@ -107,8 +107,8 @@ func judgeLive(s []*observation) *verdict {
 	return v
 }
 
-// docCodes are the exit codes of commands of docs/, after a boot that the early unit has put right, in the
-// order in which they stand there; 0 where none is named.
+// docCodes are the exit codes of the commands of docs/, which run in the order in which they stand there, after
+// a boot that the early unit has put right; 0 for all others.
 var docCodes = map[string]int{"eni0 check -json": 10} // after the swap
 
 // judgeDocs judges the commands of docs/.

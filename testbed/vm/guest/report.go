@@ -96,19 +96,8 @@ func find(r *guestreport.Report) error {
 			return err
 		}
 	}
-	for word, command := range operators {
-		if !slices.Contains(words, word) {
-			continue
-		}
-		if err := live(r, slices.Contains(words, "vm.hand"), command); err != nil {
-			return err
-		}
-		if !scripted {
-			continue
-		}
-		if r.After, err = settle(scripted); err != nil {
-			return err
-		}
+	if err := operate(r, words); err != nil {
+		return err
 	}
 	if slices.Contains(words, "vm.stack") {
 		if err := stackEach(r); err != nil {
@@ -122,6 +111,23 @@ func find(r *guestreport.Report) error {
 		r.Commands[name] = output(command)
 	}
 	return nil
+}
+
+// operate runs the operator's command that words ask for. Where a script configures the network
+// there is nobody to follow, so it looks once more.
+func operate(r *guestreport.Report, words []string) (err error) {
+	for word, command := range operators {
+		if !slices.Contains(words, word) {
+			continue
+		}
+		if err := live(r, slices.Contains(words, "vm.hand"), command); err != nil {
+			return err
+		}
+		if slices.Contains(words, "vm.policy") {
+			r.After, err = settle(true)
+		}
+	}
+	return err
 }
 
 // tryKinds swaps names beside objects of each kind if the kernel's command line says so.
