@@ -14,6 +14,10 @@ const withoutEni0 = noUnit + " vm.swap"
 // onRequest are cases that are tried only where -case names them.
 func onRequest() []*testCase {
 	return usual([]*testCase{
+		{name: "a-unit", words: "right order, early unit, to compare", on: on(plain), start: ready,
+			boots: []boot{{Order: rightOrder}}, judge: judgeStart},
+		{name: "a-none", words: "the same without eni0", on: on(plain), start: ready,
+			boots: []boot{{Order: rightOrder, Append: noUnit}}, judge: judgeStart},
 		{name: "r-all", words: "the same, killed at each system call", on: noneUp,
 			boots: wrongly(boot{Append: noUnit + " vm.kinds", IPv6: true, Long: true}), judge: judgeKinds},
 		{name: "e-fix", words: "fixed live, to compare", on: on(plain),
@@ -21,6 +25,18 @@ func onRequest() []*testCase {
 		{name: "e-hand", words: "the same swap by hand", on: on(plain),
 			boots: wrongly(boot{Append: withoutEni0}), judge: judgeSwap},
 	})
+}
+
+// judgeStart judges a boot in the right order, with the early unit or without: only that all is right.
+// When eth0 got its address is for comparison.
+func judgeStart(s []*observation) *verdict {
+	v := new(verdict)
+	v.healthy(s[0])
+	v.untouched(s[0])
+	leased, found := s[0].said(s[0].manager.unit, "eth0: DHCPv4 address ")
+	v.want(found, "the journal does not say when eth0 got its address")
+	v.note("eth0 had its address %s after the kernel started", millis(leased.at))
+	return v
 }
 
 // judgeSwap judges a live swap, by eni0 or by hand: only that it was one. What it came to is for

@@ -68,6 +68,21 @@ func right() *observation {
 	return s
 }
 
+// leased is right, and the journal says when eth0 got its address.
+func leased() *observation {
+	s := right()
+	s.journal = append(s.journal, entry{ms(5678), "systemd-networkd.service", false,
+		"eth0: DHCPv4 address 10.0.1.10/24, gateway 10.0.1.1 acquired from 10.0.1.1"})
+	return s
+}
+
+func TestJudgeStart(t *testing.T) {
+	v := judgeStart([]*observation{leased()})
+	if len(v.faults) > 0 || !slices.Contains(v.notes, "eth0 had its address 5678 ms after the kernel started") {
+		t.Errorf("faults %q, notes %q", v.faults, v.notes)
+	}
+}
+
 // initrd is an observation in which the names were put right in the initramfs.
 func initrd() *observation {
 	s := fixed()
@@ -257,6 +272,8 @@ var wrongWorlds = []struct {
 	want  string // in a fault
 }{
 	{"a: a link was renamed and back", judgeRight, fixed(), nil, "renamed at 1500 ms"},
+	{"a-unit: renamed", judgeStart, leased(), func(s *observation) { s.journal = append(s.journal, fixed().journal...) }, "renamed at 1500 ms"},
+	{"a-none: no address", judgeStart, right(), nil, "does not say when eth0 got its address"},
 	{"a: an address was left", judgeRight, right(), func(s *observation) { s.Report.Before.Links[1].Addrs = []string{"10.0.2.15/32"} }, "left behind on eth1"},
 	{"a: a route was left", judgeRight, right(), func(s *observation) { leaving(s.Report.Before, "eth1") }, "left behind: routes"},
 	{"a: a link was left up", judgeRight, right(), func(s *observation) { s.Report.Before.Links[0].Up = true }, "left behind on eth0"},

@@ -19,7 +19,9 @@
 // next hop and more are made by hand on both links; they have to be there afterwards, on the same link.
 //
 // Cases e tell what a machine loses meanwhile: echoes that the primary's router was asked for every 20
-// ms from the primary's address. The cases e-fix and e-hand are for comparison, and only tried where -case names them.
+// ms from the primary's address. Some cases are for comparison, and only tried where -case names them:
+// e-fix and e-hand, the same swap with eni0 and by hand; a-unit and a-none, when eth0 had its address,
+// with the early unit and without eni0.
 //
 // What a case came to is judged by what a reporter in the machine read from the kernel, by the
 // kernel's log, and by what systemd and the network manager say; never by eni0's own word, but for the
