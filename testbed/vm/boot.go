@@ -73,16 +73,19 @@ func address(device int) string { return fmt.Sprintf("10.0.%d.10", device+1) }
 type machine struct {
 	program string
 	options string
-	console string // what the kernel calls the first serial line
+	append  string // the kernel's: its name of the first serial line, and what the emulation needs
 	report  string // the device that is the second serial line
 }
 
 // machines are by architecture. A virtual arm64 has one serial line, so that the second is on a
 // card. There pointers are signed in an easier way than the processor's own, which would take half
-// of the time.
+// of the time. An amd64 kernel would count the ticks of its timer in a busy loop and panic ("IO-APIC +
+// timer doesn't work!") where this machine is too busy to deliver them: no_timer_check of the
+// kernel's admin-guide/kernel-parameters.rst.
 var machines = map[string]machine{
-	"":      {"qemu-system-x86_64", "-cpu max", "ttyS0", "isa-serial,index=1"},
-	"arm64": {"qemu-system-aarch64", "-M virt -cpu max,pauth-impdef=on", "ttyAMA0", "pci-serial"},
+	"": {"qemu-system-x86_64", "-cpu max", "console=ttyS0 no_timer_check", "isa-serial,index=1"},
+	"arm64": {"qemu-system-aarch64", "-M virt -cpu max,pauth-impdef=on", "console=ttyAMA0",
+		"pci-serial"},
 }
 
 // qemu is the command line of the machine. It is emulated, not virtualized: /dev/kvm is there in
@@ -92,7 +95,7 @@ func (b *boot) qemu() []string {
 	m := machines[b.Arch]
 	args := append([]string{m.program}, strings.Fields(m.options)...)
 	args = append(args, strings.Fields("-accel tcg,thread=multi -smp 1 -m 768 -nodefaults -no-user-config -display none -no-reboot")...)
-	args = append(args, "-kernel", b.Kernel, "-initrd", b.Initrd, "-append", "console="+m.console+" "+b.Append,
+	args = append(args, "-kernel", b.Kernel, "-initrd", b.Initrd, "-append", m.append+" "+b.Append,
 		"-serial", "file:"+b.console(), "-chardev", "file,id=report,path="+b.report(), "-device", m.report+",chardev=report",
 		"-qmp", "unix:"+b.control()+",server=on,wait=off")
 	if b.Amazon {

@@ -94,7 +94,7 @@ func TestQEMU(t *testing.T) {
 		return "virtio-net-pci,id=nic" + device + ",netdev=net" + device + ",mac=0a:ff:00:00:00:0" + map[string]string{"0": "1", "1": "2"}[device] + ",romfile="
 	}
 	got := strings.Join(b.qemu(), " ")
-	for _, want := range []string{"qemu-system-x86_64 -cpu max", "-append console=ttyS0 quiet", "snapshot=on,file=/d", "user,id=net1,net=10.0.2.0/24,dhcpstart=10.0.2.10,ipv6=off", nic("1"), nic("0")} {
+	for _, want := range []string{"qemu-system-x86_64 -cpu max", "-append console=ttyS0 no_timer_check quiet", "snapshot=on,file=/d", "user,id=net1,net=10.0.2.0/24,dhcpstart=10.0.2.10,ipv6=off", nic("1"), nic("0")} {
 		if !strings.Contains(got, want) {
 			t.Errorf("qemu() = %s, want %s in it", got, want)
 		}
