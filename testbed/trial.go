@@ -180,18 +180,7 @@ func look() (snapshot, error) {
 		names[l.HardwareAddr.String()] = l.Name
 	}
 	state, err := ec2.State()
-	return snapshot{names, leaves(), state}, err
-}
-
-// leaves has the kernel itself choose the way to the rest of the world, and says by which address
-// that begins. A connected UDP socket has a way, and sends nothing.
-func leaves() netip.Addr {
-	conn, err := net.Dial("udp4", "192.0.2.1:9") // RFC 5737: an address that is nobody's
-	if err != nil {
-		return netip.Addr{}
-	}
-	defer conn.Close()
-	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
+	return snapshot{names, ec2.Leaves(), state}, err
 }
 
 // nameOf is the name of an ENI in a snapshot.

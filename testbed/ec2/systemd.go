@@ -62,7 +62,7 @@ func Systemctl(args []string, stdout io.Writer) int {
 		return isActive(units, stdout)
 	case args[0] == "show":
 		return 0 // no unit goes with a link
-	case args[0] == "try-restart" && slices.Contains(units, managerUnit):
+	case (args[0] == "restart" || args[0] == "try-restart") && slices.Contains(units, managerUnit):
 		return restart()
 	}
 	return 1
