@@ -174,6 +174,9 @@ func (r *renaming) lostBy(down map[int32]bool) []*netObject {
 		if o.renewed {
 			r.log.warn("%s goes: the kernel makes another in its place", o.description)
 		}
+		if o.partial {
+			r.log.warn("%s: its hops by links that are down are lost", o.description)
+		}
 		return !o.automatic
 	})
 }
@@ -215,20 +218,25 @@ func (r *renaming) takeSnapshot(links []link, which map[int32]bool) error {
 // restore creates those objects of the snapshot again that pick returns. It logs an error for each
 // that can't be created: the rename stands all the same.
 func (r *renaming) restore(pick func(before, now []*netObject) []*netObject) {
-	if len(r.snapshot) == 0 {
-		return
-	}
-	var made []*netObject
-	links, err := r.nl.links()
-	if err == nil {
-		made, err = r.restoreOn(links, pick)
-	}
-	for _, i := range made {
-		r.log.info("put back %s", i.description)
-	}
-	if err != nil {
+	if err := r.tryRestore(pick); err != nil {
 		r.log.err("%v", err)
 	}
+}
+
+// tryRestore is restore without the log of what can't be created: its error has the reason for each.
+func (r *renaming) tryRestore(pick func(before, now []*netObject) []*netObject) error {
+	if len(r.snapshot) == 0 {
+		return nil
+	}
+	links, err := r.nl.links()
+	if err != nil {
+		return err
+	}
+	made, err := r.restoreOn(links, pick)
+	for _, o := range made {
+		r.log.info("put back %s", o.description)
+	}
+	return err
 }
 
 // restoreAfterDown creates again what links have lost by going down and what is not back by now.
@@ -238,29 +246,35 @@ func (r *renaming) restoreAfterDown() {
 	}
 }
 
-// awaitAutomatic waits, where links have been down, for the objects that the kernel makes again by
-// itself or with the next router advertisement, for which it asks (RFC 4861, 6.3.7: 3 times in 12
-// s).
-func (r *renaming) awaitAutomatic() {
-	awaited := filter(r.snapshot, func(o *netObject) bool { return o.automatic && !o.renewed })
+// awaitRestored creates again what links have lost by going down, until all of it is back. Some of
+// it takes a while: the kernel refuses a next hop by a link that has no carrier yet
+// (rtm_to_nh_config of net/ipv4/nexthop.c), a route from an IPv6 address that is being tested, and
+// one that leads to what a router advertisement brings. For that the kernel asks by itself (RFC
+// 4861, 6.3.7: 3 times in 12 s).
+func (r *renaming) awaitRestored() {
+	awaited := filter(r.snapshot, func(o *netObject) bool { return !o.renewed })
 	if len(r.down) == 0 || len(awaited) == 0 {
 		return
 	}
 	ctx, cancel := detachedTimeout(advertisementTimeout)
 	defer cancel()
-	err := await(ctx, func() (bool, error) {
-		links, err := r.nl.links()
-		if err != nil {
-			return false, err
-		}
-		now, err := snapshotOf(r.nl, links, r.snapshotLinks)
-		awaited = missingObjects(awaited, now)
-		return len(awaited) == 0, err
+	var refused error
+	_ = await(ctx, func() (bool, error) {
+		refused = r.tryRestore(func(_, now []*netObject) []*netObject {
+			awaited = missingObjects(awaited, now)
+			return awaited
+		})
+		return refused == nil && !slices.ContainsFunc(awaited, isAutomatic), nil
 	})
-	for _, o := range awaited {
-		r.log.warn("%s: no router advertisement has brought it back: %v", o.description, err)
+	if refused != nil {
+		r.log.err("%v", refused)
+	}
+	for _, o := range filter(awaited, isAutomatic) {
+		r.log.warn("%s: no router advertisement has brought it back", o.description)
 	}
 }
+
+func isAutomatic(o *netObject) bool { return o.automatic }
 
 // advertisementTimeout is for router advertisements after a link has come up.
 const advertisementTimeout = 12 * time.Second
@@ -313,7 +327,7 @@ func (r *renaming) putNamesBack(why error) error {
 	for tries := 1; back != nil && tries < maxAttempts; tries++ {
 		back = r.tryPutNamesBack()
 	}
-	r.restoreAfterDown()
+	r.awaitRestored()
 	if back == nil {
 		return why
 	}

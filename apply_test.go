@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -151,7 +154,7 @@ func TestKernelDownUp(t *testing.T) {
 }
 
 // What router advertisements bring is waited for after links have been down.
-func TestKernelAwaitAutomatic(t *testing.T) {
+func TestKernelAwaitRestored(t *testing.T) {
 	l, m := managed(t, 1, 0)
 	if l == nil {
 		return
@@ -172,11 +175,11 @@ func TestKernelAwaitAutomatic(t *testing.T) {
 				time.Sleep(200 * time.Millisecond)
 				back <- ec2.AddRoute(advertised)
 			}()
-			r.awaitAutomatic()
+			r.awaitRestored()
 			now, err := snapshotOf(nl, links, r.down)
 			l.must(err, <-back)
 			for _, o := range missingObjects(r.snapshot, now) {
-				t.Errorf("awaitAutomatic() did not wait for %s", o.description)
+				t.Errorf("awaitRestored() did not wait for %s", o.description)
 			}
 		})
 	}
@@ -211,6 +214,130 @@ func TestKernelRecreateInAnyOrder(t *testing.T) {
 			l.must(err) // what is there already is no failure
 		})
 	}
+}
+
+// swapDown swaps eth0 and eth1 as Linux before 6.2 needs it, and waits for what that costs them. It returns the log.
+func (l *lab) swapDown(r *renaming) string {
+	l.Helper()
+	targets, err := swapTargets(r.before, "eth0", "eth1")
+	l.must(err)
+	var log strings.Builder
+	r.log = logger{to: &log}
+	l.must(r.renameWhileDown(targets), r.verifyRenamed(targets))
+	r.awaitRestored()
+	return log.String()
+}
+
+// What the kernel refuses for a while after a link has come up is put back as soon as it does not.
+func TestKernelRestoresLater(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.must(ec2.AddNextHop(7, "eth0", l.Router(1)), ec2.AddRoute(ec2.Route{Dst: netip.MustParsePrefix("172.30.0.0/16"), NextHop: 7}))
+	src := netip.MustParseAddr("fd00:a::2")
+	if ec2.HasIPv6() {
+		// With this the address survives, but is tested again, and may not be a source meanwhile.
+		l.must(os.WriteFile("/proc/sys/net/ipv6/conf/eth0/keep_addr_on_down", []byte("1"), 0),
+			ec2.AddAddr("eth0", netip.PrefixFrom(src, 64)),
+			ec2.AddRoute(ec2.Route{Dev: "eth0", Dst: netip.MustParsePrefix("2001:db8::/48"), Via: src.Next(), Src: src}))
+	}
+	nl, links := l.links()
+	l.unchanged(func() {
+		r := &renaming{nl: nl, before: links}
+		eth0, _ := linkByName(links, "eth0")
+		l.must(r.takeSnapshot(links, map[int32]bool{eth0.index: true}))
+		wire := func(up bool) error { return l.Do(func() error { return ec2.SetUp("wire1", up) }) }
+		l.must(wire(false)) // like a card that takes a while to have a carrier
+		plugged := make(chan error)
+		go func() {
+			time.Sleep(500 * time.Millisecond)
+			plugged <- wire(true)
+		}()
+		if log := l.swapDown(r); strings.Contains(log, "not put back") {
+			t.Error(log)
+		}
+		l.must(<-plugged)
+	})
+}
+
+// multipath adds an IPv4 route behind those that are the same but for what they lead to.
+func (l *lab) multipath(nl *rtnl, dst netip.Prefix, hops map[string]netip.Addr) {
+	l.Helper()
+	links, err := nl.links()
+	l.must(err)
+	var all []byte
+	for _, name := range slices.Sorted(maps.Keys(hops)) {
+		link, _ := linkByName(links, name)
+		// struct rtnexthop: length, flags, weight-1, index.
+		hop := binary.NativeEndian.AppendUint16(nil, unix.SizeofRtNexthop+8)
+		hop = binary.NativeEndian.AppendUint32(append(hop, 0, 0), uint32(link.index))
+		all = append(all, appendAttr(hop, unix.RTA_GATEWAY, hops[name].AsSlice())...)
+	}
+	body := []byte{unix.AF_INET, byte(dst.Bits()), 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_STATIC, 0, unix.RTN_UNICAST, 0, 0, 0, 0}
+	body = appendAttr(appendAttr(body, unix.RTA_DST, dst.Addr().AsSlice()), unix.RTA_MULTIPATH, all)
+	l.must(nl.execute([]nlMessage{createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, body)}))
+}
+
+// A hop by a link that is down is refused: the others are put back, and where none is lost nothing is touched.
+func TestKernelDeadHops(t *testing.T) {
+	l, m := managed(t, 1, 0, 2, 3)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	shared, twin := netip.MustParsePrefix("172.30.0.0/16"), netip.MustParsePrefix("172.31.0.0/16")
+	nl, links := l.links()
+	l.multipath(nl, shared, map[string]netip.Addr{"eth0": l.Router(1), "eth1": l.Router(0), "eth2": l.Router(2)})
+	l.must(ec2.AddRoute(ec2.Route{Dev: "eth0", Dst: twin, Via: l.Router(1)}))
+	l.multipath(nl, twin, map[string]netip.Addr{"eth2": l.Router(2), "eth3": l.Router(3)})
+	l.must(ec2.SetUp("eth2", false))
+	links, err := nl.links()
+	l.must(err)
+	routes := func(to netip.Prefix) (found []string) {
+		for _, line := range l.state() {
+			if strings.HasPrefix(line, "route ") && strings.Contains(line, to.String()) {
+				found = append(found, line)
+			}
+		}
+		return found
+	}
+	before := routes(twin)
+	log := l.swapDown(&renaming{nl: nl, before: links})
+	if !strings.Contains(log, "its hops by links that are down are lost") || strings.Contains(log, "not put back") {
+		t.Error(log)
+	}
+	if after := routes(twin); !slices.Equal(before, after) || len(after) != 2 {
+		t.Errorf("the routes to %s were %q and are %q, want two, the same", twin, before, after)
+	}
+	if after := routes(shared); len(after) != 1 || strings.Count(after[0], l.Router(0).String()) != 1 || strings.Count(after[0], l.Router(1).String()) != 1 {
+		t.Errorf("the routes to %s are %q, want one with the two hops that are up", shared, after)
+	}
+}
+
+// A next hop that drops everything has no link, and so have routes by it.
+func TestKernelBlackholeNextHop(t *testing.T) {
+	l, m := managed(t, 0, 1)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	nl, links := l.links()
+	made := appendAttr(appendUint32([]byte{unix.AF_INET, 0, unix.RTPROT_STATIC, 0, 0, 0, 0, 0}, unix.NHA_ID, 9), unix.NHA_BLACKHOLE, nil)
+	l.must(nl.execute([]nlMessage{createRequest(unix.RTM_NEWNEXTHOP, 0, made)}),
+		ec2.AddRoute(ec2.Route{Dst: netip.MustParsePrefix("172.30.0.0/16"), NextHop: 9}))
+	l.unchanged(func() {
+		before, err := snapshotOf(nl, links, nil)
+		l.must(err, nl.execute([]nlMessage{{typ: unix.RTM_DELNEXTHOP, body: appendUint32(make([]byte, unix.SizeofNhmsg), unix.NHA_ID, 9)}})) // and the route with it
+		now, err := snapshotOf(nl, links, nil)
+		l.must(err)
+		lost := lostObjects(before, now)
+		back, err := recreateAll(nl, lost)
+		if l.must(err); len(back) != 2 {
+			t.Errorf("%d objects were created again, want 2: %v", len(back), lost)
+		}
+	})
 }
 
 // A link that is down after its rename is noticed, and the next attempt sets it up.

@@ -42,7 +42,10 @@ var configDirs = []string{
 	"/etc/sysconfig/network-scripts",
 }
 
-// dirIndex is the index in configDirs of the directory that path is in.
+// dirIndex is the index in configDirs of the directory that path is in. It is not inlined, as it is
+// called in many places.
+//
+//go:noinline
 func dirIndex(path string) int {
 	return slices.IndexFunc(configDirs, func(dir string) bool {
 		return strings.HasPrefix(path, dir+"/")
@@ -87,7 +90,9 @@ func kindOf(path string) fileKind {
 	return kindNone
 }
 
-// splitPath cuts a path at its last slash.
+// splitPath cuts a path at its last slash. It is not inlined, as it is called in many places.
+//
+//go:noinline
 func splitPath(path string) (dir, name string) {
 	i := strings.LastIndexByte(path, '/')
 	return path[:max(i, 0)], path[i+1:]

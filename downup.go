@@ -55,14 +55,15 @@ func downUpRequests(links []link, steps []step, up map[int32]bool, objects []*ne
 
 // twinRequests are the requests that put those IPv4 routes in their order which are the same as one
 // that was lost, but for what they lead to: each after the first of them is removed and appended.
-// Traffic takes the first, and what was created again would be the last.
+// Traffic takes the first, and what was created again would be the last. One with a hop by a link
+// that is down stays where it is: the kernel would not create all of it again.
 func twinRequests(all, lost []*netObject) (requests []nlMessage) {
 	disturbed, seen := map[string]bool{}, map[string]bool{}
 	for _, o := range lost {
 		disturbed[o.twins] = o.twins != ""
 	}
 	for _, o := range all {
-		if disturbed[o.twins] && seen[o.twins] {
+		if disturbed[o.twins] && seen[o.twins] && !o.partial {
 			requests = append(requests, // an IPv4 route has one request
 				nlMessage{typ: unix.RTM_DELROUTE, body: o.requests[0].body}, o.requests[0])
 		}

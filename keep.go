@@ -80,12 +80,14 @@ func recreateAll(nl *rtnl, objects []*netObject) (made []*netObject, err error) 
 		var refused []*netObject
 		var reasons []error
 		for _, o := range objects {
-			if err := recreate(nl, o); err != nil {
+			missing, err := recreate(nl, o)
+			switch {
+			case err != nil:
 				refused = append(refused, o)
 				reasons = append(reasons, errorf("%s: not put back: %w", o.description, err))
-				continue
+			case missing:
+				made = append(made, o)
 			}
-			made = append(made, o)
 		}
 		if len(refused) == 0 || len(refused) == len(objects) {
 			return made, errors.Join(reasons...)
@@ -94,9 +96,16 @@ func recreateAll(nl *rtnl, objects []*netObject) (made []*netObject, err error) 
 	}
 }
 
-// recreate creates one object again. EEXIST is success: the kernel or another program was faster.
-func recreate(nl *rtnl, o *netObject) error {
-	return nl.executeBut(o.requests, isThereAlready)
+// recreate creates one object again, and reports whether it was missing. EEXIST is success: the
+// kernel or another program was faster.
+func recreate(nl *rtnl, o *netObject) (missing bool, err error) {
+	missing = true
+	err = nl.executeBut(o.requests, func(m nlMessage, refusal error) bool {
+		there := isThereAlready(m, refusal)
+		missing = missing && !there
+		return there
+	})
+	return missing, err
 }
 
 // isThereAlready reports whether the kernel refused to create what there is already.

@@ -22,6 +22,7 @@ const (
 	ndaProtocol          = 12     // NDA_PROTOCOL, linux/neighbour.h
 	ndaFlagsExt          = 15     // NDA_FLAGS_EXT, linux/neighbour.h
 	neighbourManaged     = 1 << 0 // NTF_EXT_MANAGED, linux/neighbour.h
+	nhaFDB               = 11     // NHA_FDB, linux/nexthop.h
 	nhaResGroup          = 12     // NHA_RES_GROUP, linux/nexthop.h
 
 	// NUD_VALID of include/net/neighbour.h, without NUD_PERMANENT and NUD_NOARP: the address of the

@@ -218,7 +218,9 @@ func TestTwinRequests(t *testing.T) {
 		return &netObject{twins: twins, requests: []nlMessage{{typ: unix.RTM_NEWROUTE, flags: unix.NLM_F_CREATE, body: []byte{n}}}}
 	}
 	a1, b1, a2, none, a3, b2 := route("a", 1), route("b", 2), route("a", 3), route("", 4), route("a", 5), route("b", 6)
-	all := []*netObject{a1, b1, a2, none, a3, b2, none}
+	deadHop := route("a", 7)
+	deadHop.partial = true // the kernel would remove it, and not create all of it again
+	all := []*netObject{a1, b1, a2, deadHop, none, a3, b2, none}
 	remove := func(o *netObject) nlMessage { return nlMessage{typ: unix.RTM_DELROUTE, body: o.requests[0].body} }
 	for _, c := range []struct {
 		world string

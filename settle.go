@@ -50,12 +50,14 @@ func (r *renaming) reconfigure(was network, m managers) error {
 }
 
 // restartManagers restarts the managers, and reports whether there was one. Without one it waits
-// for what the kernel makes again after links have been down.
+// until everything is back that links have lost by going down.
 func (r *renaming) restartManagers(m managers) bool {
-	// Without a socket to listen at, restoreUntilQuiet restores nothing: so this comes first.
-	r.restoreAfterDown()
-	if len(r.down) > 0 && len(m.units) > 0 {
-		r.restoreUntilQuiet()
+	if len(m.units) > 0 {
+		// Without a socket to listen at, restoreUntilQuiet restores nothing: so this comes first.
+		r.restoreAfterDown()
+		if len(r.down) > 0 {
+			r.restoreUntilQuiet()
+		}
 	}
 	now, err := r.nl.links()
 	if err != nil {
@@ -63,7 +65,7 @@ func (r *renaming) restartManagers(m managers) bool {
 	}
 	told := m.restart("try-restart", nameChanges(r.toRename, now))
 	if !told {
-		r.awaitAutomatic()
+		r.awaitRestored()
 	}
 	return told
 }

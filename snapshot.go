@@ -6,6 +6,7 @@ package main
 // route restore` rely on the same.
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -32,6 +33,7 @@ type netObject struct {
 	// next advertisement can't change (seen on Linux 6.1).
 	automatic bool
 	renewed   bool // automatic, but the kernel makes another in its place
+	partial   bool // hops of the route can't be created again
 }
 
 // isOf reports whether one of the object's links is in a set. It is not inlined, as it is called in
@@ -124,7 +126,7 @@ func addressObject(body []byte) (netObject, error) {
 	// Without IFA_F_PERMANENT it has a lifetime, from a lease or a router advertisement.
 	o.transient = a.flags&unix.IFA_F_PERMANENT == 0 || a.isAutomatic()
 	o.renewed = a.ipv6 && a.flags&unix.IFA_F_TEMPORARY != 0
-	o.automatic = o.renewed || a.isAdvertised()
+	o.automatic = o.renewed || a.isAdvertised() || a.flags&unix.IFA_F_STABLE_PRIVACY != 0
 	withFlags := func(how uint16, flags uint32) nlMessage {
 		body := appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags)
 		return createRequest(unix.RTM_NEWADDR, how, body)
@@ -200,7 +202,8 @@ func routeObject(body []byte) (netObject, error) {
 		body[7] > unix.RTN_THROW || flags&unix.RTM_F_CLONED != 0 {
 		return netObject{}, nil
 	}
-	made, expires, err := routeBody(body, r.nextHop != 0)
+	byID := attrsOf(body, rtaNHID) != ""
+	made, expires, err := routeBody(body, byID)
 	if err != nil || expires < 0 {
 		return netObject{}, err // it has expired
 	}
@@ -215,7 +218,7 @@ func routeObject(body []byte) (netObject, error) {
 			o.rank = rankGateway
 		}
 	}
-	if r.nextHop != 0 || body[7] > unix.RTN_MULTICAST { // RTN_BLACKHOLE and above have no link
+	if byID || body[7] > unix.RTN_MULTICAST { // RTN_BLACKHOLE and above have no link
 		o.links = append(o.links, anyLink)
 		o.rank = rankGateway
 	}
@@ -226,24 +229,47 @@ func routeObject(body []byte) (netObject, error) {
 	if expires > 0 {
 		made = appendUint32(made, unix.RTA_EXPIRES, uint32(max(1, expires/100))) // seconds
 	}
+	if !byID && len(r.hops) > 1 {
+		o.partial = slices.ContainsFunc(r.hops, func(h hop) bool { return h.dead })
+		made = withoutDead(made, r.hops)
+		if r.ipv6 {
+			o.requests = hopRequests(made)
+			return o, nil
+		}
+	}
 	// Appended, so that those with the same destination keep their order.
 	o.requests = []nlMessage{createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made)}
-	if r.ipv6 && len(r.hops) > 1 && r.nextHop == 0 {
-		o.requests = hopRequests(made)
-	}
 	return o, nil
+}
+
+// withoutDead returns a route without its hops by links that are down. The kernel keeps them, but
+// refuses a new route with one (fib_check_nh of net/ipv4/fib_semantics.c).
+func withoutDead(made []byte, hops []hop) []byte {
+	var alive []byte
+	at := 0
+	eachHop(hopsOf(made), func(b []byte) {
+		if !hops[at].dead {
+			alive = append(alive, b...)
+		}
+		at++
+	})
+	return withHops(made, alive)
+}
+
+// withHops returns a route with other hops.
+func withHops(made, hops []byte) []byte {
+	old := string(appendAttr(nil, unix.RTA_MULTIPATH, hopsOf(made)))
+	before, after, _ := strings.Cut(string(made), old)
+	return append(appendAttr([]byte(before), unix.RTA_MULTIPATH, hops), after...)
 }
 
 // hopRequests are the requests that append the hops of an IPv6 route one by one: of several in one
 // request the kernel takes none where one is there already (ip6_route_multipath_add of
 // net/ipv6/route.c).
 func hopRequests(made []byte) (requests []nlMessage) {
-	hops := hopsOf(made)
-	before, after, _ := strings.Cut(string(made), string(appendAttr(nil, unix.RTA_MULTIPATH, hops)))
-	eachHop(hops, func(b []byte) {
-		body := appendAttr([]byte(before), unix.RTA_MULTIPATH, b)
+	eachHop(hopsOf(made), func(b []byte) {
 		requests = append(requests,
-			createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, append(body, after...)))
+			createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, withHops(made, b)))
 	})
 	return requests
 }
@@ -358,7 +384,7 @@ func nextHopObject(body []byte) (netObject, error) {
 	err = eachAttr(body[unix.SizeofNhmsg:], func(typ uint16, value []byte) error {
 		switch typ {
 		case unix.NHA_ID, unix.NHA_GROUP, unix.NHA_GROUP_TYPE, unix.NHA_BLACKHOLE, unix.NHA_OIF,
-			unix.NHA_GATEWAY, unix.NHA_ENCAP_TYPE:
+			unix.NHA_GATEWAY, unix.NHA_ENCAP_TYPE, nhaFDB:
 			made = appendAttr(made, typ, value)
 		case unix.NHA_ENCAP: // this policy is strict: rtm_nh_policy_new of net/ipv4/nexthop.c
 			made = appendAttr(made, typ|unix.NLA_F_NESTED, value)
@@ -367,9 +393,9 @@ func nextHopObject(body []byte) (netObject, error) {
 		}
 		return nil
 	})
-	links, rank := []int32{n.hop.index}, rankNextHop
+	links, rank := []int32{cmp.Or(n.hop.index, anyLink)}, rankNextHop // a blackhole has no link
 	if n.group != nil {
-		links, rank = []int32{anyLink}, rankNextHopGroup
+		rank = rankNextHopGroup
 	}
 	return netObject{
 		rank:        rank,

@@ -161,7 +161,10 @@ func (n *tempAddress) checkNoNetwork(had []address) error {
 	return err
 }
 
-// isAmong reports whether that link has that address among those.
+// isAmong reports whether that link has that address among those. It is not inlined, as it is
+// called in many places.
+//
+//go:noinline
 func isAmong(those []address, a address) bool {
 	return slices.ContainsFunc(those, func(b address) bool {
 		return a.index == b.index && a.ip == b.ip

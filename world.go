@@ -4,7 +4,6 @@ package main
 // touch the machine, and decides nothing: what is right is in judge.go, which renames in rename.go.
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -94,7 +93,9 @@ type route struct {
 }
 
 // liveLinks lists the indexes of the links that traffic by r leaves by, each once; nil if all hops
-// are dead.
+// are dead. It is not inlined, as it is called in many places.
+//
+//go:noinline
 func (r route) liveLinks() []int32 {
 	var out []int32
 	for _, h := range r.hops {
@@ -424,20 +425,12 @@ func filter[T any](items []T, keep func(T) bool) []T {
 // sortedIndexes returns the indexes of n items in the order of their keys. Of items with the same
 // key only the first counts.
 func sortedIndexes(n int, key func(i int) string) (indexes []int) {
-	type keyed struct {
-		key   string
-		index int
-	}
-	var all []*keyed
+	order := func(i int, k string) int { return strings.Compare(key(i), k) }
 	for i := range n {
-		all = append(all, &keyed{key(i), i})
-	}
-	slices.SortFunc(all, func(a, b *keyed) int {
-		return cmp.Or(strings.Compare(a.key, b.key), a.index-b.index)
-	})
-	for i, k := range all {
-		if i == 0 || k.key != all[i-1].key {
-			indexes = append(indexes, k.index)
+		if at, found := slices.BinarySearchFunc(indexes, key(i), order); !found {
+			indexes = append(indexes, i)
+			copy(indexes[at+1:], indexes[at:])
+			indexes[at] = i
 		}
 	}
 	return indexes
