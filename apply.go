@@ -140,7 +140,8 @@ func (r *renaming) renameWhileDown(targets map[int32]string) error {
 			up[s.index] = true
 		}
 	}
-	if err := r.takeSnapshot(links, up); err != nil {
+	// A bridge or bond of such a link may lose its carrier for a moment, and what goes with that.
+	if err := r.takeSnapshot(links, stackedOn(links, up, true)); err != nil {
 		return err
 	}
 	for _, l := range links {

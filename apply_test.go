@@ -262,6 +262,36 @@ func TestKernelRestoresLater(t *testing.T) {
 	})
 }
 
+// A bridge may lose its carrier with that of its only port, and then the kernel removes its next hops. Here it does so
+// whatever the carrier does.
+func TestKernelBridgeAbove(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	via := netip.MustParseAddr("10.9.0.1")
+	l.must(ec2.AddBridge("br0", [6]byte{2, 0, 0, 0, 0, 9}), ec2.SetUp("br0", true), l.enslave("eth0", "br0"),
+		ec2.AddAddr("br0", netip.MustParsePrefix("10.9.0.2/24")))
+	nl, links := l.links()
+	l.must(await(t.Context(), func() (_ bool, err error) {
+		links, err = nl.links()
+		br0, _ := linkByName(links, "br0")
+		return br0.carrier, err
+	}))
+	l.must(ec2.AddNextHop(7, "br0", via), ec2.AddRoute(ec2.Route{Dst: netip.MustParsePrefix("172.30.0.0/16"), NextHop: 7}))
+	targets, err := swapTargets(links, "eth0", "eth1")
+	l.must(err)
+	r := &renaming{nl: nl, log: logger{to: io.Discard}, before: links}
+	l.unchanged(func() {
+		l.must(r.renameWhileDown(targets))
+		remove := appendUint32(make([]byte, unix.SizeofNhmsg), unix.NHA_ID, 7)
+		err := nl.execute([]nlMessage{{typ: unix.RTM_DELNEXTHOP, body: remove}})
+		l.must(ignoreError(err, unix.ENOENT)) // the kernel has removed it
+		r.awaitRestored()
+	})
+}
+
 // multipath adds an IPv4 route behind those that are the same but for what they lead to.
 func (l *lab) multipath(nl *rtnl, dst netip.Prefix, hops map[string]netip.Addr) {
 	l.Helper()

@@ -253,6 +253,9 @@ func withoutDead(made []byte, hops []hop) []byte {
 		}
 		at++
 	})
+	if alive == nil {
+		return made // it is as good as gone
+	}
 	return withHops(made, alive)
 }
 
