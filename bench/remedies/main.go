@@ -13,6 +13,7 @@
 //	scripts     fix.sh: curl, ip, grep, with ip in place of the udev rule, which renames nothing on newer
 //	            kernels
 //	ifrename    ifrename.sh: a map made of what IMDS says, by curl
+//	SDK         ../sdk: Go, vishvananda/netlink and the AWS SDK's imds package
 //
 // What came out of a run is one of
 //
@@ -139,7 +140,15 @@ func install(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	return nil
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "eni0").Output()
+	if err != nil {
+		return fmt.Errorf("go list: %w", err)
+	}
+	sdk := filepath.Join(string(root[:len(root)-1]), "bench", "sdk")
+	build := exec.CommandContext(ctx, "go", "build", "-C", sdk, "-buildvcs=false", "-o", filepath.Join(dir, "sdk"), ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Stderr = os.Stderr
+	return build.Run()
 }
 
 // A result is what came of one run.

@@ -64,6 +64,7 @@ var remedies = []remedy{
 	{"eni0", "eni0 fix -timeout 10s", "eni0 fix -names -timeout 10s -restart="},
 	{"scripts", "fix.sh", ""},
 	{"ifrename", "ifrename.sh", ""},
+	{"SDK", "sdk fix systemd-networkd.service", ""},
 }
 
 // find returns what is called so.
