@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"eni0/bench/sdkbuild"
 )
 
 // scripts are the other sides.
@@ -32,6 +34,9 @@ func binaries(ctx context.Context, dir string) error {
 		}
 		l.print()
 	}
+	if err := sdkBinary(ctx, dir); err != nil {
+		return err
+	}
 	out, err := golang(ctx, runtime.GOARCH, "list", "-deps", "eni0")
 	if err != nil {
 		return err
@@ -39,6 +44,25 @@ func binaries(ctx context.Context, dir string) error {
 	packages := strings.Fields(out)
 	l := figure{what: "packages", ours: fmt.Sprint(len(packages)), want: "no net", met: met(!slices.Contains(packages, "net"))}
 	l.print()
+	return nil
+}
+
+// sdkBinary builds the program on the SDK into dir, and shows its size beside eni0's.
+func sdkBinary(ctx context.Context, dir string) error {
+	if err := sdkbuild.Build(ctx, filepath.Join(dir, "sdk")); err != nil {
+		return err
+	}
+	ours, err := os.Stat(filepath.Join(dir, "eni0"))
+	if err != nil {
+		return err
+	}
+	theirs, err := os.Stat(filepath.Join(dir, "sdk"))
+	if err != nil {
+		return err
+	}
+	figure{what: "binary, beside the SDK's", ours: fmt.Sprintf("%d bytes", ours.Size()),
+		other: fmt.Sprintf("%-18s%10d", "sdk", theirs.Size()),
+		ratio: fmt.Sprintf("%.2f", float64(ours.Size())/float64(theirs.Size()))}.print()
 	return nil
 }
 

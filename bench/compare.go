@@ -86,8 +86,10 @@ type pair struct {
 // checks is what looking costs.
 func (w *world) checks() comparison {
 	fix := side{name: "fix, nothing to do", commands: same("eni0 fix")}
-	return comparison{[]side{w.check(), fix, w.script()}, []pair{
+	sdk := side{name: "sdk check", commands: same("sdk check"), says: "right\n"}
+	return comparison{[]side{w.check(), fix, w.script(), sdk}, []pair{
 		{"check", "check.sh", atMost(0.15, "")},
+		{"check", "sdk check", lessThan(1)},
 		{"fix, nothing to do", "check.sh", atMost(0.15, "")},
 	}}
 }

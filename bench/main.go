@@ -11,6 +11,8 @@
 //	check, fix   with nothing to do, against check.sh: curl twice, ip, grep, head, cut, cat
 //	memory       the peak of the process itself as it is about to exit (VmHWM of proc_pid_status(5)),
 //	             the largest of 20 runs
+//	SDK          what a Go program on vishvananda/netlink and the AWS SDK's imds package (bench/sdk) has for
+//	             a check: bytes, time, memory, and system calls but for those of Go's runtime
 //	swap         of eth0 and eth1, which are up, against `ifrename -t` and three `ip link set`; once with
 //	             no unit to restart, and once as typed: then `false` is there in the place of systemctl
 //	fix, borrowed network

@@ -43,6 +43,11 @@ func (w *world) weigh() error {
 		l := figure{what: "memory, " + m.what, ours: fmt.Sprintf("%.2f MiB", most)}
 		l.judged(atMost(8, "MiB"), most).print()
 	}
+	kib, err := peak(0, "sdk", "check")
+	if err != nil {
+		return err
+	}
+	figure{what: "memory, check", other: fmt.Sprintf("%-18s%6.2f MiB", "sdk check", float64(kib)/1024)}.print()
 	return nil
 }
 

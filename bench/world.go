@@ -50,6 +50,7 @@ func managed(dir string, n int) error {
 		w.tellApart, // which prints nothing
 		func() error { return w.compare(n, w.checks()) },
 		w.weigh,
+		w.countCalls,
 		func() error { return w.compare(n, w.swaps()) },
 	)
 	return errors.Join(err, w.manager.Close(), w.Close())

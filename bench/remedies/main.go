@@ -44,6 +44,7 @@ import (
 	"slices"
 	"time"
 
+	"eni0/bench/sdkbuild"
 	"eni0/testbed/ec2"
 
 	"golang.org/x/sys/unix"
@@ -140,15 +141,7 @@ func install(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "eni0").Output()
-	if err != nil {
-		return fmt.Errorf("go list: %w", err)
-	}
-	sdk := filepath.Join(string(root[:len(root)-1]), "bench", "sdk")
-	build := exec.CommandContext(ctx, "go", "build", "-C", sdk, "-buildvcs=false", "-o", filepath.Join(dir, "sdk"), ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	build.Stderr = os.Stderr
-	return build.Run()
+	return sdkbuild.Build(ctx, filepath.Join(dir, "sdk"))
 }
 
 // A result is what came of one run.
