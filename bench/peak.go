@@ -70,16 +70,16 @@ func peak(code int, name string, args ...string) (kib int, err error) {
 	if err := unix.PtraceSetOptions(pid, unix.PTRACE_O_TRACEEXIT|unix.PTRACE_O_EXITKILL); err != nil {
 		return 0, os.NewSyscallError("ptrace", err)
 	}
-	status, kib, err := trace(pid)
+	status, kib, err := untilExit(pid)
 	if err == nil && (!status.Exited() || status.ExitStatus() != code) {
 		err = fmt.Errorf("%s: exit code %d (signal %d), want %d", cmd, status.ExitStatus(), status.Signal(), code)
 	}
 	return kib, err
 }
 
-// trace lets a process run to its end. It is stopped when it is about to exit (its main thread,
+// untilExit lets a process run to its end. It is stopped when it is about to exit (its main thread,
 // whichever thread has called exit), and has all its memory then: PTRACE_EVENT_EXIT of ptrace(2).
-func trace(pid int) (status unix.WaitStatus, kib int, err error) {
+func untilExit(pid int) (status unix.WaitStatus, kib int, err error) {
 	for signal := 0; ; {
 		err := unix.PtraceCont(pid, signal)
 		if err != nil && err != unix.ESRCH { // ESRCH: another thread has ended it in between
