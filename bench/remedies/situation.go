@@ -49,7 +49,7 @@ var situations = []situation{
 	{name: earlyName, order: wrongOrder, early: true},
 }
 
-const earlyName = "early in the boot, before there is a network"
+const earlyName = "before there is a network"
 
 var wrongOrder = []int{1, 0}
 
