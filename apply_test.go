@@ -318,7 +318,8 @@ func TestKernelDeadHops(t *testing.T) {
 	}
 	m.Hold()
 	shared, twin := netip.MustParsePrefix("172.30.0.0/16"), netip.MustParsePrefix("172.31.0.0/16")
-	nl, links := l.links()
+	nl := l.dial()
+	defer nl.close()
 	l.multipath(nl, shared, map[string]netip.Addr{"eth0": l.Router(1), "eth1": l.Router(0), "eth2": l.Router(2)})
 	l.must(ec2.AddRoute(ec2.Route{Dev: "eth0", Dst: twin, Via: l.Router(1)}))
 	l.multipath(nl, twin, map[string]netip.Addr{"eth2": l.Router(2), "eth3": l.Router(3)})
