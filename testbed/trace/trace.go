@@ -102,6 +102,16 @@ const stopped = int(unix.SIGTRAP) | 0x80
 // Run starts a command, calls at for each system call of its threads that counts, in their order, and
 // returns how it has ended. Other processes that it starts are not traced.
 func Run(cmd *exec.Cmd, at func(Call) Action) (unix.WaitStatus, error) {
+	return RunAll(cmd, func(c Call) Action {
+		if !Counts(c) {
+			return Action{}
+		}
+		return at(c)
+	})
+}
+
+// RunAll is Run, but calls at for every system call, those of Go's runtime for itself too.
+func RunAll(cmd *exec.Cmd, at func(Call) Action) (unix.WaitStatus, error) {
 	runtime.LockOSThread() // a tracer is a thread
 	defer runtime.UnlockOSThread()
 	if cmd.SysProcAttr == nil {
@@ -185,9 +195,6 @@ func (t *tracer) atCall(tid int) error {
 		return nil
 	}
 	c := Call{int64(r.Orig_rax), [3]int64{int64(r.Rdi), int64(r.Rsi), int64(r.Rdx)}, tid}
-	if !Counts(c) {
-		return nil
-	}
 	a := t.at(c)
 	if a.Kill {
 		return unix.Kill(t.pid, unix.SIGKILL)
