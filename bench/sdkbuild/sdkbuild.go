@@ -18,7 +18,8 @@ func Build(ctx context.Context, file string) error {
 	}
 	dir := filepath.Join(strings.TrimSpace(string(root)), "bench", "sdk")
 	// Without -buildvcs=false the build fails in a clone that belongs to another user.
-	cmd := exec.CommandContext(ctx, "go", "build", "-C", dir, "-trimpath", "-ldflags=-s -w", "-buildvcs=false", "-o", file, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", dir, "-trimpath", "-ldflags=-s -w",
+		"-buildvcs=false", "-o", file, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	return cmd.Run()
