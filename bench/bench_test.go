@@ -211,6 +211,20 @@ func TestLacksNamesThePackage(t *testing.T) {
 	}
 }
 
+func TestLacksTheProgramOnTheSDK(t *testing.T) {
+	w := &world{dir: t.TempDir()}
+	for _, want := range []string{"bench/sdk was not built", ""} {
+		for _, s := range []side{w.sdkCheck(), w.sdkFix()} {
+			if got := s.lacks(); got != want {
+				t.Errorf("%s: lacks() = %q, want %q", s.name, got, want)
+			}
+		}
+		if err := os.WriteFile(w.sdkFile(), nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestMedian(t *testing.T) {
 	for _, test := range []struct {
 		times []time.Duration

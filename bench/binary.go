@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,9 +35,7 @@ func binaries(ctx context.Context, dir string) error {
 		}
 		l.print()
 	}
-	if err := sdkBinary(ctx, dir); err != nil {
-		return err
-	}
+	sdkBinary(ctx, dir)
 	out, err := golang(ctx, runtime.GOARCH, "list", "-deps", "eni0")
 	if err != nil {
 		return err
@@ -47,23 +46,25 @@ func binaries(ctx context.Context, dir string) error {
 	return nil
 }
 
-// sdkBinary builds the program on the SDK into dir, and shows its size beside eni0's.
-func sdkBinary(ctx context.Context, dir string) error {
-	if err := sdkbuild.Build(ctx, filepath.Join(dir, "sdk")); err != nil {
-		return err
-	}
+// sdkBinary builds the program on the SDK into dir, and shows its size beside eni0's. If it can't
+// be built (it wants modules that eni0 does not), the lines beside it are left out.
+func sdkBinary(ctx context.Context, dir string) {
 	ours, err := os.Stat(filepath.Join(dir, "eni0"))
+	if err == nil {
+		err = sdkbuild.Build(ctx, filepath.Join(dir, "sdk"))
+	}
 	if err != nil {
-		return err
+		log.Printf("bench/sdk: %v", err)
+		return
 	}
 	theirs, err := os.Stat(filepath.Join(dir, "sdk"))
 	if err != nil {
-		return err
+		log.Print(err)
+		return
 	}
 	figure{what: "binary, beside the SDK's", ours: fmt.Sprintf("%d bytes", ours.Size()),
 		other: fmt.Sprintf("%-18s%10d", "sdk", theirs.Size()),
 		ratio: fmt.Sprintf("%.2f", float64(ours.Size())/float64(theirs.Size()))}.print()
-	return nil
 }
 
 // build builds eni0 as it is shipped, and returns its size in bytes.

@@ -5,14 +5,20 @@
 // It builds eni0 as it is shipped (static, stripped), launches a pocket EC2 (eni0/testbed/ec2) with two
 // ENIs, once with a network manager and once with none, and prints a line for each figure: ours, the
 // other side's, the ratio, what is wanted, and whether that is met. It changes nothing outside of its
-// own namespaces, and asks nobody outside for anything.
+// own namespaces, and asks nobody outside for anything but Go modules (of bench/sdk).
 //
 //	binary       the size for linux/amd64 and linux/arm64, and whether Go's net is among its packages
 //	check, fix   with nothing to do, against check.sh: curl twice, ip, grep, head, cut, cat
 //	memory       the peak of the process itself as it is about to exit (VmHWM of proc_pid_status(5)),
 //	             the largest of 20 runs
-//	SDK          what a Go program on vishvananda/netlink and the AWS SDK's imds package (bench/sdk) has for
-//	             a check: bytes, time, memory, and system calls but for those of Go's runtime
+//	sdk          a Go program on vishvananda/netlink and the AWS SDK's imds package (bench/sdk),
+//	             built as eni0 is: its bytes; time and memory of its check, and of its fix in a wrong
+//	             world; and the system calls of its check, the median of 21 runs: without most of
+//	             what Go's runtime does for itself (trace.Counts), and all of them
+//	fix, wrong world
+//	             against the fix of that program: names are made wrong before each run, and there is
+//	             no unit to restart; eni0 also looks for files that give names, and for where
+//	             default traffic leaves
 //	swap         of eth0 and eth1, which are up, against `ifrename -t` and three `ip link set`; once with
 //	             no unit to restart, and once as typed: then `false` is there in the place of systemctl
 //	fix, borrowed network
@@ -26,10 +32,11 @@
 // A time is that of whole processes, from before the fork until they have been waited for. The sides of
 // a comparison take turns, N of them each (200), in another order each time; what is shown is the median,
 // and the ratio of medians. So what else the machine does is the same for both sides; all the same a busy
-// machine is a poor judge, and the first line tells its load. Every run is verified: check, fix and the
-// scripts must have found all right, after a swap the kernel must have the names exchanged, and after a
-// borrowed network every link, address and route must be as before. Before that, check, fix and the scripts
-// must have told a wrong world from a right one.
+// machine is a poor judge, and the first line tells its load. Every run is verified: check, fix,
+// the scripts and sdk must have found all right, after a swap or a fix in a wrong world the kernel
+// must have the names exchanged, and after a borrowed network every link, address and route must be
+// as before. Before that, check, fix, the scripts and sdk must have told a wrong world from a right
+// one.
 //
 // It needs Linux 6.2 (before that neither ifrename nor ip can rename a link that is up), and the packages
 // busybox, curl, iproute2 and ifrename: lines that can't be measured say so.

@@ -12,43 +12,57 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// weigh shows the peak memory of eni0's verbs: the largest of several runs of each.
+// weigh shows the peak memory of eni0's verbs, and of the program of bench/sdk beside it: the
+// largest of several runs of each.
 func (w *world) weigh() error {
 	w.manager.Hold() // it is no unit of systemd's, so fix waits for nothing: the default route stays (11)
 	for _, m := range []struct {
 		what, args string
 		wrong      bool // the world, before
 		code       int
+		sdk        string // what the other side's argument for this is, "" if it has none
 	}{
-		{"check", "check", false, 0},
-		{"check, wrong world", "check", true, 10},
-		{"fix, nothing to do", "fix", false, 0},
-		{"fix, wrong world", "fix", true, 11},
-		{"swap", "swap eth0 eth1", false, 0},
+		{"check", "check", false, 0, "check"},
+		{"check, wrong world", "check", true, 10, ""},
+		{"fix, nothing to do", "fix", false, 0, ""},
+		{"fix, wrong world", "fix", true, 11, "fix"},
+		{"swap", "swap eth0 eth1", false, 0, ""},
 	} {
-		var most float64
-		for range 20 {
-			if err := w.become(m.wrong); err != nil {
-				return err
-			}
-			kib, err := peak(m.code, "eni0", strings.Fields(m.args)...)
+		ours, err := w.largest(m.wrong, m.code, "eni0", strings.Fields(m.args)...)
+		if err != nil {
+			return err
+		}
+		l := figure{what: "memory, " + m.what, ours: fmt.Sprintf("%.2f MiB", ours)}
+		if m.sdk != "" && w.noSDK() == nil {
+			theirs, err := w.largest(m.wrong, 0, w.sdkFile(), m.sdk)
 			if err != nil {
 				return err
 			}
-			most = max(most, float64(kib)/1024)
+			l.other = fmt.Sprintf("%-18s%6.2f MiB", "sdk "+m.sdk, theirs)
+			l.ratio = fmt.Sprintf("%.2f", ours/theirs)
 		}
-		if most == 0 {
-			return fmt.Errorf("eni0 %s: its memory could not be read", m.args)
-		}
-		l := figure{what: "memory, " + m.what, ours: fmt.Sprintf("%.2f MiB", most)}
-		l.judged(atMost(8, "MiB"), most).print()
+		l.judged(atMost(8, "MiB"), ours).print()
 	}
-	kib, err := peak(0, "sdk", "check")
-	if err != nil {
-		return err
-	}
-	figure{what: "memory, check", other: fmt.Sprintf("%-18s%6.2f MiB", "sdk check", float64(kib)/1024)}.print()
 	return nil
+}
+
+// largest is the peak memory of a command, in MiB, the largest of 20 runs in such a world.
+func (w *world) largest(wrong bool, code int, name string, args ...string) (float64, error) {
+	var most float64
+	for range 20 {
+		if err := w.become(wrong); err != nil {
+			return 0, err
+		}
+		kib, err := peak(code, name, args...)
+		if err != nil {
+			return 0, err
+		}
+		most = max(most, float64(kib)/1024)
+	}
+	if most == 0 {
+		return 0, fmt.Errorf("%s %s: its memory could not be read", name, strings.Join(args, " "))
+	}
+	return most, nil
 }
 
 // peak runs a command, which must exit with that code, and returns the most memory that was

@@ -51,6 +51,7 @@ func managed(dir string, n int) error {
 		func() error { return w.compare(n, w.checks()) },
 		w.weigh,
 		w.countCalls,
+		func() error { return w.compare(n, w.fixes()) },
 		func() error { return w.compare(n, w.swaps()) },
 	)
 	return errors.Join(err, w.manager.Close(), w.Close())
@@ -135,33 +136,34 @@ func (w *world) look() (n names, err error) {
 // become makes the world right or wrong, with the default route where the manager has it then.
 func (w *world) become(wrong bool) error {
 	n, err := w.look()
-	if err != nil || (n[0] != "eth0") == wrong {
+	if err != nil {
 		return err
 	}
-	if _, err := w.once(w.quietSwap()); err != nil {
-		return err
+	if (n[0] != "eth0") != wrong {
+		if _, err := w.once(w.quietSwap()); err != nil {
+			return err
+		}
 	}
-	return w.manager.Apply()
+	return w.manager.Apply() // a swap before may have left the default route where it was
 }
 
-// tellApart makes sure that eni0 and the script know a wrong world from a right one.
+// tellApart makes sure that eni0 and the other sides know a wrong world from a right one.
 func (w *world) tellApart() error {
 	for _, wrong := range []bool{true, false} {
 		if err := w.become(wrong); err != nil {
 			return err
 		}
-		check, script := w.check(), w.script()
+		check, script, sdk := w.check(), w.script(), w.sdkCheck()
 		if wrong {
-			check.code, script.says = 10, "wrong\n"
+			check.code, script.says, sdk.says = 10, "wrong\n", "wrong\n"
 		}
-		if _, err := w.once(check); err != nil {
-			return err
-		}
-		if script.lacks() != "" {
-			continue // its lines will say so
-		}
-		if _, err := w.once(script); err != nil {
-			return err
+		for _, s := range []side{check, script, sdk} {
+			if s.lacks() != "" {
+				continue // its lines will say so
+			}
+			if _, err := w.once(s); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
