@@ -34,7 +34,7 @@ type renaming struct {
 const maxAttempts = 5
 
 // rename gives the links their target names, all of them or none. On Linux 6.2 and newer nothing is
-// lost by it. On older kernels links go down and up, and restoreAfterDown has to follow. After an
+// lost by it. On older kernels links go down and up, and restartManagers has to follow. After an
 // error the names are as before, or its code is codeBroken.
 func (r *renaming) rename(targets map[int32]string) error {
 	// From here on a failure puts names back before it returns.
@@ -257,7 +257,7 @@ func (r *renaming) awaitRestored() {
 	if len(r.down) == 0 || len(awaited) == 0 {
 		return
 	}
-	ctx, cancel := detachedTimeout(advertisementTimeout)
+	ctx, cancel := detachedTimeout(restoreTimeout)
 	defer cancel()
 	var refused error
 	_ = await(ctx, func() (bool, error) {
@@ -275,10 +275,11 @@ func (r *renaming) awaitRestored() {
 	}
 }
 
+// isAutomatic reports whether the kernel makes an object again by itself.
 func isAutomatic(o *netObject) bool { return o.automatic }
 
-// advertisementTimeout is for router advertisements after a link has come up.
-const advertisementTimeout = 12 * time.Second
+// restoreTimeout is for router advertisements, and all else that awaitRestored waits for.
+const restoreTimeout = 12 * time.Second
 
 // restoreOn is restore for the links that are still there.
 func (r *renaming) restoreOn(links []link, pick func(before, now []*netObject) []*netObject) (

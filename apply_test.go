@@ -310,6 +310,20 @@ func (l *lab) multipath(nl *rtnl, dst netip.Prefix, hops map[string]netip.Addr) 
 	l.must(nl.execute([]nlMessage{createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, body)}))
 }
 
+// awaitDeadHop waits until the kernel says of a hop by that link that it is dead.
+func (l *lab) awaitDeadHop(nl *rtnl, index int32) {
+	l.Helper()
+	l.must(await(l.Context(), func() (said bool, err error) {
+		dumped, err := nl.dump(unix.RTM_GETROUTE, familyRequest(unix.SizeofRtMsg, unix.AF_INET))
+		for _, m := range dumped {
+			r, parseErr := parseRoute(m.body)
+			l.must(parseErr)
+			said = said || slices.ContainsFunc(r.hops, func(h hop) bool { return h.index == index && h.dead })
+		}
+		return said, err
+	}))
+}
+
 // A hop by a link that is down is refused: the others are put back, and where none is lost nothing is touched.
 func TestKernelDeadHops(t *testing.T) {
 	l, m := managed(t, 1, 0, 2, 3)
@@ -317,15 +331,20 @@ func TestKernelDeadHops(t *testing.T) {
 		return
 	}
 	m.Hold()
-	shared, twin := netip.MustParsePrefix("172.30.0.0/16"), netip.MustParsePrefix("172.31.0.0/16")
+	shared, twin, weak := netip.MustParsePrefix("172.30.0.0/16"), netip.MustParsePrefix("172.31.0.0/16"), netip.MustParsePrefix("172.29.0.0/16")
 	nl := l.dial()
 	defer nl.close()
 	l.multipath(nl, shared, map[string]netip.Addr{"eth0": l.Router(1), "eth1": l.Router(0), "eth2": l.Router(2)})
 	l.must(ec2.AddRoute(ec2.Route{Dev: "eth0", Dst: twin, Via: l.Router(1)}))
 	l.multipath(nl, twin, map[string]netip.Addr{"eth2": l.Router(2), "eth3": l.Router(3)})
-	l.must(ec2.SetUp("eth2", false))
+	// A link without carrier is not one that is down, whatever the dump says of its hop.
+	l.multipath(nl, weak, map[string]netip.Addr{"eth0": l.Router(1), "eth1": l.Router(0), "eth3": l.Router(3)})
+	l.must(os.WriteFile("/proc/sys/net/ipv4/conf/eth3/ignore_routes_with_linkdown", []byte("1"), 0),
+		l.Do(func() error { return ec2.SetUp("wire3", false) }), ec2.SetUp("eth2", false))
 	links, err := nl.links()
 	l.must(err)
+	eth3, _ := linkByName(links, "eth3")
+	l.awaitDeadHop(nl, eth3.index)
 	routes := func(to netip.Prefix) (found []string) {
 		for _, line := range l.state() {
 			if strings.HasPrefix(line, "route ") && strings.Contains(line, to.String()) {
@@ -334,13 +353,16 @@ func TestKernelDeadHops(t *testing.T) {
 		}
 		return found
 	}
-	before := routes(twin)
+	before, whole := routes(twin), routes(weak)
 	log := l.swapDown(&renaming{nl: nl, before: links})
 	if !strings.Contains(log, "its hops by links that are down are lost") || strings.Contains(log, "not put back") {
 		t.Error(log)
 	}
 	if after := routes(twin); !slices.Equal(before, after) || len(after) != 2 {
 		t.Errorf("the routes to %s were %q and are %q, want two, the same", twin, before, after)
+	}
+	if after := routes(weak); !slices.Equal(whole, after) || len(after) != 1 {
+		t.Errorf("the routes to %s were %q and are %q, want one, the same", weak, whole, after)
 	}
 	if after := routes(shared); len(after) != 1 || strings.Count(after[0], l.Router(0).String()) != 1 || strings.Count(after[0], l.Router(1).String()) != 1 {
 		t.Errorf("the routes to %s are %q, want one with the two hops that are up", shared, after)

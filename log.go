@@ -72,15 +72,14 @@ func stderrIsJournal(stream string) bool {
 }
 
 // err, warn and info write a message of the priority LOG_ERR, LOG_WARNING or LOG_INFO of syslog(3).
+// They are not inlined, as they are called in many places.
+//
+//go:noinline
 func (l logger) err(format string, args ...any) { l.write(3, format, args...) }
 
-// warn is not inlined, as it is called in many places.
-//
 //go:noinline
 func (l logger) warn(format string, args ...any) { l.write(4, format, args...) }
 
-// info is not inlined, as it is called in many places.
-//
 //go:noinline
 func (l logger) info(format string, args ...any) { l.write(6, format, args...) }
 

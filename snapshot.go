@@ -229,34 +229,39 @@ func routeObject(body []byte) (netObject, error) {
 	if expires > 0 {
 		made = appendUint32(made, unix.RTA_EXPIRES, uint32(max(1, expires/100))) // seconds
 	}
-	if !byID && len(r.hops) > 1 {
-		o.partial = slices.ContainsFunc(r.hops, func(h hop) bool { return h.dead })
-		made = withoutDead(made, r.hops)
-		if r.ipv6 {
-			o.requests = hopRequests(made)
-			return o, nil
-		}
-	}
 	// Appended, so that those with the same destination keep their order.
 	o.requests = []nlMessage{createRequest(unix.RTM_NEWROUTE, unix.NLM_F_APPEND, made)}
+	if r.ipv6 && len(r.hops) > 1 && !byID {
+		o.requests = hopRequests(made)
+	}
 	return o, nil
 }
 
-// withoutDead returns a route without its hops by links that are down. The kernel keeps them, but
-// refuses a new route with one (fib_check_nh of net/ipv4/fib_semantics.c).
-func withoutDead(made []byte, hops []hop) []byte {
-	var alive []byte
-	at := 0
-	eachHop(hopsOf(made), func(b []byte) {
-		if !hops[at].dead {
-			alive = append(alive, b...)
+// leaveOutDown removes those hops from the requests of a multipath route that are by a link that is
+// down. The kernel keeps them in a route, but refuses a new one (fib_check_nh of
+// net/ipv4/fib_semantics.c). Its RTNH_F_DEAD does not tell: with ignore_routes_with_linkdown a link
+// without carrier has that too, and is not refused.
+func (o *netObject) leaveOutDown(links []link) {
+	var kept []nlMessage
+	for _, m := range o.requests {
+		var hops []byte
+		eachHop(hopsOf(m.body), func(b []byte) {
+			// struct rtnexthop, linux/rtnetlink.h: length, flags, weight-1, index.
+			l, ok := linkByIndex(links, int32(binary.NativeEndian.Uint32(b[4:])))
+			if ok && !l.up {
+				o.partial = true
+				return
+			}
+			hops = append(hops, b...)
+		})
+		if hops != nil {
+			m.body = withHops(m.body, hops)
+			kept = append(kept, m)
 		}
-		at++
-	})
-	if alive == nil {
-		return made // it is as good as gone
 	}
-	return withHops(made, alive)
+	if o.partial && kept != nil {
+		o.requests = kept
+	}
 }
 
 // withHops returns a route with other hops.
@@ -447,7 +452,10 @@ func ruleObject(body []byte) (netObject, error) {
 	}, nil
 }
 
-// clearIndex returns a copy of b with 0 for the index of a link at that offset.
+// clearIndex returns a copy of b with 0 for the index of a link at that offset. It is not inlined,
+// as it is called in many places.
+//
+//go:noinline
 func clearIndex(b []byte, at int) []byte {
 	out := slices.Clone(b)
 	clear(out[at : at+4])

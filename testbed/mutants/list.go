@@ -121,7 +121,7 @@ var mutants = []mutant{
 		tests: "TestKernelRestoresLater",
 		old:   "return refused == nil && !slices", new: "return !slices"},
 	{what: "a hop by a link that is down is not asked for", file: "snapshot.go",
-		tests: "TestKernelDeadHops", old: "if !hops[at].dead {", new: "if true {"},
+		tests: "TestKernelDeadHops", old: "if ok && !l.up {", new: "if ok && l.index < 0 {"},
 	{what: "an equal route with such a hop stays", file: "downup.go",
 		tests: "TestTwinRequests|TestKernelDeadHops",
 		old:   "seen[o.twins] && !o.partial {", new: "seen[o.twins] {"},
