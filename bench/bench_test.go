@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"eni0/testbed/ec2"
 
@@ -221,21 +220,6 @@ func TestLacksTheProgramOnTheSDK(t *testing.T) {
 		}
 		if err := os.WriteFile(w.sdkFile(), nil, 0o755); err != nil {
 			t.Fatal(err)
-		}
-	}
-}
-
-func TestMedian(t *testing.T) {
-	for _, test := range []struct {
-		times []time.Duration
-		want  time.Duration
-	}{
-		{[]time.Duration{5}, 5},
-		{[]time.Duration{9, 1, 2}, 2},
-		{[]time.Duration{9, 1, 2, 4}, 3},
-	} {
-		if got := median(test.times); got != test.want {
-			t.Errorf("median(%v) = %v, want %v", test.times, got, test.want)
 		}
 	}
 }

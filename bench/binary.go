@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"eni0/bench/sdkbuild"
+	"eni0/bench/kit"
 )
 
 // scripts are the other sides.
@@ -51,7 +51,7 @@ func binaries(ctx context.Context, dir string) error {
 func sdkBinary(ctx context.Context, dir string) {
 	ours, err := os.Stat(filepath.Join(dir, "eni0"))
 	if err == nil {
-		err = sdkbuild.Build(ctx, filepath.Join(dir, "sdk"))
+		err = kit.SDK(ctx, filepath.Join(dir, "sdk"))
 	}
 	if err != nil {
 		log.Printf("bench/sdk: %v", err)
@@ -103,18 +103,5 @@ func installPrograms(dir string) error {
 	if err := os.Symlink(no, filepath.Join(dir, "systemctl")); err != nil {
 		return err
 	}
-	files, err := scripts.ReadDir(".")
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		b, err := scripts.ReadFile(f.Name())
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dir, f.Name()), b, 0o755); err != nil {
-			return err
-		}
-	}
-	return nil
+	return kit.Scripts(scripts, dir)
 }

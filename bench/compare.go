@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"eni0/bench/kit"
 	"eni0/testbed/ec2"
 
 	"golang.org/x/sys/unix"
@@ -160,15 +161,9 @@ func (w *world) takeTurns(rounds int, sides []side) (map[string]time.Duration, e
 	}
 	medians := map[string]time.Duration{}
 	for name, t := range times {
-		medians[name] = median(t)
+		medians[name] = kit.Median(t)
 	}
 	return medians, nil
-}
-
-// median is the middle of the times.
-func median(times []time.Duration) time.Duration {
-	sorted := slices.Sorted(slices.Values(times))
-	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
 // once runs a side once, times it and verifies what it has done.

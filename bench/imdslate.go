@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"eni0/bench/kit"
 )
 
 // An unready is a way in which IMDS is not ready yet.
@@ -63,7 +65,7 @@ func (w *world) lateness(rounds int) error {
 				late = append(late, l)
 			}
 			worst := slices.Max(late)
-			l := figure{what: fmt.Sprintf("late: %s until %v", u.what, after), ours: milliseconds(median(late)),
+			l := figure{what: fmt.Sprintf("late: %s until %v", u.what, after), ours: milliseconds(kit.Median(late)),
 				other: beside(fmt.Sprintf("worst of %d", rounds), worst)}
 			l.judged(atMost(u.most, "ms"), float64(worst)/float64(time.Millisecond)).print()
 		}

@@ -109,9 +109,7 @@ func exitCode(err error) int {
 	if err == nil {
 		return 0
 	}
-	if why := ec2.Refused(err); why != "" {
-		err = errors.New(why)
-	}
+	err = ec2.Explain(err)
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || !exit.Exited() { // else it has said why
 		log.Print(err)
 	}

@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 
 	"eni0/testbed/ec2"
-
-	"golang.org/x/sys/unix"
 )
 
 // A world is an instance with two ENIs, in this process's namespaces.
@@ -91,28 +88,16 @@ func newWorld(dir string, order ...int) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{Instance: i, dir: dir, noSys: mountSys()}
+	w := &world{Instance: i, dir: dir, noSys: ec2.MountSys()}
 	right := names{"eth0", "eth1"}
 	return w, errors.Join(w.writeMap(right), w.writeMap(right.swapped()))
-}
-
-// mountSys makes /sys show the links of this namespace: a sysfs has those of where it was mounted.
-// The mount stays in ours: what a user namespace mounts does not propagate (mount_namespaces(7)).
-func mountSys() error {
-	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	err := unix.Mount("sysfs", "/sys", "sysfs", flags, "")
-	if err == unix.EBUSY {
-		return nil // mount(2): it is there already, from the world before
-	}
-	return os.NewSyscallError("mount /sys", err)
 }
 
 // writeMap writes a map for ifrename: iftab(5).
 func (w *world) writeMap(n names) error {
 	var b bytes.Buffer
 	for device, name := range n {
-		mac := w.MAC(device)
-		fmt.Fprintf(&b, "%s mac %s\n", name, net.HardwareAddr(mac[:]))
+		fmt.Fprintf(&b, "%s mac %s\n", name, w.Hex(device))
 	}
 	return os.WriteFile(w.mapFile(n), b.Bytes(), 0o644)
 }
@@ -122,13 +107,9 @@ func (w *world) mapFile(n names) string { return filepath.Join(w.dir, "iftab-"+n
 
 // look asks the kernel what the ENIs are called.
 func (w *world) look() (n names, err error) {
-	links, err := net.Interfaces()
-	for _, l := range links {
-		for device := range n {
-			if mac := w.MAC(device); bytes.Equal(l.HardwareAddr, mac[:]) {
-				n[device] = l.Name
-			}
-		}
+	all, err := ec2.Names()
+	for device := range n {
+		n[device] = all[w.Hex(device)]
 	}
 	return n, err
 }

@@ -288,7 +288,7 @@ func tryBeside(ctx context.Context, seed, enis string) int {
 
 // beside runs eni0 beside the meddler, and looks at what is left; then without it.
 func (m *meddler) beside(ctx context.Context) (code int, faults []string, err error) {
-	before, err := look()
+	before, err := ec2.Look()
 	if err != nil {
 		return 0, nil, err
 	}
@@ -310,7 +310,7 @@ func (m *meddler) beside(ctx context.Context) (code int, faults []string, err er
 	if err := errors.Join(err, <-ended); err != nil {
 		return code, nil, err
 	}
-	after, err := look()
+	after, err := ec2.Look()
 	if err != nil {
 		return code, nil, err
 	}
@@ -343,7 +343,7 @@ func (m *meddler) command() (string, error) {
 }
 
 // judgeBeside returns what is not as it has to be right after a run.
-func (m *meddler) judgeBeside(args string, code int, before, after snapshot) (faults []string) {
+func (m *meddler) judgeBeside(args string, code int, before, after ec2.Snapshot) (faults []string) {
 	fault := func(format string, a ...any) { faults = append(faults, fmt.Sprintf(format, a...)) }
 	isFix := strings.HasPrefix(args, "fix")
 	for index, name := range m.given {
@@ -355,7 +355,7 @@ func (m *meddler) judgeBeside(args string, code int, before, after snapshot) (fa
 			fault("a link that is no ENI was called %s, and is now %v (%v)", name, l, err)
 		}
 	}
-	for mac, name := range after.names {
+	for mac, name := range after.Names {
 		if strings.HasPrefix(mac, "0a:ff:") && strings.HasPrefix(name, "eni0-") && code != 12 {
 			fault("%s is left with the name %s", mac, name)
 		}
@@ -393,11 +393,11 @@ func (m *meddler) finish(ctx context.Context) (faults []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	after, err := look()
+	after, err := ec2.Look()
 	if name := m.nameOf(after, 0); name != "eth0" || code != 0 && code != 11 {
 		faults = append(faults, fmt.Sprintf("the next fix: code %d, and the primary is called %s", code, name))
 	}
-	for mac, name := range after.names {
+	for mac, name := range after.Names {
 		if strings.HasPrefix(name, "eni0-") {
 			faults = append(faults, fmt.Sprintf("%s is called %s after the next fix", mac, name))
 		}

@@ -86,10 +86,7 @@ func exitCode(err error) (code int, ended bool) {
 
 // complain logs an error, and what to do where there are no user namespaces.
 func complain(err error) {
-	if why := ec2.Refused(err); why != "" {
-		err = errors.New(why)
-	}
-	log.Print(err)
+	log.Print(ec2.Explain(err))
 }
 
 // dropInterrupts leaves SIGINT to the shell. It is caught, not ignored: what is ignored here would

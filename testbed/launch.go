@@ -30,12 +30,12 @@ func tryLaunch(ctx context.Context, seed, enis string) int {
 			return false, err
 		}
 		// What a fix has left that was killed, the next one removes: before is without that.
-		before, err := look()
+		before, err := ec2.Look()
 		if err == nil {
 			err = t.begin(ctx, dice)
 		}
 		if err == nil && t.mishaps.late { // it is another link now
-			before, err = look()
+			before, err = ec2.Look()
 		}
 		if err == nil && t.mishaps.late {
 			err = t.settleOrder()

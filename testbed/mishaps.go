@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -109,22 +107,17 @@ func lateHandler(how string, last time.Duration, h http.Handler) http.Handler {
 	})
 }
 
-// pin writes a file that ties the primary to the name that it has. It is in a /run of this
-// process's mount namespace.
+// pin ties the primary to the name that it has. The file is in a /run of this process's mount
+// namespace.
 func (t *trial) pin() error {
-	const dir = "/run/systemd/network"
-	s, err := look()
+	s, err := ec2.Look()
 	if err != nil {
 		return err
 	}
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, ""); err != nil {
 		return fmt.Errorf("mount /run: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	file := fmt.Sprintf("[Match]\nMACAddress=%s\n[Link]\nName=%s\n", t.hex(0), t.nameOf(s, 0))
-	return os.WriteFile(filepath.Join(dir, "10-pinned.link"), []byte(file), 0o644)
+	return t.Pin(0, t.nameOf(s, 0))
 }
 
 // isPinned reports whether nothing may be renamed.
@@ -145,7 +138,7 @@ func (t *trial) begin(ctx context.Context, dice *rand.Rand) error {
 	if !t.mishaps.late {
 		return nil
 	}
-	s, err := look()
+	s, err := ec2.Look()
 	if err != nil {
 		return err
 	}
@@ -161,7 +154,7 @@ func (t *trial) begin(ctx context.Context, dice *rand.Rand) error {
 	time.Sleep(time.Duration(dice.IntN(400)) * time.Millisecond)
 	plugErr := t.Plug(0, name)
 	err = cmd.Wait()
-	if now, lookErr := look(); lookErr == nil && t.nameOf(now, 0) != "" {
+	if now, lookErr := ec2.Look(); lookErr == nil && t.nameOf(now, 0) != "" {
 		plugErr = nil // it was renamed before Plug was done with it
 	}
 	if code, ended := exitCode(err); plugErr != nil || !ended || code != t.wantFix() {
@@ -172,7 +165,7 @@ func (t *trial) begin(ctx context.Context, dice *rand.Rand) error {
 
 // settleOrder takes the order of the ENIs from their names: a first fix may have changed it.
 func (t *trial) settleOrder() error {
-	s, err := look()
+	s, err := ec2.Look()
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 
+	"eni0/testbed/ec2"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -18,7 +20,7 @@ func show(ctx context.Context, order, stage string) int {
 
 // demonstrate is the show itself. It tells whether all came out right.
 func (t *trial) demonstrate(ctx context.Context) (bool, error) {
-	before, err := look()
+	before, err := ec2.Look()
 	if err != nil {
 		return false, err
 	}
@@ -30,7 +32,7 @@ func (t *trial) demonstrate(ctx context.Context) (bool, error) {
 	}
 	fmt.Print("\nNow:\n\n")
 	t.draw(after, before)
-	t.conclude(faults, len(after.state))
+	t.conclude(faults, len(after.State))
 	return len(faults) == 0, nil
 }
 
@@ -49,7 +51,7 @@ func (t *trial) story() string {
 
 // draw shows the links by name, and where default traffic leaves. Those that had another name in
 // before are marked.
-func (t *trial) draw(now, before snapshot) {
+func (t *trial) draw(now, before ec2.Snapshot) {
 	fmt.Printf("  %-10s %-19s %-11s %s\n", "name", "address", "IPv4", "ENI")
 	byName := make(map[string]int)
 	for device := range t.order {
@@ -66,7 +68,7 @@ func (t *trial) draw(now, before snapshot) {
 		if device == 0 {
 			role = "PRIMARY"
 		}
-		line := fmt.Sprintf("  %-10s %-19s %-11s %-11s%s", name, t.hex(device), t.ipv4(device), role, t.notes(now, before, device))
+		line := fmt.Sprintf("  %-10s %-19s %-11s %-11s%s", name, t.Hex(device), t.ipv4(device), role, t.notes(now, before, device))
 		fmt.Println(strings.TrimRight(line, " "))
 	}
 }
@@ -81,12 +83,12 @@ func (t *trial) ipv4(device int) string {
 
 // notes says of an ENI what is not in its columns: its name before, and that default traffic leaves
 // by it.
-func (t *trial) notes(now, before snapshot, device int) string {
+func (t *trial) notes(now, before ec2.Snapshot, device int) string {
 	was := ""
 	if name := t.nameOf(before, device); name != t.nameOf(now, device) {
 		was = "was " + name
 	}
-	if now.leaves != t.Addr(device) || t.early() {
+	if now.Leaves != t.Addr(device) || t.early() {
 		return was
 	}
 	colour := red
@@ -125,7 +127,7 @@ func (t *trial) conclude(faults []string, things int) {
 	if t.early() {
 		now = "and no link is up"
 		for device, types := range t.served() {
-			fmt.Printf("\nDHCP at %s saw: %s", t.hex(device), cmp.Or(strings.Join(types, ", "), "nothing"))
+			fmt.Printf("\nDHCP at %s saw: %s", t.Hex(device), cmp.Or(strings.Join(types, ", "), "nothing"))
 		}
 		fmt.Println()
 	}

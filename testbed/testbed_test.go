@@ -73,6 +73,11 @@ func TestDraw(t *testing.T) {
 	}
 }
 
+// seen is an instance as the kernel could have it.
+func seen(names map[string]string, leaves netip.Addr, state []string) ec2.Snapshot {
+	return ec2.Snapshot{Names: names, Leaves: leaves, State: state}
+}
+
 func TestJudge(t *testing.T) {
 	const (
 		mac0, mac1, mac2 = "0a:ff:00:00:00:01", "0a:ff:00:00:00:02", "0a:ff:00:00:00:03"
@@ -85,20 +90,20 @@ func TestJudge(t *testing.T) {
 		return map[string]string{"": "lo", eth0: "eth0", eth1: "eth1", eth2: "eth2"}
 	}
 	address := netip.MustParseAddr
-	before := snapshot{names(mac1, mac2, mac0), address("10.0.2.10"), []string{"rule", wrong, other}}
+	before := seen(names(mac1, mac2, mac0), address("10.0.2.10"), []string{"rule", wrong, other})
 	for _, c := range []struct {
 		world string
-		after snapshot
+		after ec2.Snapshot
 		want  int // faults
 	}{
-		{"as it should be", snapshot{names(mac0, mac2, mac1), address("10.0.1.10"), []string{"rule", right, other}}, 0},
+		{"as it should be", seen(names(mac0, mac2, mac1), address("10.0.1.10"), []string{"rule", right, other}), 0},
 		{"nothing done", before, 3},
-		{"rotated: eth1 too", snapshot{names(mac0, mac1, mac2), address("10.0.1.10"), []string{"rule", right, other}}, 2},
-		{"traffic by another", snapshot{names(mac0, mac2, mac1), address("10.0.2.10"), []string{"rule", right, other}}, 1},
-		{"no traffic", snapshot{names(mac0, mac2, mac1), netip.Addr{}, []string{"rule", other}}, 1},
-		{"a rule lost", snapshot{names(mac0, mac2, mac1), address("10.0.1.10"), []string{right, other}}, 1},
-		{"a rule twice", snapshot{names(mac0, mac2, mac1), address("10.0.1.10"), []string{"rule", "rule", right, other}}, 1},
-		{"another's default route gone", snapshot{names(mac0, mac2, mac1), address("10.0.1.10"), []string{"rule", right}}, 1},
+		{"rotated: eth1 too", seen(names(mac0, mac1, mac2), address("10.0.1.10"), []string{"rule", right, other}), 2},
+		{"traffic by another", seen(names(mac0, mac2, mac1), address("10.0.2.10"), []string{"rule", right, other}), 1},
+		{"no traffic", seen(names(mac0, mac2, mac1), netip.Addr{}, []string{"rule", other}), 1},
+		{"a rule lost", seen(names(mac0, mac2, mac1), address("10.0.1.10"), []string{right, other}), 1},
+		{"a rule twice", seen(names(mac0, mac2, mac1), address("10.0.1.10"), []string{"rule", "rule", right, other}), 1},
+		{"another's default route gone", seen(names(mac0, mac2, mac1), address("10.0.1.10"), []string{"rule", right}), 1},
 	} {
 		if got := tr.judge(before, c.after); len(got) != c.want {
 			t.Errorf("%s: judge() = %q, want %d faults", c.world, got, c.want)
@@ -112,17 +117,17 @@ func TestJudgeEarly(t *testing.T) {
 	names := func(eth0, eth1 string) map[string]string {
 		return map[string]string{"": "lo", eth0: "eth0", eth1: "eth1"}
 	}
-	before := snapshot{names: names(mac1, mac0), state: []string{"link 2/" + mac1 + " down", "rule"}}
+	before := ec2.Snapshot{Names: names(mac1, mac0), State: []string{"link 2/" + mac1 + " down", "rule"}}
 	borrowed := netip.MustParseAddr("10.0.1.10")
 	for _, c := range []struct {
 		world string
-		after snapshot
+		after ec2.Snapshot
 		want  int // faults
 	}{
-		{"as it should be", snapshot{names(mac0, mac1), netip.Addr{}, before.state}, 0},
+		{"as it should be", seen(names(mac0, mac1), netip.Addr{}, before.State), 0},
 		{"nothing done", before, 2},
-		{"a link left up", snapshot{names(mac0, mac1), netip.Addr{}, []string{"link 2/" + mac1 + " up", "rule"}}, 2},
-		{"a network left behind", snapshot{names(mac0, mac1), borrowed, append([]string{"route default"}, before.state...)}, 2},
+		{"a link left up", seen(names(mac0, mac1), netip.Addr{}, []string{"link 2/" + mac1 + " up", "rule"}), 2},
+		{"a network left behind", seen(names(mac0, mac1), borrowed, append([]string{"route default"}, before.State...)), 2},
 	} {
 		if got := tr.judge(before, c.after); len(got) != c.want {
 			t.Errorf("%s: judge() = %q, want %d faults", c.world, got, c.want)

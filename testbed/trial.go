@@ -7,7 +7,6 @@ import (
 	"io"
 	"log"
 	"maps"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -126,7 +125,7 @@ func (t *trial) steps() []step {
 }
 
 // carryOut runs the steps, and returns what they have made of before, and what is wrong with that.
-func (t *trial) carryOut(ctx context.Context, before snapshot) (after snapshot, faults []string, err error) {
+func (t *trial) carryOut(ctx context.Context, before ec2.Snapshot) (after ec2.Snapshot, faults []string, err error) {
 	for _, s := range t.steps() {
 		fmt.Fprintln(t.out, "\n"+paint(bold, "$ eni0 "+s.args))
 		start := time.Now()
@@ -147,7 +146,7 @@ func (t *trial) carryOut(ctx context.Context, before snapshot) (after snapshot, 
 	} else {
 		t.manager.Hold() // now it is not in the middle of something
 	}
-	after, err = look()
+	after, err = ec2.Look()
 	return after, append(faults, t.judge(before, after)...), err
 }
 
@@ -162,54 +161,27 @@ func (t *trial) eni0(ctx context.Context, args string) (int, error) {
 	return 0, fmt.Errorf("eni0 %s: %w", args, err)
 }
 
-// A snapshot is the instance as the kernel has it.
-type snapshot struct {
-	names  map[string]string // of the links, by address: "0a:ff:00:00:00:01": "eth1"
-	leaves netip.Addr        // the address that default traffic leaves by, zero for none
-	state  []string          // everything else
-}
-
-// look takes a snapshot. The manager must not be in the middle of something.
-func look() (snapshot, error) {
-	links, err := net.Interfaces()
-	if err != nil {
-		return snapshot{}, err
-	}
-	names := make(map[string]string, len(links))
-	for _, l := range links {
-		names[l.HardwareAddr.String()] = l.Name
-	}
-	state, err := ec2.State()
-	return snapshot{names, ec2.Leaves(), state}, err
-}
-
 // nameOf is the name of an ENI in a snapshot.
-func (t *trial) nameOf(s snapshot, device int) string { return s.names[t.hex(device)] }
-
-// hex is the address of an ENI.
-func (t *trial) hex(device int) string {
-	mac := t.MAC(device)
-	return net.HardwareAddr(mac[:]).String()
-}
+func (t *trial) nameOf(s ec2.Snapshot, device int) string { return s.Names[t.Hex(device)] }
 
 // judge returns what is not as it should be after the last step, in words. Only two links may have
 // another name, and only the manager's default route may have moved, if there is a manager.
-func (t *trial) judge(before, after snapshot) []string {
+func (t *trial) judge(before, after ec2.Snapshot) []string {
 	var faults []string
-	want := maps.Clone(before.names)
+	want := maps.Clone(before.Names)
 	if !t.isPinned() {
-		want[t.hex(t.order[0])] = t.nameOf(before, 0) // who had eth0 gets the primary's name
-		want[t.hex(0)] = "eth0"                       // and the primary has eth0
+		want[t.Hex(t.order[0])] = t.nameOf(before, 0) // who had eth0 gets the primary's name
+		want[t.Hex(0)] = "eth0"                       // and the primary has eth0
 	}
 	for mac, name := range want {
-		if got := after.names[mac]; got != name {
+		if got := after.Names[mac]; got != name {
 			faults = append(faults, fmt.Sprintf("%s is called %q, want %q", mac, got, name))
 		}
 	}
-	if want := t.exit(); after.leaves != want {
-		faults = append(faults, fmt.Sprintf("default traffic leaves by %s, want %s", after.leaves, want))
+	if want := t.exit(); after.Leaves != want {
+		faults = append(faults, fmt.Sprintf("default traffic leaves by %s, want %s", after.Leaves, want))
 	}
-	for _, line := range difference(before.state, after.state) {
+	for _, line := range difference(before.State, after.State) {
 		if t.mishaps.killed && strings.HasPrefix(line[len("- "):], "link ") {
 			continue // one that had no address yet stays up
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -20,44 +19,11 @@ const (
 
 var outcomes = []string{"", right, wrong, harm}
 
-// A snapshot is the instance as the kernel has it.
-type snapshot struct {
-	names  map[string]string // of the links, by address
-	leaves netip.Addr        // the address that default traffic leaves by, zero for none
-	state  []string          // everything else
-}
-
-// look takes a snapshot.
-func look() (snapshot, error) {
-	n, err := names()
-	if err != nil {
-		return snapshot{}, err
-	}
-	state, err := ec2.State()
-	return snapshot{n, ec2.Leaves(), state}, err
-}
-
-// names are those of the links, by address.
-func names() (map[string]string, error) {
-	links, err := net.Interfaces()
-	all := make(map[string]string, len(links))
-	for _, l := range links {
-		all[l.HardwareAddr.String()] = l.Name
-	}
-	return all, err
-}
-
-// hex is the address of an ENI.
-func (w *world) hex(device int) string {
-	mac := w.MAC(device)
-	return net.HardwareAddr(mac[:]).String()
-}
-
 // index is the index of an ENI.
 func (w *world) index(device int) (int, error) {
 	links, err := net.Interfaces()
 	for _, l := range links {
-		if l.HardwareAddr.String() == w.hex(device) {
+		if l.HardwareAddr.String() == w.Hex(device) {
 			return l.Index, err
 		}
 	}
@@ -65,7 +31,7 @@ func (w *world) index(device int) (int, error) {
 }
 
 // judge says what came out of a run with that exit code.
-func (s situation) judge(w *world, before, after snapshot, code int) result {
+func (s situation) judge(w *world, before, after ec2.Snapshot, code int) result {
 	if lost := s.lost(w, before, after); len(lost) > 0 {
 		return result{Outcome: harm, Why: lost[0]}
 	}
@@ -76,25 +42,25 @@ func (s situation) judge(w *world, before, after snapshot, code int) result {
 }
 
 // lost is what was there before and is not any more.
-func (s situation) lost(w *world, before, after snapshot) (lost []string) {
-	for mac, name := range before.names {
-		now := after.names[mac]
+func (s situation) lost(w *world, before, after ec2.Snapshot) (lost []string) {
+	for mac, name := range before.Names {
+		now := after.Names[mac]
 		if s.same && now != name {
 			lost = append(lost, fmt.Sprintf("%s is called %s now", name, now))
 		}
 	}
-	was := slices.Collect(maps.Values(before.names))
-	for _, name := range after.names {
+	was := slices.Collect(maps.Values(before.Names))
+	for _, name := range after.Names {
 		if !strings.HasPrefix(name, "eth") && !slices.Contains(was, name) {
 			lost = append(lost, "a link is left as "+name)
 		}
 	}
-	if before.leaves.IsValid() && !after.leaves.IsValid() {
+	if before.Leaves.IsValid() && !after.Leaves.IsValid() {
 		lost = append(lost, "there is no default route")
 	}
-	for _, line := range before.state {
+	for _, line := range before.State {
 		owned := w.manager != nil && w.manager.Owns(line)
-		if !slices.Contains(after.state, line) && !owned && !strings.HasPrefix(line, "link ") {
+		if !slices.Contains(after.State, line) && !owned && !strings.HasPrefix(line, "link ") {
 			lost = append(lost, "gone: "+kind(line))
 		}
 	}
@@ -102,17 +68,20 @@ func (s situation) lost(w *world, before, after snapshot) (lost []string) {
 	return slices.Compact(lost)
 }
 
-// kind is the first word of a line of State: "route".
+// kind is what a line of State is: "a route".
 func kind(line string) string {
 	word, _, _ := strings.Cut(line, " ")
-	return map[string]string{"address": "an address", "route": "a route", "rule": "a rule", "neighbour": "a neighbour"}[word]
+	if word == "address" {
+		return "an address"
+	}
+	return "a " + word
 }
 
 // amiss is what is not as it should be though nothing is lost, "" for nothing.
-func (s situation) amiss(w *world, before, after snapshot, code int) string {
-	primary := after.names[w.hex(0)]
+func (s situation) amiss(w *world, before, after ec2.Snapshot, code int) string {
+	primary := after.Names[w.Hex(0)]
 	switch {
-	case s.same && !slices.Equal(before.state, after.state):
+	case s.same && !slices.Equal(before.State, after.State):
 		return "something has changed"
 	case s.same && s.code0 && code != 0:
 		return fmt.Sprintf("exits with %d", code)
@@ -120,11 +89,9 @@ func (s situation) amiss(w *world, before, after snapshot, code int) string {
 		return "exits with 0"
 	case s.same:
 		return ""
-	case primary != "eth0" && code == 0:
-		return fmt.Sprintf("exits with 0, and the primary is %s", primary)
 	case primary != "eth0":
 		return fmt.Sprintf("exits with %d, and the primary is %s", code, primary)
-	case !s.early && after.leaves != w.Addr(0):
+	case !s.early && after.Leaves != w.Addr(0):
 		return fmt.Sprintf("exits with %d, names are right, default traffic is not", code)
 	case code != 0:
 		return fmt.Sprintf("all is right, and it exits with %d", code)

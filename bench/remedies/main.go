@@ -33,7 +33,6 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -44,7 +43,7 @@ import (
 	"slices"
 	"time"
 
-	"eni0/bench/sdkbuild"
+	"eni0/bench/kit"
 	"eni0/testbed/ec2"
 
 	"golang.org/x/sys/unix"
@@ -77,13 +76,9 @@ func main() {
 
 // check ends the program if there is an error.
 func check(err error) {
-	if err == nil {
-		return
+	if err != nil {
+		log.Fatal(ec2.Explain(err))
 	}
-	if why := ec2.Refused(err); why != "" {
-		err = errors.New(why)
-	}
-	log.Fatal(err)
 }
 
 // scripts are the other sides that are shell scripts.
@@ -128,20 +123,10 @@ func install(ctx context.Context, dir string) error {
 	if err := ec2.Furnish(ctx, dir); err != nil {
 		return err
 	}
-	files, err := scripts.ReadDir(".")
-	if err != nil {
+	if err := kit.Scripts(scripts, dir); err != nil {
 		return err
 	}
-	for _, f := range files {
-		b, err := scripts.ReadFile(f.Name())
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(dir, f.Name()), b, 0o755); err != nil {
-			return err
-		}
-	}
-	return sdkbuild.Build(ctx, filepath.Join(dir, "sdk"))
+	return kit.SDK(ctx, filepath.Join(dir, "sdk"))
 }
 
 // A result is what came of one run.
@@ -186,7 +171,7 @@ func (t *table) try(ctx context.Context, s situation, r remedy) error {
 	return nil
 }
 
-// print prints the row of a situation, as Markdown, and under it what was not right.
+// print prints the row of a situation, as Markdown, with what was not right. The first has the head.
 func (t *table) print(s situation) {
 	if s.name == situations[0].name {
 		head, line := "| situation |", "|---|"

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
+
+	"eni0/bench/kit"
 )
 
 // Measures of the picture, in pixels.
@@ -35,10 +35,10 @@ func (t *table) chart(b *strings.Builder, y int, situation string) int {
 	y += step
 	var longest time.Duration
 	for _, r := range remedies {
-		longest = max(longest, median(t.times[[2]string{situation, r.name}]))
+		longest = max(longest, kit.Median(t.times[[2]string{situation, r.name}]))
 	}
 	for _, r := range remedies {
-		took := median(t.times[[2]string{situation, r.name}])
+		took := kit.Median(t.times[[2]string{situation, r.name}])
 		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", barLeft-10, y+15, r.name)
 		end, words := barLeft, "never"
 		if took > 0 {
@@ -50,13 +50,4 @@ func (t *table) chart(b *strings.Builder, y int, situation string) int {
 		y += step
 	}
 	return y + 10
-}
-
-// median is the middle of the times, 0 for none.
-func median(times []time.Duration) time.Duration {
-	if len(times) == 0 {
-		return 0
-	}
-	sorted := slices.SortedFunc(slices.Values(times), cmp.Compare[time.Duration])
-	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }

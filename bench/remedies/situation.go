@@ -91,7 +91,7 @@ func tryInside(situationName, remedyName string) error {
 	if err != nil {
 		return err
 	}
-	before, err := look()
+	before, err := ec2.Look()
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func tryInside(situationName, remedyName string) error {
 	if w.manager != nil {
 		w.manager.Hold() // it is not in the middle of something then
 	}
-	after, err := look()
+	after, err := ec2.Look()
 	if err != nil {
 		return err
 	}
@@ -118,9 +118,8 @@ func (s situation) make() (*world, error) {
 		return nil, err
 	}
 	w := &world{Instance: i}
-	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
-	if err := unix.Mount("sysfs", "/sys", "sysfs", flags, ""); err != nil {
-		return nil, os.NewSyscallError("mount /sys", err)
+	if err := ec2.MountSys(); err != nil {
+		return nil, err
 	}
 	if s.early {
 		return w, nil
@@ -186,15 +185,8 @@ func vpn(w *world) error {
 	)
 }
 
-// pinned writes a file that ties the primary to the name that it has, in a /run of this process's.
-func pinned(w *world) error {
-	const dir = "/run/systemd/network"
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	file := fmt.Sprintf("[Match]\nMACAddress=%s\n[Link]\nName=eth1\n", w.hex(0))
-	return os.WriteFile(dir+"/10-primary.link", []byte(file), 0o644)
-}
+// pinned ties the primary to the name that it has, by a file in a /run of this process's.
+func pinned(w *world) error { return w.Pin(0, "eth1") }
 
 // run has the remedy at work. It returns how long it took until the primary was called eth0, 0 for
 // never, and the exit code.

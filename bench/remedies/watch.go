@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"eni0/testbed/ec2"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -30,7 +32,7 @@ func watchNames(w *world) (*watch, error) {
 		v.events.Close()
 		return nil, os.NewSyscallError("bind", err)
 	}
-	before, err := names()
+	before, err := ec2.Names()
 	if err != nil {
 		v.events.Close()
 		return nil, err
@@ -42,13 +44,13 @@ func watchNames(w *world) (*watch, error) {
 // follow looks at the names at each event, until close.
 func (v *watch) follow(before map[string]string) {
 	changed := sync.OnceFunc(func() { close(v.first) })
-	primary := v.w.hex(0)
+	primary := v.w.Hex(0)
 	buffer := make([]byte, 64<<10)
 	for {
 		if _, err := v.events.Read(buffer); err != nil {
 			return
 		}
-		now, err := names()
+		now, err := ec2.Names()
 		if err != nil {
 			return
 		}

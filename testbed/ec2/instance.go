@@ -160,6 +160,23 @@ func (i *Instance) Close() error {
 // MAC is an ENI's address: 0a:ff:00:00:00:01 for device 0, the primary.
 func (i *Instance) MAC(device int) [6]byte { return mac(device) }
 
+// Pin writes a file that ties an ENI to a name: systemd.link(5). It is in /run, of which the caller
+// has made one of its own.
+func (i *Instance) Pin(device int, name string) error {
+	const dir = "/run/systemd/network"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	file := fmt.Sprintf("[Match]\nMACAddress=%s\n[Link]\nName=%s\n", i.Hex(device), name)
+	return os.WriteFile(dir+"/10-pinned.link", []byte(file), 0o644)
+}
+
+// Hex is MAC as text: "0a:ff:00:00:00:01" for device 0.
+func (i *Instance) Hex(device int) string {
+	mac := i.MAC(device)
+	return net.HardwareAddr(mac[:]).String()
+}
+
 // Addr is the address that DHCP gives an ENI: 10.0.1.10 for device 0.
 func (i *Instance) Addr(device int) netip.Addr { return address(device) }
 

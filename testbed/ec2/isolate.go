@@ -22,6 +22,25 @@ func Isolate(cmd *exec.Cmd) {
 	cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 }
 
+// MountSys makes /sys show the links of this namespace: a sysfs has those of where it was mounted.
+// The mount stays in ours: what a user namespace mounts does not propagate (mount_namespaces(7)).
+func MountSys() error {
+	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	err := unix.Mount("sysfs", "/sys", "sysfs", flags, "")
+	if err == unix.EBUSY {
+		return nil // mount(2): it is there already, from the world before
+	}
+	return os.NewSyscallError("mount /sys", err)
+}
+
+// Explain is err, or what to do about it where Refused knows that.
+func Explain(err error) error {
+	if why := Refused(err); why != "" {
+		return errors.New(why)
+	}
+	return err
+}
+
 // Refused returns a sentence that says what to do if err means that this machine does not allow
 // user namespaces, else "". err is what starting an isolated command came to or, inside, what
 // Launch did: Ubuntu lets the command start, but without the capabilities it needs.

@@ -50,17 +50,6 @@ func State() ([]string, error) {
 	return lines, nil
 }
 
-// Leaves has the kernel itself choose the way to the rest of the world, and says by which address
-// that begins, the zero Addr where there is none. A connected UDP socket has a way, and sends nothing.
-func Leaves() netip.Addr {
-	conn, err := net.Dial("udp4", "192.0.2.1:9") // RFC 5737: an address that is nobody's
-	if err != nil {
-		return netip.Addr{}
-	}
-	defer conn.Close()
-	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
-}
-
 // each hands every object of one kind to fn, its header of that size and its attributes.
 func each(get, size int, fn func(header []byte, a map[uint16][]byte)) error {
 	msgs, err := table(get)

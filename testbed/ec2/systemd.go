@@ -51,7 +51,7 @@ func (m *Manager) obey(l net.Listener) {
 	}
 }
 
-// Systemctl stands in for systemctl(1) as eni0 calls it, and returns the exit code. Of all units
+// Systemctl stands in for systemctl(1) as eni0 calls it, and what is compared with eni0, and returns the exit code. Of all units
 // only the one that a Manager is can run.
 func Systemctl(args []string, stdout io.Writer) int {
 	units := args[slices.Index(args, "--")+1:]
