@@ -231,7 +231,10 @@ const (
 	answerYes
 )
 
-// answerOf is the answer to a condition that the links decide.
+// answerOf is the answer to a condition that the links decide. It is not inlined, as it is called in
+// many places.
+//
+//go:noinline
 func answerOf(met bool) matchAnswer {
 	if met {
 		return answerYes

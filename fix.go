@@ -27,6 +27,7 @@ type call struct {
 	notifySignals func()
 
 	files     []configFile // of configFiles
+	unread    []error
 	filesRead bool
 }
 
@@ -102,6 +103,7 @@ func jsonReasons() []reason {
 		{"interrupted", codeDoubt, errInterrupted},
 		{"locked", codeDoubt, errLocked},
 		{"pinned", codeDoubt, errPinned},
+		{"unread", codeDoubt, errUnread},
 		{"undone", codeDoubt, errUndone},
 		{"two-enis", codeDoubt, errTwoENIs},
 		{"foreign", codeDoubt, errForeignName},
@@ -117,6 +119,9 @@ func jsonReasons() []reason {
 
 // errPinned means that a file ties an ENI to another name than it is to have.
 var errPinned = errors.New("pinned")
+
+// errUnread means that there may be such a file, because not all can be read.
+var errUnread = errors.New("can't tell whether a file gives an ENI another name")
 
 // print writes text to stdout. Where it can't the code is codeDoubt.
 func (c *call) print(text string) (int, error) {
@@ -255,38 +260,44 @@ func (c *call) addAdvice(ctx context.Context, w world, v verdict, err error) (
 	for _, e := range allENIs(w.links) {
 		names[e.index] = e.name
 	}
-	if pins := findPins(c.configFiles(), w.links, names); len(pins) > 0 {
+	files, unread := c.configFiles()
+	if pins := findPins(files, w.links, names); len(pins) > 0 {
 		v.pinned = true
 		v.note += "; " + pins[0].String()
 		return w, v, nil
 	}
+	for _, err := range unread {
+		c.log.warn("%v: %v", errUnread, err)
+	}
 	return w, c.suggestRestart(ctx, v), nil
 }
 
-// checkPins returns an error where a file pins another name on an ENI that is to be renamed. After
-// a rename, a network manager that compares both device and name would leave that ENI unconfigured.
+// checkPins returns an error where a file pins another name on an ENI that is to be renamed, or may
+// do so because it can't be read. After a rename, a network manager that compares both device and
+// name would leave that ENI unconfigured.
 func (c *call) checkPins(w world, v verdict) error {
 	if len(v.targets) == 0 {
 		return nil
 	}
 	var errs []error
-	for _, p := range findPins(c.configFiles(), w.links, v.targets) {
+	files, unread := c.configFiles()
+	for _, p := range findPins(files, w.links, v.targets) {
 		errs = append(errs, errorf("%w: %v", errPinned, p))
+	}
+	for _, err := range unread {
+		errs = append(errs, errorf("%w: %v", errUnread, err))
 	}
 	return errors.Join(errs...)
 }
 
-// configFiles returns the files that may give names to devices. It reads them once, and warns once
-// of what can't be read.
-func (c *call) configFiles() []configFile {
+// configFiles returns the files that may give names to devices, and why others can't be read. It
+// reads them once.
+func (c *call) configFiles() (files []configFile, unread []error) {
 	if !c.filesRead {
-		files, warnings := readConfigFiles("")
-		for _, err := range warnings {
-			c.log.warn("%v", err)
-		}
-		c.files, c.filesRead = files, true
+		c.files, c.unread = readConfigFiles("")
+		c.filesRead = true
 	}
-	return c.files
+	return c.files, c.unread
 }
 
 // suggestRestart adds to codeRoute the command that restarts the network managers that run, unless
@@ -299,8 +310,11 @@ func (c *call) suggestRestart(ctx context.Context, v verdict) verdict {
 	if v.code != codeRoute || len(units) == 0 {
 		return v
 	}
-	running, _ := managers{log: c.log}.activeUnits(ctx, units)
-	if len(running) == 0 {
+	running, unknown := managers{log: c.log}.activeUnits(ctx, units)
+	switch {
+	case len(running) == 0 && unknown:
+		return v
+	case len(running) == 0:
 		v.note += "; no network manager runs that eni0 knows, " +
 			"and `ip route show default` tells who made the route"
 		return v

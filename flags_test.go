@@ -89,6 +89,7 @@ func TestReasonOf(t *testing.T) {
 		{codeDoubt, fmt.Errorf("lock: %w", errLocked), "locked"},
 		{codeDoubt, fmt.Errorf("so %w", errUndone), "undone"},
 		{codeDoubt, errors.Join(fmt.Errorf("%w: a file", errPinned)), "pinned"},
+		{codeDoubt, errors.Join(fmt.Errorf("%w: %w", errUnread, unix.EACCES)), "unread"},
 		{codeDoubt, unix.ENOMEM, "failed"},
 	} {
 		if got := reasonOf(c.code, c.err); got != c.want {

@@ -182,7 +182,10 @@ func commandError(state *os.ProcessState, err error, command string) error {
 	return nil
 }
 
-// ignoreError returns err, or nil where that is expected.
+// ignoreError returns err, or nil where that is expected. It is not inlined, as it is called in many
+// places.
+//
+//go:noinline
 func ignoreError(err, expected error) error {
 	if errors.Is(err, expected) {
 		return nil

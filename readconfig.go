@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// No system has nearly as much. What exceeds a limit is not read, and there is a warning.
+// No system has nearly as much. What exceeds a limit counts as what can't be read.
 const (
 	configFileMax  = 1 << 20  // bytes of one file
 	configTotalMax = 16 << 20 // bytes of all files
@@ -20,30 +20,31 @@ const (
 )
 
 // readConfigFiles reads the files in configDirs below root, which is "" except in tests. It ignores
-// what does not exist or is no regular file. For each file that it can't read there is a warning.
-func readConfigFiles(root string) (files []configFile, warnings []error) {
+// what does not exist or is no regular file. unread has an error for each file and directory that
+// it can't read.
+func readConfigFiles(root string) (files []configFile, unread []error) {
 	r := configReader{root: root, left: configTotalMax}
 	for _, dir := range configDirs {
 		r.readDir(dir)
 	}
-	return r.files, r.warnings
+	return r.files, r.unread
 }
 
 // A configReader has what has been read so far.
 type configReader struct {
-	root     string
-	left     int         // bytes until configTotalMax; -1 once it was exceeded
-	dirs     [][2]uint64 // the directories that have been read: device and inode
-	files    []configFile
-	warnings []error
+	root   string
+	left   int         // bytes until configTotalMax; -1 once it was exceeded
+	dirs   [][2]uint64 // the directories that have been read: device and inode
+	files  []configFile
+	unread []error
 }
 
 // readDir reads the files in dir, and the drop-ins in the directories below it.
 func (r *configReader) readDir(dir string) {
 	names, err := r.listDir(dir)
-	r.warn(dir, err)
+	r.noteUnread(dir, err)
 	if len(names) > configDirMax {
-		r.warn(dir, errorf("more than %d entries: the rest is not read", configDirMax))
+		r.noteUnread(dir, errorf("more than %d entries", configDirMax))
 		names = names[:configDirMax]
 	}
 	for _, name := range names {
@@ -87,13 +88,16 @@ func (r *configReader) listDir(dir string) (names []string, err error) {
 
 // readFile reads a regular file, or /dev/null as an empty file.
 func (r *configReader) readFile(path string) {
-	text, ok, err := readRegularFile(r.root+path, min(configFileMax, r.left+1))
-	r.warn(path, err)
+	text, ok, err := readRegularFile(r.root+path, configFileMax+1)
+	r.noteUnread(path, err)
 	switch {
 	case !ok || r.left < 0:
 		return
+	case len(text) > configFileMax:
+		r.noteUnread(path, errorf("more than %d bytes", configFileMax))
+		return
 	case len(text) > r.left || len(r.files) == configFilesMax:
-		r.warn(path, errorf("more than %d bytes or %d files in all: the rest is not read",
+		r.noteUnread(path, errorf("more than %d bytes or %d files in all",
 			configTotalMax, configFilesMax))
 		r.left = -1
 		return
@@ -102,12 +106,13 @@ func (r *configReader) readFile(path string) {
 	r.files = append(r.files, configFile{path, text})
 }
 
-// warn adds a warning of err, unless it says that path does not exist.
-func (r *configReader) warn(path string, err error) {
-	if err == nil || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+// noteUnread adds err to unread, unless it says that path leads nowhere: no program can read that.
+func (r *configReader) noteUnread(path string, err error) {
+	if err == nil || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) ||
+		errors.Is(err, unix.ELOOP) {
 		return
 	}
-	r.warnings = append(r.warnings, &fs.PathError{Op: "read", Path: path, Err: err})
+	r.unread = append(r.unread, &fs.PathError{Op: "read", Path: path, Err: err})
 }
 
 // readRegularFile reads up to most bytes of the file that path leads to. ok is false where it

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -518,7 +519,7 @@ func TestKernelPinnedOtherwise(t *testing.T) {
 }
 
 // What pins nothing: files of the machine that this one was cloned from, files that agree, files for one
-// of both only. What can't be read costs nothing but a warning.
+// of both only, what leads nowhere or is no file.
 func TestKernelPinsNothing(t *testing.T) {
 	l, _ := managed(t, 1, 0)
 	if l == nil {
@@ -532,11 +533,75 @@ func TestKernelPinsNothing(t *testing.T) {
 	})
 	l.must(os.Symlink("14-e.network", "/etc/systemd/network/14-e.network"), unix.Mkfifo("/etc/systemd/network/15-f.network", 0o600),
 		os.Symlink("/dev/zero", "/etc/systemd/network/16-g.network"))
-	r := l.run(codeRight, "fix")
-	if warned := strings.Count(r.stderr, "/etc/systemd/network/14-e.network"); warned != 1 {
-		t.Errorf("%d warnings of a link to itself, want 1: %s", warned, r.stderr)
-	}
+	l.run(codeRight, "fix")
 	l.wantNames("eth0", "eth1")
+}
+
+// unreadable is a file that even root can't read.
+const unreadable = "/sys/class/net/lo/speed"
+
+// A file that can't be read may pin a name: 1, and nothing is changed.
+func TestKernelUnread(t *testing.T) {
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	const file = "/etc/systemd/network/10-a.network"
+	l.configure(map[string]string{"/etc/systemd/network/11-b.network": "[Match]\nName=eth*\n"})
+	l.must(os.Symlink(unreadable, file))
+	l.unchanged(func() {
+		for _, args := range [][]string{{"check"}, {"fix", "-n"}, {"fix"}, {"fix", "-names", "-restart", ""}} {
+			l.says(l.run(codeDoubt, args...).stderr,
+				"can't tell whether a file gives an ENI another name: read "+file+": invalid argument")
+		}
+		l.says(l.run(codeDoubt, "check", "-json").stdout, `"reason":"unread"`)
+	})
+	l.must(os.Remove(file))
+	l.run(codeRight, "fix")
+	l.wantNames("eth0", "eth1")
+}
+
+// What root can read, an ordinary user may not.
+func TestKernelUnreadByAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can have a second user in its namespace")
+	}
+	l, _ := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	const dir = "/etc/systemd/network"
+	l.configure(map[string]string{dir + "/10-a.network": "[Match]\nName=eth*\n"}) // mode 0600
+	for _, c := range []struct {
+		mode os.FileMode // of the directory
+		path string
+	}{{0o755, dir + "/10-a.network"}, {0o700, dir}, {0o711, dir}} {
+		l.must(os.Chmod(dir, c.mode))
+		for _, args := range [][]string{{"check"}, {"fix", "-n"}} {
+			cmd := l.command(args...)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, NoSetGroups: true}}
+			r := l.finish(cmd)
+			if r.code != codeDoubt {
+				t.Errorf("%v: code %d, want %d: %s%s", args, r.code, codeDoubt, r.stdout, r.stderr)
+			}
+			l.says(r.stderr, "can't tell whether a file gives an ENI another name: read "+c.path+": permission denied")
+		}
+		l.run(codeNames, "check")
+	}
+}
+
+// Where names are right, a file that can't be read is no reason to end with 1. But it may be behind what is wrong.
+func TestKernelUnreadRightNames(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	l.run(codeRoute, "fix", "-restart", "")
+	l.configure(map[string]string{"/etc/systemd/network/11-b.network": "[Match]\nName=eth*\n"})
+	l.must(os.Symlink(unreadable, "/etc/systemd/network/10-a.network"))
+	const warning = "eni0: can't tell whether a file gives an ENI another name: read /etc/systemd/network/10-a.network: "
+	l.says(l.run(codeRoute, "check").stderr, warning)
 }
 
 // onRestart does something when the manager is restarted for the first time.
