@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,11 +21,12 @@ import (
 type renaming struct {
 	nl            *rtnl
 	log           logger
-	before        []link         // all links when it begins
-	toRename      []link         // those of them that are to be renamed
-	down          map[int32]bool // indexes of the links that were set down for it
-	snapshotLinks map[int32]bool // indexes of the links whose objects are in snapshot
-	snapshot      []*netObject   // from before links went down or a manager was restarted
+	before        []link           // all links when it begins
+	toRename      []link           // those of them that are to be renamed
+	down          map[int32]bool   // indexes of the links that were set down for it
+	snapshotLinks map[int32]bool   // indexes of the links whose objects are in snapshot
+	snapshot      []*netObject     // from before links went down or a manager was restarted
+	ipv6MTUs      map[int32]uint32 // what net.ipv6.conf.DEV.mtu is to be again, by a link's index
 	// judgeAgain returns the links and the targets as of now; nil where the targets stay the same.
 	judgeAgain func() ([]link, map[int32]string, error)
 }
@@ -149,13 +152,20 @@ func (r *renaming) renameWhileDown(targets map[int32]string) error {
 			r.log.info("%s goes down for its rename: this kernel renames no link that is up", l)
 		}
 	}
-	lost := r.lostBy(stackedOn(links, up, false))
+	down := stackedOn(links, up, false)
+	lost := r.lostBy(down)
 	if r.down == nil {
-		r.down = map[int32]bool{}
+		r.down, r.ipv6MTUs = map[int32]bool{}, map[int32]uint32{}
 	}
 	maps.Copy(r.down, up)
+	for _, l := range links {
+		if down[l.index] && l.ipv6MTU != 0 && l.ipv6Ready {
+			r.ipv6MTUs[l.index] = l.ipv6MTU
+		}
+	}
 	requests := downUpRequests(links, steps, up, lost)
-	err = r.executeLinks(append(requests, twinRequests(r.snapshot, lost)...))
+	requests = append(requests, twinRequests(r.snapshot, lost)...)
+	err = r.executeLinks(append(requests, prefixRequests(r.snapshot, down)...))
 	if errors.Is(err, unix.EMSGSIZE) {
 		r.log.warn("%d objects do not fit into one datagram: they are put back after the rename, "+
 			"and would be lost if eni0 were killed before", len(lost))
@@ -224,7 +234,7 @@ func (r *renaming) restore(pick func(before, now []*netObject) []*netObject) {
 	}
 }
 
-// tryRestore is restore without the log of what can't be created: its error has the reason for each.
+// tryRestore is restore without a log of what can't be created: its error has the reason for each.
 func (r *renaming) tryRestore(pick func(before, now []*netObject) []*netObject) error {
 	if len(r.snapshot) == 0 {
 		return nil
@@ -233,11 +243,33 @@ func (r *renaming) tryRestore(pick func(before, now []*netObject) []*netObject) 
 	if err != nil {
 		return err
 	}
+	r.restoreIPv6MTUs(links)
 	made, err := r.restoreOn(links, pick)
 	for _, o := range made {
 		r.log.info("put back %s", o.description)
 	}
 	return err
+}
+
+// restoreIPv6MTUs sets net.ipv6.conf.DEV.mtu of links that have been down. When a link is ready for
+// IPv6 again, that becomes the link's own MTU: addrconf_notify of net/ipv6/addrconf.c.
+func (r *renaming) restoreIPv6MTUs(links []link) {
+	for index, mtu := range r.ipv6MTUs {
+		l, ok := linkByIndex(links, index)
+		if ok && !l.ipv6Ready {
+			continue
+		}
+		delete(r.ipv6MTUs, index)
+		if !ok || l.ipv6MTU == mtu {
+			continue
+		}
+		err := os.WriteFile("/proc/sys/net/ipv6/conf/"+l.name+"/mtu", []byte(strconv.Itoa(int(mtu))), 0)
+		if err != nil {
+			r.log.err("net.ipv6.conf.%s.mtu: not put back to %d: %v", l.name, mtu, err)
+			continue
+		}
+		r.log.info("put back net.ipv6.conf.%s.mtu", l.name)
+	}
 }
 
 // restoreAfterDown creates again what links have lost by going down and what is not back by now.
@@ -265,7 +297,8 @@ func (r *renaming) awaitRestored() {
 			awaited = missingObjects(awaited, now)
 			return awaited
 		})
-		return refused == nil && !slices.ContainsFunc(awaited, isAutomatic), nil
+		missing := slices.ContainsFunc(awaited, isAutomatic) || len(r.ipv6MTUs) > 0
+		return refused == nil && !missing, nil
 	})
 	if refused != nil {
 		r.log.err("%v", refused)

@@ -144,12 +144,71 @@ func TestKernelDownUp(t *testing.T) {
 		after, err := kinds.Dump()
 		l.must(err, r.verifyRenamed(targets))
 		for _, d := range kinds.Differences(before, after) {
+			if !strings.Contains(d, "ipv6 mtu: ") { // by sysctl alone
+				t.Error(d)
+			}
+		}
+		r.awaitRestored()
+		after, err = kinds.Dump()
+		l.must(err)
+		for _, d := range kinds.Differences(before, after) {
 			t.Error(d)
 		}
 		if strings.Count(log.String(), "goes down for its rename") != 2 {
 			t.Errorf("the links have not been down: %s", log.String())
 		}
 		l.wantNames(want...)
+	}
+}
+
+// The kernel makes with each address the route that prefixRoute says, and no other.
+func TestKernelPrefixRoute(t *testing.T) {
+	l, m := managed(t, 0, 1)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	addresses := []string{"10.7.1.1/24", "10.7.1.2/24", "10.7.1.3/25", "10.8.1.1/32", "10.8.3.3/31", "10.8.4.5/30", "10.9.1.1/24 metric 77",
+		"10.9.2.1/24 noprefixroute", "10.5.1.1 peer 10.5.1.2", "10.5.2.1 peer 10.5.3.2/24", "172.16.0.1/9"}
+	if ec2.HasIPv6() {
+		addresses = append(addresses, "2001:db8:1::1/64", "2001:db8:1::2/64", "2001:db8:2::1/128", "2001:db8:3::1/64 metric 77",
+			"2001:db8:4::1/64 noprefixroute", "2001:db8:5::1 peer 2001:db8:6::1/64", "2001:db8:7::1/61 nodad")
+	}
+	for _, a := range addresses {
+		l.must(kinds.MakeThese([]string{"address add " + a + " dev NAME"}, []kinds.Link{{Name: "eth1", Number: 1}}))
+	}
+	nl, links := l.links()
+	eth1, _ := linkByName(links, "eth1")
+	objects, err := snapshotOf(nl, links, map[int32]bool{eth1.index: true})
+	l.must(err)
+	said, made := map[string]string{}, map[string]string{}
+	for _, o := range objects {
+		body := o.requests[0].body
+		if o.prefixRoute != nil {
+			said[prefixID(o.prefixRoute)] = o.description
+		}
+		// Beside an IPv6 address with a peer is a route to that alone, of the same metric.
+		peer := o.rank == rankRoute && body[0] == unix.AF_INET6 && body[1] == 128 && strings.Contains(o.description, "2001:db8:6::1")
+		linkLocal := strings.Contains(o.description, "fe80::") || strings.Contains(o.description, "ff00::")
+		if o.rank == rankRoute && body[5] == unix.RTPROT_KERNEL && !peer && !linkLocal {
+			made[prefixID(body)] = o.description
+		}
+	}
+	for id, what := range said {
+		if _, ok := made[id]; !ok && !strings.Contains(what, "fe80::") {
+			t.Errorf("prefixRoute() has a route for %s that the kernel has not made", what)
+		}
+	}
+	for id, what := range made {
+		if _, ok := said[id]; !ok {
+			t.Errorf("the kernel made %s, which no prefixRoute() has", what)
+		}
+	}
+	if len(made) < 9 {
+		t.Errorf("the kernel made %d routes, want more: %q", len(made), made)
+	}
+	if requests := prefixRequests(objects, map[int32]bool{eth1.index: true}); len(requests) > 0 {
+		t.Errorf("prefixRequests() = %v, want none: all routes are there", requests)
 	}
 }
 

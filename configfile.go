@@ -134,10 +134,7 @@ func isIfcfg(name string) bool {
 		".rpmnew", ".rpmsave", ".rpmorig", ".augnew", ".augtmp")
 }
 
-// hasAnySuffix reports whether s ends with one of suffixes. It is not inlined, as it is called in
-// many places.
-//
-//go:noinline
+// hasAnySuffix reports whether s ends with one of suffixes.
 func hasAnySuffix(s string, suffixes ...string) bool {
 	return slices.ContainsFunc(suffixes, func(suffix string) bool {
 		return strings.HasSuffix(s, suffix)
@@ -231,10 +228,7 @@ const (
 	answerYes
 )
 
-// answerOf is the answer to a condition that the links decide. It is not inlined, as it is called in
-// many places.
-//
-//go:noinline
+// answerOf is the answer to a condition that the links decide.
 func answerOf(met bool) matchAnswer {
 	if met {
 		return answerYes

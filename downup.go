@@ -71,3 +71,39 @@ func twinRequests(all, lost []*netObject) (requests []nlMessage) {
 	}
 	return requests
 }
+
+// prefixRequests are the requests that remove the routes which the kernel makes with the addresses
+// of links that come up, where there was none: somebody has deleted it. If somebody has put another
+// in its place, that is created again, because the kernel's may have kept it from that.
+func prefixRequests(objects []*netObject, down map[int32]bool) (requests []nlMessage) {
+	there := map[string]bool{}
+	routes := filter(objects, func(o *netObject) bool { return o.rank == rankRoute })
+	for _, o := range routes {
+		there[prefixID(o.requests[0].body)] = true
+	}
+	for _, o := range objects {
+		if o.prefixRoute == nil || !o.isOf(down) || there[prefixID(o.prefixRoute)] {
+			continue
+		}
+		requests = append(requests, nlMessage{typ: unix.RTM_DELROUTE, body: o.prefixRoute})
+		to := attrsOf(o.prefixRoute, unix.RTA_DST)
+		for _, r := range routes {
+			again := !r.automatic && !r.partial && r.isOf(down)
+			if again && attrsOf(r.requests[0].body, unix.RTA_DST) == to {
+				requests = append(requests, r.requests...)
+			}
+		}
+	}
+	return requests
+}
+
+// prefixID identifies a route by what tells the kernel's prefix routes apart.
+func prefixID(made []byte) (id string) {
+	// struct rtmsg, linux/rtnetlink.h: family, dst_len, src_len, tos, table, proto, scope, type.
+	id = string(made[:8])
+	for _, typ := range []uint16{unix.RTA_DST, unix.RTA_OIF, unix.RTA_PREFSRC, unix.RTA_PRIORITY,
+		unix.RTA_METRICS} {
+		id += "/" + attrsOf(made, typ)
+	}
+	return id
+}

@@ -15,15 +15,16 @@ import (
 
 // Constants that x/sys lacks.
 const (
-	rtextFilterSkipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS, linux/rtnetlink.h
-	rtaNHID              = 30     // RTA_NH_ID, linux/rtnetlink.h
-	ifaProto             = 11     // IFA_PROTO, linux/if_addr.h: who made the address (Linux 5.18)
-	ifaProtoRA           = 2      // IFAPROT_KERNEL_RA, linux/if_addr.h
-	ndaProtocol          = 12     // NDA_PROTOCOL, linux/neighbour.h
-	ndaFlagsExt          = 15     // NDA_FLAGS_EXT, linux/neighbour.h
-	neighbourManaged     = 1 << 0 // NTF_EXT_MANAGED, linux/neighbour.h
-	nhaFDB               = 11     // NHA_FDB, linux/nexthop.h
-	nhaResGroup          = 12     // NHA_RES_GROUP, linux/nexthop.h
+	rtextFilterSkipStats = 1 << 3  // RTEXT_FILTER_SKIP_STATS, linux/rtnetlink.h
+	ipv6Ready            = 1 << 31 // IF_READY, net/if_inet6.h
+	rtaNHID              = 30      // RTA_NH_ID, linux/rtnetlink.h
+	ifaProto             = 11      // IFA_PROTO, linux/if_addr.h: who made the address (Linux 5.18)
+	ifaProtoRA           = 2       // IFAPROT_KERNEL_RA, linux/if_addr.h
+	ndaProtocol          = 12      // NDA_PROTOCOL, linux/neighbour.h
+	ndaFlagsExt          = 15      // NDA_FLAGS_EXT, linux/neighbour.h
+	neighbourManaged     = 1 << 0  // NTF_EXT_MANAGED, linux/neighbour.h
+	nhaFDB               = 11      // NHA_FDB, linux/nexthop.h
+	nhaResGroup          = 12      // NHA_RES_GROUP, linux/nexthop.h
 
 	// NUD_VALID of include/net/neighbour.h, without NUD_PERMANENT and NUD_NOARP: the address of the
 	// link layer is known.
@@ -83,7 +84,10 @@ func requestName(typ uint16) string {
 	return fmt.Sprintf("rtnetlink request %d", typ)
 }
 
-// appendMessage lays out m in the kernel's form, padded to 4 bytes.
+// appendMessage lays out m in the kernel's form, padded to 4 bytes. It is not inlined, because the
+// program is smaller so.
+//
+//go:noinline
 func appendMessage(b []byte, m nlMessage) []byte {
 	// struct nlmsghdr, linux/netlink.h: length, type, flags, sequence number, port (0: the
 	// kernel's).
@@ -199,6 +203,22 @@ func eachAttr(b []byte, fn func(typ uint16, value []byte) error) error {
 	return nil
 }
 
+// attrIn returns the value of the attribute in b with the last of those types, in the one with the
+// type before, and so on. It returns nil where there is none.
+func attrIn(b []byte, types ...uint16) (value []byte) {
+	for _, want := range types {
+		value = nil
+		_ = eachAttr(b, func(typ uint16, v []byte) error {
+			if typ == want {
+				value = v
+			}
+			return nil
+		})
+		b = value
+	}
+	return value
+}
+
 // eachName calls fn with the text of each attribute of type want in b.
 func eachName(b []byte, want uint16, fn func(name string)) error {
 	return eachAttr(b, func(typ uint16, value []byte) error {
@@ -295,6 +315,7 @@ func parseLink(body []byte) (link, error) {
 		carrier:  binary.NativeEndian.Uint32(body[8:])&unix.IFF_LOWER_UP != 0,
 	}
 	var bus, device string
+	var mtu uint32
 	abroad := false // IFLA_LINK is an index of another network namespace
 	err := eachAttr(body[unix.SizeofIfInfomsg:], func(typ uint16, value []byte) error {
 		switch typ {
@@ -308,6 +329,15 @@ func parseLink(body []byte) (link, error) {
 			copy(l.addr[:], value)
 		case unix.IFLA_PERM_ADDRESS: // Linux 5.6
 			copy(l.perm[:], value)
+		case unix.IFLA_MTU:
+			mtu = uint32Of(value)
+		case unix.IFLA_AF_SPEC:
+			// An array of numbers: DEVCONF_MTU6 of linux/ipv6.h is the third.
+			if conf := attrIn(value, unix.AF_INET6, unix.IFLA_INET6_CONF); len(conf) > 3*4 {
+				l.ipv6MTU = uint32Of(conf[2*4:])
+			}
+			flags := attrIn(value, unix.AF_INET6, unix.IFLA_INET6_FLAGS)
+			l.ipv6Ready = uint32Of(flags)&ipv6Ready != 0
 		case unix.IFLA_LINK:
 			l.lower = int32(uint32Of(value))
 		case unix.IFLA_LINK_NETNSID:
@@ -324,6 +354,9 @@ func parseLink(body []byte) (link, error) {
 		return nil
 	})
 	l.path = idPath(bus, device)
+	if l.ipv6MTU == mtu {
+		l.ipv6MTU = 0
+	}
 	if abroad {
 		l.lower = 0
 	}

@@ -182,10 +182,7 @@ func commandError(state *os.ProcessState, err error, command string) error {
 	return nil
 }
 
-// ignoreError returns err, or nil where that is expected. It is not inlined, as it is called in many
-// places.
-//
-//go:noinline
+// ignoreError returns err, or nil where that is expected.
 func ignoreError(err, expected error) error {
 	if errors.Is(err, expected) {
 		return nil

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"unicode/utf8"
 )
 
@@ -68,19 +67,18 @@ func (v view) shownLinks() []link {
 // table returns the report as a table of the links, and the verdict.
 func (r report) table() string {
 	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	// A strings.Builder returns no errors.
-	fmt.Fprintln(w, "LINK\tINDEX\tADDRESS\tSTATE\tROLE\tDEFAULT ROUTES")
+	// A name has at most 15 bytes. A strings.Builder returns no errors.
+	const row = "%-15s  %-5v  %-17v  %-5s  %-13s  %s\n"
+	fmt.Fprintf(&b, row, "LINK", "INDEX", "ADDRESS", "STATE", "ROLE", "DEFAULT ROUTES")
 	v := r.world.view()
 	for _, l := range v.shownLinks() {
 		state := "down"
 		if l.up {
 			state = "up"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n",
+		fmt.Fprintf(&b, row,
 			visible(l.name), l.index, l.id(), state, v.role(l), v.routesBy(l))
 	}
-	_ = w.Flush()
 	if r.note != "" {
 		fmt.Fprintf(&b, "\n%s.\n", r.note)
 	}

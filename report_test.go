@@ -176,25 +176,25 @@ func TestReportTable(t *testing.T) {
 		want   string
 	}{
 		{"names are wrong", report{world: upWorld("eth1 eth0"), note: "the names are wrong"}, `
-LINK  INDEX  ADDRESS            STATE  ROLE           DEFAULT ROUTES
-eth1  2      0a:ff:00:00:00:02  up     primary ENI    via 10.0.2.1 metric 200
-eth0  3      0a:ff:00:00:00:03  up     secondary ENI  via 10.0.3.1 metric 100  <- default traffic
+LINK             INDEX  ADDRESS            STATE  ROLE           DEFAULT ROUTES
+eth1             2      0a:ff:00:00:00:02  up     primary ENI    via 10.0.2.1 metric 200
+eth0             3      0a:ff:00:00:00:03  up     secondary ENI  via 10.0.3.1 metric 100  <- default traffic
 
 the names are wrong.
 `},
 		{"something of everything", report{world: fullWorld()}, `
-LINK      INDEX  ADDRESS            STATE  ROLE           DEFAULT ROUTES
-eth1      2      0a:ff:00:00:00:02  up     primary ENI    via 10.0.1.1 metric 0 dead, via 10.0.1.1 metric 4294967295
-eth0      3      0a:ff:00:00:00:03  up     secondary ENI  via 10.0.2.1 metric 0, via fe80::1 metric 1024  <- default traffic
-no"thing  4      0a:ff:00:00:00:04  down   secondary ENI  -
-eth0.10   6      0a:ff:00:00:00:03  up     vlan           metric 0  <- default traffic
+LINK             INDEX  ADDRESS            STATE  ROLE           DEFAULT ROUTES
+eth1             2      0a:ff:00:00:00:02  up     primary ENI    via 10.0.1.1 metric 0 dead, via 10.0.1.1 metric 4294967295
+eth0             3      0a:ff:00:00:00:03  up     secondary ENI  via 10.0.2.1 metric 0, via fe80::1 metric 1024  <- default traffic
+no"thing         4      0a:ff:00:00:00:04  down   secondary ENI  -
+eth0.10          6      0a:ff:00:00:00:03  up     vlan           metric 0  <- default traffic
 `},
 		{"IMDS did not answer", report{world: world{links: enis("eth0")}, err: "imds: no answer"}, `
-LINK  INDEX  ADDRESS            STATE  ROLE  DEFAULT ROUTES
-eth0  2      0a:ff:00:00:00:02  down   ENI   -
+LINK             INDEX  ADDRESS            STATE  ROLE           DEFAULT ROUTES
+eth0             2      0a:ff:00:00:00:02  down   ENI            -
 `},
 		{"nothing was seen", report{err: "netlink: socket: permission denied"}, `
-LINK  INDEX  ADDRESS  STATE  ROLE  DEFAULT ROUTES
+LINK             INDEX  ADDRESS            STATE  ROLE           DEFAULT ROUTES
 `},
 	} {
 		var out bytes.Buffer

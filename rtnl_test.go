@@ -427,16 +427,38 @@ func TestParseLink(t *testing.T) {
 	littleEndian(t)
 	bodies := kernelSent(t)
 	for name, want := range map[string]link{
-		"link-virtio": {index: 4, name: "eth0", addr: hwaddr{2, 0xfc, 0, 0, 0, 1}, perm: hwaddr{2, 0xfc, 0, 0, 0, 1}, ethernet: true, up: true, carrier: true},
-		"link-veth": {index: 6, name: "eth1", addr: hwaddr{10, 0xff, 0, 0, 0, 1}, kind: "veth", lower: 3,
+		"link-virtio": {index: 4, ipv6Ready: true, name: "eth0", addr: hwaddr{2, 0xfc, 0, 0, 0, 1}, perm: hwaddr{2, 0xfc, 0, 0, 0, 1}, ethernet: true, up: true, carrier: true},
+		"link-veth": {index: 6, ipv6Ready: true, name: "eth1", addr: hwaddr{10, 0xff, 0, 0, 0, 1}, kind: "veth", lower: 3,
 			altnames: []string{"enp0s5", "primary-eni"}, ethernet: true, up: true, carrier: true},
 		"link-macvlan": {index: 9, name: "mv0", addr: hwaddr{10, 0xff, 0, 0, 0, 9}, kind: "macvlan", lower: 5, ethernet: true},
 		// Its IFLA_LINK is an index of another network namespace.
 		"link-macvlan-netns": {index: 21, name: "mv1", addr: hwaddr{2, 0, 0, 0, 0, 10}, kind: "macvlan", ethernet: true},
-		"link-lo":            {index: 1, name: "lo", up: true, carrier: true},
+		"link-lo":            {index: 1, ipv6Ready: true, name: "lo", up: true, carrier: true},
 	} {
 		if got, err := parseLink(bodies[name]); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("parseLink(%s) = %+v, %v, want %+v", name, got, err, want)
+		}
+	}
+}
+
+// What IPv6 says of a link, as of the kernel's link-virtio.
+func TestParseLinkIPv6(t *testing.T) {
+	littleEndian(t)
+	body := kernelSent(t)["link-virtio"]
+	mtu := appendUint32(nil, unix.IFLA_MTU, 1400)
+	at := bytes.Index(body, mtu)
+	if at < 0 {
+		t.Fatal("link-virtio has no IFLA_MTU of 1400")
+	}
+	jumbo := slices.Concat(body[:at], appendUint32(nil, unix.IFLA_MTU, 9001), body[at+len(mtu):])
+	without := slices.Concat(body[:unix.SizeofIfInfomsg], mtu)
+	for _, c := range []struct {
+		body []byte
+		mtu  uint32
+		up   bool
+	}{{body, 0, true}, {jumbo, 1400, true}, {without, 0, false}} {
+		if l, err := parseLink(c.body); err != nil || l.ipv6MTU != c.mtu || l.ipv6Ready != c.up {
+			t.Errorf("parseLink() = IPv6 MTU %d, ready %v, %v, want %d, %v", l.ipv6MTU, l.ipv6Ready, err, c.mtu, c.up)
 		}
 	}
 }

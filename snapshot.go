@@ -34,6 +34,8 @@ type netObject struct {
 	automatic bool
 	renewed   bool // automatic, but the kernel makes another in its place
 	partial   bool // hops of the route can't be created again
+	// The route that the kernel makes with an address when the link comes up: of an RTM_DELROUTE.
+	prefixRoute []byte
 }
 
 // isOf reports whether one of the object's links is in a set. It is not inlined, as it is called in
@@ -127,6 +129,9 @@ func addressObject(body []byte) (netObject, error) {
 	o.transient = a.flags&unix.IFA_F_PERMANENT == 0 || a.isAutomatic()
 	o.renewed = a.ipv6 && a.flags&unix.IFA_F_TEMPORARY != 0
 	o.automatic = o.renewed || a.isAdvertised() || a.flags&unix.IFA_F_STABLE_PRIVACY != 0
+	if !o.automatic {
+		o.prefixRoute = prefixRoute(body, a)
+	}
 	withFlags := func(how uint16, flags uint32) nlMessage {
 		body := appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags)
 		return createRequest(unix.RTM_NEWADDR, how, body)
@@ -140,6 +145,47 @@ func addressObject(body []byte) (netObject, error) {
 			withFlags(unix.NLM_F_REPLACE, flags)}
 	}
 	return o, err
+}
+
+// prefixRoute returns the route to the other hosts on the link that the kernel makes with an
+// address: fib_add_ifaddr of net/ipv4/fib_frontend.c, inet6_addr_add of net/ipv6/addrconf.c. It
+// returns nil where the kernel makes none.
+func prefixRoute(body []byte, a address) []byte {
+	// IFA_F_SECONDARY of IPv4 is IFA_F_TEMPORARY of IPv6: another address has the route.
+	to, scope, metric := a.ip.Addr(), byte(0), uint32(256) // IP6_RT_PRIO_ADDRCONF
+	if !a.ipv6 {
+		scope, metric = unix.RT_SCOPE_LINK, 0
+	}
+	_ = eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
+		switch typ {
+		case unix.IFA_ADDRESS: // the other end of a point-to-point link, or the address
+			if ip, ok := netip.AddrFromSlice(value); ok && !a.ipv6 {
+				to = ip
+			}
+		case unix.IFA_RT_PRIORITY:
+			metric = uint32Of(value)
+		}
+		return nil
+	})
+	alone := !a.ipv6 && a.ip.IsSingleIP() && to == a.ip.Addr()
+	if a.flags&(unix.IFA_F_NOPREFIXROUTE|unix.IFA_F_SECONDARY) != 0 || alone {
+		return nil
+	}
+	dst := to.AsSlice()
+	for i := range dst {
+		dst[i] &^= 0xff >> min(max(a.ip.Bits()-8*i, 0), 8)
+	}
+	made := []byte{body[0], body[1], 0, 0, unix.RT_TABLE_MAIN, unix.RTPROT_KERNEL, scope,
+		unix.RTN_UNICAST, 0, 0, 0, 0}
+	made = appendAttr(made, unix.RTA_DST, dst)
+	made = appendUint32(made, unix.RTA_OIF, uint32(a.index))
+	if !a.ipv6 {
+		made = appendAttr(made, unix.RTA_PREFSRC, a.ip.Addr().AsSlice())
+	}
+	if metric != 0 {
+		made = appendUint32(made, unix.RTA_PRIORITY, metric)
+	}
+	return made
 }
 
 // neighbourObject reads an RTM_NEWNEIGH. Those are kept that a program has made: permanent entries,
@@ -369,15 +415,7 @@ func routeKeyAnyLink(made []byte) string {
 }
 
 // hopsOf returns the value of the RTA_MULTIPATH, or nil.
-func hopsOf(made []byte) (hops []byte) {
-	_ = eachAttr(made[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
-		if typ == unix.RTA_MULTIPATH {
-			hops = value
-		}
-		return nil
-	})
-	return hops
-}
+func hopsOf(made []byte) []byte { return attrIn(made[unix.SizeofRtMsg:], unix.RTA_MULTIPATH) }
 
 // nextHopObject reads an RTM_NEWNEXTHOP.
 func nextHopObject(body []byte) (netObject, error) {
@@ -452,10 +490,7 @@ func ruleObject(body []byte) (netObject, error) {
 	}, nil
 }
 
-// clearIndex returns a copy of b with 0 for the index of a link at that offset. It is not inlined,
-// as it is called in many places.
-//
-//go:noinline
+// clearIndex returns a copy of b with 0 for the index of a link at that offset.
 func clearIndex(b []byte, at int) []byte {
 	out := slices.Clone(b)
 	clear(out[at : at+4])

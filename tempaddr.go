@@ -368,10 +368,7 @@ func (n *tempAddress) checkUnused(index int32) error {
 	return nil
 }
 
-// isTempAddress reports whether a is a temporary address of this program. It is not inlined, as it
-// is called in many places.
-//
-//go:noinline
+// isTempAddress reports whether a is a temporary address of this program.
 func (a address) isTempAddress() bool {
 	return !a.ipv6 && a.ip.IsSingleIP() && (a.proto == tempProto || a.proto == tempProtoDown)
 }

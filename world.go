@@ -27,9 +27,7 @@ type taggedError struct {
 // Unwrap is for errors.Is.
 func (e taggedError) Unwrap() []error { return []error{e.error, e.is} }
 
-// errorf is fmt.Errorf. It is not inlined, as it is called in many places.
-//
-//go:noinline
+// errorf is fmt.Errorf, which the compiler would copy into each place that calls it.
 func errorf(format string, a ...any) error { return fmt.Errorf(format, a...) }
 
 // A hwaddr is an Ethernet address: a value, compared with ==.
@@ -42,18 +40,20 @@ func (a hwaddr) String() string {
 
 // A link is a network interface, as far as decisions need to know it.
 type link struct {
-	index    int32
-	name     string   // eth0
-	altnames []string // share one name space with the names
-	kind     string   // IFLA_INFO_KIND: bridge, vlan, veth; "" for a device of its own
-	addr     hwaddr   // the address in use, which root may change
-	perm     hwaddr   // the permanent address; zero where the kernel reports none (veth)
-	lower    int32    // index of the link this one is stacked on (a VLAN's parent); 0 for none
-	master   int32    // index of the bridge or bond this one is a port of; 0 for none
-	ethernet bool     // ARPHRD_ETHER
-	up       bool     // IFF_UP
-	carrier  bool     // IFF_LOWER_UP: it carries frames
-	path     string   // udev's ID_PATH: pci-0000:00:05.0; "" where it is unknown
+	index     int32
+	name      string   // eth0
+	altnames  []string // share one name space with the names
+	kind      string   // IFLA_INFO_KIND: bridge, vlan, veth; "" for a device of its own
+	addr      hwaddr   // the address in use, which root may change
+	perm      hwaddr   // the permanent address; zero where the kernel reports none (veth)
+	lower     int32    // index of the link this one is stacked on (a VLAN's parent); 0 for none
+	master    int32    // index of the bridge or bond this one is a port of; 0 for none
+	ethernet  bool     // ARPHRD_ETHER
+	up        bool     // IFF_UP
+	carrier   bool     // IFF_LOWER_UP: it carries frames
+	ipv6MTU   uint32   // in bytes, where IPv6 has another than the link; else 0
+	ipv6Ready bool     // IF_READY: IPv6 is at work on it
+	path      string   // udev's ID_PATH: pci-0000:00:05.0; "" where it is unknown
 }
 
 // mayBeENI reports whether l is Ethernet, and a device of its own or a veth end: see isENI.
@@ -246,10 +246,7 @@ func (n network) hasAddress(l link, ipv6 bool) bool {
 	})
 }
 
-// linkByName returns the link called name, and whether there is one. Altnames do not count. It is
-// not inlined, as it is called in many places.
-//
-//go:noinline
+// linkByName returns the link called name, and whether there is one. Altnames do not count.
 func linkByName(links []link, name string) (link, bool) {
 	i := slices.IndexFunc(links, func(l link) bool { return l.name == name })
 	if i < 0 {
@@ -322,9 +319,7 @@ func enisBelow(links []link, index int32) []int32 {
 // stackedOn returns the set with the links that are stacked on its links added: those of any kind,
 // or with masters those that send by them (stackedKinds), and the bridges and bonds that they are
 // ports of. The IFLA_LINK of a veth end does not count: it is its peer, often with an index of
-// another namespace. It is not inlined, as it is called in many places.
-//
-//go:noinline
+// another namespace.
 func stackedOn(links []link, set map[int32]bool, masters bool) map[int32]bool {
 	out := map[int32]bool{}
 	maps.Copy(out, set)

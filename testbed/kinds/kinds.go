@@ -4,9 +4,12 @@ package kinds
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -19,12 +22,17 @@ import (
 // name, and # its number, from 1 to 9. The link has an address in 10.0.#.0/24.
 var ofEach = []string{
 	"address add 10.0.#.77/24 dev NAME",
+	"address add 10.7.#.1/24 dev NAME",
+	"address add 10.8.#.1/24 dev NAME",
+	"address add 10.9.#.1/24 dev NAME metric 77",
 	"address add 10.5.#.1 peer 10.5.#.2 dev NAME",
 	"address add 2001:db8:#::77/64 dev NAME",
 	"address add 2001:db8:#::78/64 dev NAME nodad",
 	"address add 2001:db8:#::79/128 dev NAME valid_lft 6000 preferred_lft 3000",
 	"address add 2001:db8:#::80/64 dev NAME noprefixroute mngtmpaddr",
 	"address add 2001:db8:#0:: peer 2001:db8:#0::1 dev NAME",
+	"address add 2001:db8:#07::1/64 dev NAME",
+	"address add 2001:db8:#08::1/64 dev NAME",
 	"address add fe80::5#/64 dev NAME",
 	"route add 198.51.100.1#/32 via 10.0.#.2 dev NAME",
 	"route add 198.51.100.2#/32 via 10.0.#.2 dev NAME proto static metric 50 src 10.0.#.77",
@@ -39,6 +47,14 @@ var ofEach = []string{
 	"route add broadcast 10.0.#.200/32 dev NAME",
 	"route add default via 10.0.#.2 dev NAME table 7#",
 	"route append 198.18.0.0/15 via 10.0.#.2 dev NAME",
+	"route add 198.51.100.8#/32 via 10.7.#.2 dev NAME",
+	"route delete 10.7.#.0/24 dev NAME",
+	"route delete 10.8.#.0/24 dev NAME",
+	"route add 10.8.#.0/24 dev NAME proto kernel scope link src 10.8.#.1 mtu 1300",
+	"-6 route add 2001:db8:#06::/64 via 2001:db8:#07::2 dev NAME",
+	"-6 route delete 2001:db8:#07::/64 dev NAME",
+	"-6 route delete 2001:db8:#08::/64 dev NAME",
+	"-6 route add 2001:db8:#08::/64 dev NAME proto kernel metric 256 mtu 1300",
 	"-6 route add local 2001:db8:77#::/64 dev NAME",
 	"-6 route add 2001:db8:#00::/64 via 2001:db8:#::2 dev NAME",
 	"-6 route add 2001:db8:#02::/64 via fe80::99 dev NAME pref high mtu lock 1400",
@@ -92,6 +108,11 @@ func Make(links []Link, skip func(args string) bool) error {
 	wanted := func(list []string) []string {
 		return slices.DeleteFunc(slices.Clone(list), func(args string) bool { return skip != nil && skip(args) })
 	}
+	for _, l := range links {
+		if err := os.WriteFile(ipv6MTU(l.Name), []byte("1400"), 0); err != nil {
+			return err
+		}
+	}
 	for _, list := range [][]string{ofEach, late} {
 		if err := MakeThese(wanted(list), links); err != nil {
 			return err
@@ -105,6 +126,9 @@ func Make(links []Link, skip func(args string) bool) error {
 	}
 	return MakeThese(both, links[:1])
 }
+
+// ipv6MTU is the file of a link's net.ipv6.conf.NAME.mtu.
+func ipv6MTU(name string) string { return "/proc/sys/net/ipv6/conf/" + name + "/mtu" }
 
 // MakeThese carries out ip(8) on each link with each of the arguments, in which NAME is the link's
 // name and # its number.
@@ -153,6 +177,13 @@ func Dump() ([]string, error) {
 		indexes[l.Name] = fmt.Sprintf("#%d", l.Index)
 	}
 	var lines []string
+	for _, l := range all {
+		mtu, err := os.ReadFile(ipv6MTU(l.Name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // without IPv6 there is none
+			return nil, err
+		}
+		lines = append(lines, fmt.Sprintf("ipv6 mtu: #%d %s", l.Index, strings.TrimSpace(string(mtu))))
+	}
 	for _, args := range asked {
 		out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
 		if err != nil {
