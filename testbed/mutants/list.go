@@ -124,7 +124,7 @@ var mutants = []mutant{
 		old: "if len(r.down) == 0 || len(awaited) == 0 {", new: "if true {"},
 	{what: "what is refused for a while is put back later", file: "apply.go",
 		tests: "TestKernelRestoresLater",
-		old:   "return refused == nil && !slices", new: "return !slices"},
+		old:   "return refused == nil && !missing", new: "return !missing"},
 	{what: "a hop by a link that is down is not asked for", file: "snapshot.go",
 		tests: "TestKernelDeadHops", old: "if ok && !l.up {", new: "if ok && l.index < 0 {"},
 	{what: "an equal route with such a hop stays", file: "downup.go",
