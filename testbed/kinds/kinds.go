@@ -22,9 +22,9 @@ import (
 // name, and # its number, from 1 to 9. The link has an address in 10.0.#.0/24.
 var ofEach = []string{
 	"address add 10.0.#.77/24 dev NAME",
-	"address add 10.7.#.1/24 dev NAME",
-	"address add 10.8.#.1/24 dev NAME",
-	"address add 10.9.#.1/24 dev NAME metric 77",
+	"address add 10.17.#.1/24 dev NAME",
+	"address add 10.18.#.1/24 dev NAME",
+	"address add 10.19.#.1/24 dev NAME metric 77",
 	"address add 10.5.#.1 peer 10.5.#.2 dev NAME",
 	"address add 2001:db8:#::77/64 dev NAME",
 	"address add 2001:db8:#::78/64 dev NAME nodad",
@@ -47,10 +47,10 @@ var ofEach = []string{
 	"route add broadcast 10.0.#.200/32 dev NAME",
 	"route add default via 10.0.#.2 dev NAME table 7#",
 	"route append 198.18.0.0/15 via 10.0.#.2 dev NAME",
-	"route add 198.51.100.8#/32 via 10.7.#.2 dev NAME",
-	"route delete 10.7.#.0/24 dev NAME",
-	"route delete 10.8.#.0/24 dev NAME",
-	"route add 10.8.#.0/24 dev NAME proto kernel scope link src 10.8.#.1 mtu 1300",
+	"route add 198.51.100.8#/32 via 10.17.#.2 dev NAME",
+	"route delete 10.17.#.0/24 dev NAME",
+	"route delete 10.18.#.0/24 dev NAME",
+	"route add 10.18.#.0/24 dev NAME proto kernel scope link src 10.18.#.1 mtu 1300",
 	"-6 route add 2001:db8:#06::/64 via 2001:db8:#07::2 dev NAME",
 	"-6 route delete 2001:db8:#07::/64 dev NAME",
 	"-6 route delete 2001:db8:#08::/64 dev NAME",
@@ -182,7 +182,7 @@ func Dump() ([]string, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // without IPv6 there is none
 			return nil, err
 		}
-		lines = append(lines, fmt.Sprintf("ipv6 mtu: #%d %s", l.Index, strings.TrimSpace(string(mtu))))
+		lines = append(lines, fmt.Sprintf("%s#%d %s", ipv6MTULine, l.Index, strings.TrimSpace(string(mtu))))
 	}
 	for _, args := range asked {
 		out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
@@ -237,6 +237,15 @@ func linesOf(args, out string, indexes map[string]string) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// ipv6MTULine begins a line of Dump.
+const ipv6MTULine = "ipv6 mtu: "
+
+// WithoutSysctls returns a dump without what is set by sysctl alone: a datagram of rtnetlink can't
+// put that back.
+func WithoutSysctls(dump []string) []string {
+	return slices.DeleteFunc(slices.Clone(dump), func(line string) bool { return strings.HasPrefix(line, ipv6MTULine) })
 }
 
 // Differences lists what is in one of two dumps alone, or in another order.
