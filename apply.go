@@ -26,6 +26,7 @@ type renaming struct {
 	down          map[int32]bool   // indexes of the links that were set down for it
 	snapshotLinks map[int32]bool   // indexes of the links whose objects are in snapshot
 	snapshot      []*netObject     // from before links went down or a manager was restarted
+	lost          []*netObject     // of the snapshot, what could not be put back
 	ipv6MTUs      map[int32]uint32 // what net.ipv6.conf.DEV.mtu is to be again, by a link's index
 	// judgeAgain returns the links and the targets as of now; nil where the targets stay the same.
 	judgeAgain func() ([]link, map[int32]string, error)
@@ -235,6 +236,7 @@ func (r *renaming) restore(pick func(before, now []*netObject) []*netObject) {
 }
 
 // tryRestore is restore without a log of what can't be created: its error has the reason for each.
+// Links that are gone get nothing.
 func (r *renaming) tryRestore(pick func(before, now []*netObject) []*netObject) error {
 	if len(r.snapshot) == 0 {
 		return nil
@@ -244,10 +246,21 @@ func (r *renaming) tryRestore(pick func(before, now []*netObject) []*netObject) 
 		return err
 	}
 	r.restoreIPv6MTUs(links)
-	made, err := r.restoreOn(links, pick)
+	now, err := snapshotOf(r.nl, links, r.snapshotLinks)
+	if err != nil {
+		return err
+	}
+	missing := filter(pick(r.snapshot, now), func(o *netObject) bool {
+		return !o.automatic && !slices.ContainsFunc(o.links, func(index int32) bool {
+			_, there := linkByIndex(links, index)
+			return index != anyLink && !there
+		})
+	})
+	made, refused, err := recreateAll(r.nl, missing)
 	for _, o := range made {
 		r.log.info("put back %s", o.description)
 	}
+	r.lost = refused
 	return err
 }
 
@@ -313,22 +326,6 @@ func isAutomatic(o *netObject) bool { return o.automatic }
 
 // restoreTimeout is for router advertisements, and all else that awaitRestored waits for.
 const restoreTimeout = 12 * time.Second
-
-// restoreOn is restore for the links that are still there.
-func (r *renaming) restoreOn(links []link, pick func(before, now []*netObject) []*netObject) (
-	[]*netObject, error) {
-	now, err := snapshotOf(r.nl, links, r.snapshotLinks)
-	if err != nil {
-		return nil, err
-	}
-	lost := filter(pick(r.snapshot, now), func(o *netObject) bool {
-		return !o.automatic && !slices.ContainsFunc(o.links, func(index int32) bool {
-			_, there := linkByIndex(links, index)
-			return index != anyLink && !there
-		})
-	})
-	return recreateAll(r.nl, lost)
-}
 
 // verifyRenamed checks with a new dump that no rename is left to do and that no link is down that
 // was up. Then it logs each rename, and warns of policy rules.

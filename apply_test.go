@@ -263,11 +263,11 @@ func TestKernelRecreateInAnyOrder(t *testing.T) {
 			l.must(err)
 			lost := missingObjects(before, now)
 			slices.Reverse(lost)
-			made, err := recreateAll(nl, lost)
+			made, _, err := recreateAll(nl, lost)
 			if l.must(err); len(made) != len(lost) || len(made) < 2 {
 				t.Errorf("%d objects of %d were created again, want all, 2 or more", len(made), len(lost))
 			}
-			_, err = recreateAll(nl, lost)
+			_, _, err = recreateAll(nl, lost)
 			l.must(err) // what is there already is no failure
 		})
 	}
@@ -443,7 +443,7 @@ func TestKernelBlackholeNextHop(t *testing.T) {
 		now, err := snapshotOf(nl, links, nil)
 		l.must(err)
 		lost := lostObjects(before, now)
-		back, err := recreateAll(nl, lost)
+		back, _, err := recreateAll(nl, lost)
 		if l.must(err); len(back) != 2 {
 			t.Errorf("%d objects were created again, want 2: %v", len(back), lost)
 		}

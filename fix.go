@@ -243,7 +243,8 @@ func (c *call) applyFix(ctx context.Context, nl *rtnl, w world, names []string, 
 		v.note += fmt.Sprintf("; a restart of %s has not changed that: see %s",
 			strings.Join(m.units, " "), m.statusCommand(p))
 	}
-	return c.conclude(report{world: now, renamed: nameChanges(was.links, now.links)}, v, err)
+	renamed := nameChanges(was.links, now.links)
+	return c.conclude(report{world: now, renamed: renamed, lost: r.lost}, v, err)
 }
 
 // addAdvice makes an error of a verdict against which a file pins names, and adds to codeRoute what

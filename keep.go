@@ -75,12 +75,12 @@ func pickObjects(all []*netObject, of map[int32]bool) (ordered []*netObject) {
 	return ordered
 }
 
-// recreateAll creates objects again, and returns those it created. One may need another (a route
-// that of its gateway, a group its next hops), so a refused one is tried again as long as another
-// has worked. The error has the kernel's reason for each that could not be created.
-func recreateAll(nl *rtnl, objects []*netObject) (made []*netObject, err error) {
+// recreateAll creates objects again, and returns those it created and those that the kernel refused.
+// One may need another (a route that of its gateway, a group its next hops), so a refused one is
+// tried again as long as another has worked. The error has the kernel's reason for each.
+func recreateAll(nl *rtnl, objects []*netObject) (made, refused []*netObject, err error) {
 	for {
-		var refused []*netObject
+		refused = nil
 		var reasons []error
 		for _, o := range objects {
 			missing, err := recreate(nl, o)
@@ -93,7 +93,7 @@ func recreateAll(nl *rtnl, objects []*netObject) (made []*netObject, err error) 
 			}
 		}
 		if len(refused) == 0 || len(refused) == len(objects) {
-			return made, errors.Join(reasons...)
+			return made, refused, errors.Join(reasons...)
 		}
 		objects = refused
 	}

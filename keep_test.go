@@ -54,7 +54,7 @@ var itemRequests = map[string]string{
 			14 00 02 00 fd 00 00 02 00 00 00 00 00 00 00 00 00 00 00 01 # IFA_LOCAL
 			14 00 01 00 fd 00 00 02 00 00 00 00 00 00 00 00 00 00 00 02 # IFA_ADDRESS: the peer's
 			14 00 06 00 ff ff ff ff ff ff ff ff a3 39 04 00 a3 39 04 00
-			08 00 08 00 02 00 00 00`,
+			08 00 08 00 00 00 00 00                                     # IFA_FLAGS: none, as it is being tested`,
 	"neighbour": `
 			1c 00 05 05 # RTM_NEWNEIGH, REPLACE|CREATE
 			02 00 00 00 06 00 00 00 80 00 00 01 # ndmsg: index 6, NUD_PERMANENT

@@ -84,10 +84,7 @@ func requestName(typ uint16) string {
 	return fmt.Sprintf("rtnetlink request %d", typ)
 }
 
-// appendMessage lays out m in the kernel's form, padded to 4 bytes. It is not inlined, because the
-// program is smaller so.
-//
-//go:noinline
+// appendMessage lays out m in the kernel's form, padded to 4 bytes.
 func appendMessage(b []byte, m nlMessage) []byte {
 	// struct nlmsghdr, linux/netlink.h: length, type, flags, sequence number, port (0: the
 	// kernel's).
@@ -99,10 +96,7 @@ func appendMessage(b []byte, m nlMessage) []byte {
 	return padAligned(append(b, m.body...))
 }
 
-// appendAttr lays out an attribute: struct rtattr of linux/rtnetlink.h, padded to 4 bytes. It is
-// not inlined, as it is called in many places.
-//
-//go:noinline
+// appendAttr lays out an attribute: struct rtattr of linux/rtnetlink.h, padded to 4 bytes.
 func appendAttr(b []byte, typ uint16, value []byte) []byte {
 	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+len(value)))
 	b = binary.NativeEndian.AppendUint16(b, typ)
@@ -114,7 +108,10 @@ func appendUint32(b []byte, typ uint16, value uint32) []byte {
 	return appendAttr(b, typ, binary.NativeEndian.AppendUint32(nil, value))
 }
 
-// padAligned pads b to a multiple of 4 bytes, which is the alignment of messages and attributes.
+// padAligned pads b to a multiple of 4 bytes, which is the alignment of messages and attributes. It
+// is not inlined, as it is called in many places.
+//
+//go:noinline
 func padAligned(b []byte) []byte {
 	for len(b)%unix.NLMSG_ALIGNTO != 0 {
 		b = append(b, 0)

@@ -19,12 +19,13 @@ const schema = 1
 type report struct {
 	verb    string // check, fix
 	code    int
-	reason  string // a word for what came out, of jsonReasons
-	note    string // the verdict in words
-	err     string // why there is no verdict, or why fix could not do it
-	world   world  // of the last look
-	plan    []step // the renames that fix would do, in their order
-	renamed []step // what fix did: the former and the present name of each link
+	reason  string       // a word for what came out, of jsonReasons
+	note    string       // the verdict in words
+	err     string       // why there is no verdict, or why fix could not do it
+	world   world        // of the last look
+	plan    []step       // the renames that fix would do, in their order
+	renamed []step       // what fix did: the former and the present name of each link
+	lost    []*netObject // what the links had before, and fix could not put back
 }
 
 // write prints the report as JSON on one line, or as a table.
@@ -150,6 +151,7 @@ func (r report) json() string {
 		),
 		"plan", jsonArray(r.plan, step.json),
 		"renamed", jsonArray(r.renamed, step.json),
+		"lost", jsonArray(r.lost, func(o *netObject) string { return jsonString(o.description) }),
 	) + "\n"
 }
 

@@ -28,6 +28,7 @@ type reportJSON struct {
 	Egress  egressJSON  `json:"egress"`
 	Plan    []stepJSON  `json:"plan"`
 	Renamed []stepJSON  `json:"renamed"`
+	Lost    []string    `json:"lost"`
 }
 
 type linkJSON struct {
@@ -110,6 +111,7 @@ func wantFull() reportJSON {
 		Egress:  egressJSON{[]string{"eth0"}, []string{"eth0"}},
 		Plan:    []stepJSON{{2, a2, "eth1", "eni0-eth0"}, {3, a3, "eth0", "eth1"}},
 		Renamed: []stepJSON{{4, a4, "a", "b"}},
+		Lost:    []string{"route a"},
 	}
 }
 
@@ -132,6 +134,7 @@ func TestReportJSON(t *testing.T) {
 		verb: "fix", code: codeNames, reason: "names", note: "names are\nwrong", err: `not "done"`, world: fullWorld(),
 		plan:    []step{{2, eniAddr(2), "eth1", "eni0-eth0"}, {3, eniAddr(3), "eth0", "eth1"}},
 		renamed: []step{{4, eniAddr(4), "a", "b"}},
+		lost:    []*netObject{{description: "route a"}},
 	}
 	var out bytes.Buffer
 	if err := r.write(&out, true); err != nil {
@@ -146,7 +149,7 @@ func TestReportJSON(t *testing.T) {
 func TestReportJSONOfNothing(t *testing.T) {
 	text := report{verb: "check", code: codeDoubt, err: "imds: no answer"}.json()
 	want := `{"schema":1,"verb":"check","code":1,"reason":"","note":"","error":"imds: no answer","primary":"",` +
-		`"links":[],"routes":[],"egress":{"inet":[],"inet6":[]},"plan":[],"renamed":[]}` + "\n"
+		`"links":[],"routes":[],"egress":{"inet":[],"inet6":[]},"plan":[],"renamed":[],"lost":[]}` + "\n"
 	if text != want {
 		t.Errorf("json() = %s, want %s", text, want)
 	}

@@ -94,8 +94,9 @@ func (r *renaming) waitSettled(ctx context.Context, was network,
 	good := false
 	look := func() (bool, error) {
 		now, err := r.nl.observeNetwork(was.primary)
+		good = err == nil && done(was, now)
 		if err == nil {
-			lost, good = networkLost(was, now), done(was, now)
+			lost = networkLost(was, now)
 		}
 		if !good {
 			sleep(ctx, pollInterval)

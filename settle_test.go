@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +61,57 @@ func TestKernelRestartCosts(t *testing.T) {
 		t.Errorf("eth0 has %v, want no %v any more", addrs, own)
 	}
 	l.unchanged(func() { l.run(codeRight, "fix") })
+}
+
+// What can't be put back is said in the JSON: here a route to whose gateway no route leads any more.
+func TestKernelRestartLost(t *testing.T) {
+	l, m := managed(t, 1, 0)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	gateway := ec2.Route{Dev: "eth1", Dst: netip.MustParsePrefix("172.30.0.1/32")}
+	behind := ec2.Route{Dev: "eth1", Dst: netip.MustParsePrefix("172.31.0.0/16"), Via: gateway.Dst.Addr()}
+	l.must(ec2.AddRoute(gateway), ec2.AddRoute(behind), ec2.DelRoute(gateway))
+	restarted := make(chan error, 1)
+	l.onRestart(l.systemd("systemd-networkd.service"), func() error {
+		behind.Dev = "eth0"
+		restarted <- errors.Join(ec2.DelRoute(behind), m.Apply())
+		return nil
+	})
+	r := l.run(codeRight, "fix", "-json")
+	l.must(<-restarted)
+	var got reportJSON
+	l.must(json.Unmarshal([]byte(r.stdout), &got))
+	if len(got.Lost) != 1 || !strings.HasPrefix(got.Lost[0], "route 172.31.0.0/16 table 254 (index ") {
+		t.Errorf("lost %q, want the route to %v", got.Lost, behind.Dst)
+	}
+	l.says(r.stderr, "not put back: RTM_NEWROUTE: network is unreachable")
+}
+
+// A look that fails is no good one: here the second, after which the wait would be over.
+func TestKernelWaitSettledBlind(t *testing.T) {
+	l, m := managed(t, 0, 1)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	nl := l.dial()
+	was, err := nl.observeNetwork(eniAddr(1))
+	l.must(err)
+	var log strings.Builder
+	r := &renaming{nl: nl, log: logger{to: &log}}
+	ctx, cancel := withTimeout(t.Context(), 2*quietPeriod)
+	defer cancel()
+	looks := 0
+	lost := r.waitSettled(ctx, was, func(_, _ network) bool {
+		looks++
+		nl.close()
+		return true
+	})
+	if looks != 1 || lost != nil || !strings.Contains(log.String(), "not as it should be yet") {
+		t.Errorf("waitSettled() = %v after %d looks, logs %q", lost, looks, log.String())
+	}
 }
 
 // The manager gets a lease seconds after its restart, and only then gives the link the address of its file.

@@ -138,9 +138,10 @@ func addressObject(body []byte) (netObject, error) {
 	}
 	flags := a.flags & addressFlags
 	o.requests = []nlMessage{withFlags(unix.NLM_F_EXCL, flags)}
-	if a.ipv6 && flags&unix.IFA_F_NODAD == 0 {
+	if a.ipv6 && a.flags&(unix.IFA_F_NODAD|unix.IFA_F_TENTATIVE) == 0 {
 		// The link had this address a moment ago. Without DAD routes and sockets can use it at
-		// once. The second request clears the flag again.
+		// once. The second request clears the flag again. An address that is being tested is tested
+		// again.
 		o.requests = []nlMessage{withFlags(unix.NLM_F_EXCL, flags|unix.IFA_F_NODAD),
 			withFlags(unix.NLM_F_REPLACE, flags)}
 	}
