@@ -18,6 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// How long an answer is waited for. DHCP as a whole goes on until the end of -timeout: tempaddr.go
+// begins it again after retryDelay.
 const (
 	// RFC 2131, 4.1, has 4 s doubling to 64 s. EC2 answers within milliseconds, and the boot waits.
 	firstWait    = 250 * time.Millisecond

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// Exit codes, the same for every verb. flags.go has their table.
+// Exit codes, the same for every verb. flags.go has their table, docs/incident.md and docs/fleet.md
+// what to do after each. To the units in systemd/ codeRoute is a success (SuccessExitStatus=).
 const (
 	codeRight  = 0  // names and default traffic are right, or not to be changed
 	codeDoubt  = 1  // could not tell or could not do it; nothing is changed

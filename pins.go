@@ -2,6 +2,10 @@ package main
 
 // This file decides which files tie an ENI to another name than the one that it is to have. The
 // files before it say what each kind of file means, and readconfig.go reads them. It opens no file.
+//
+// What is looked for in a file is in three places: configDirs of configfile.go, the folders; the
+// parsers of systemdfiles.go, udevrules.go and profiles.go, which set deviceSpecific where a file
+// selects a device and not only a name; and here, which of these count.
 
 import (
 	"fmt"
