@@ -37,12 +37,21 @@ type logger struct {
 // newLogger returns a logger to stderr, or as the kernel's first process to /dev/kmsg if that can
 // be opened.
 func newLogger() logger {
-	if isKernelInit() {
+	if isKernelInit() || isKmsg(2) {
 		if _, err := (kmsgWriter{}).Write(nil); err == nil {
 			return logger{to: kmsgWriter{}, priority: true} // printk has the same prefixes
 		}
 	}
 	return logger{to: &lineQueue{fd: 2}, priority: stderrIsJournal(os.Getenv("JOURNAL_STREAM"))}
+}
+
+// isKmsg reports whether fd is /dev/kmsg, of which poll(2) never says that it can be written
+// (devkmsg_poll of kernel/printk/printk.c).
+func isKmsg(fd int) bool {
+	var is unix.Stat_t
+	err := unix.Fstat(fd, &is)
+	// Documentation/admin-guide/devices.txt of the kernel
+	return err == nil && is.Mode&unix.S_IFMT == unix.S_IFCHR && is.Rdev == unix.Mkdev(1, 11)
 }
 
 // A kmsgWriter writes to the kernel's log. It opens /dev/kmsg for each line, because until systemd
@@ -128,7 +137,7 @@ func (w outputWriter) Write(b []byte) (written int, err error) {
 func writeReady(fd int, b []byte, d time.Duration) (int, error) {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	n, err := unix.Poll(fds, int(max(0, d.Milliseconds())))
-	if err == nil && n > 0 {
+	if err == nil && (n > 0 || isKmsg(fd)) {
 		n, err = unix.Write(fd, b[:min(len(b), pipeBuf)])
 	}
 	if err == unix.EINTR || err == unix.EAGAIN {

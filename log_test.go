@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,5 +59,38 @@ func TestLineQueueBroken(t *testing.T) {
 	log.info("lost")
 	if log.flush(); len(q.pending) > 0 {
 		t.Errorf("kept are %q, want nothing", q.pending)
+	}
+}
+
+// poll(2) never says of /dev/kmsg that it can be written. Both stdout and stderr may be that: in an initramfs of
+// initramfs-tools.
+func TestKmsg(t *testing.T) {
+	fd, err := unix.Open("/dev/kmsg", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Skip(err) // only root can
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Seek(fd, 0, io.SeekEnd); err != nil {
+		t.Fatal(err)
+	}
+	q := &lineQueue{fd: fd}
+	logger{to: q}.info("test of the log")
+	if len(q.pending) > 0 {
+		t.Errorf("kept are %q, want nothing", q.pending)
+	}
+	ctx, cancel := withTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := (outputWriter{ctx, fd}).Write([]byte("eni0: test of the output\n")); err != nil {
+		t.Error(err)
+	}
+	var got strings.Builder
+	b := make([]byte, 8192)
+	for n, err := unix.Read(fd, b); n > 0 && err == nil; n, err = unix.Read(fd, b) {
+		got.Write(b[:n])
+	}
+	for _, want := range []string{"eni0: test of the log\n", "eni0: test of the output\n"} {
+		if !strings.Contains(got.String(), want) {
+			t.Errorf("the kernel's log has %q, want %q in it", got.String(), want)
+		}
 	}
 }

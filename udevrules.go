@@ -361,17 +361,15 @@ func (e *udevEvent) substitute(value string) (result string, known bool) {
 func (e *udevEvent) match(tokens []udevToken) matchAnswer {
 	met := e.matchParentKeys(tokens)
 	for i := range tokens {
-		if t := &tokens[i]; met != answerNo && t.isMatch() && !isParentKey(t.key) {
+		if t := &tokens[i]; met != answerNo && t.isMatch() && !slices.Contains(parentKeys, t.key) {
 			met = min(met, e.matchDevice(t))
 		}
 	}
 	return met
 }
 
-// isParentKey reports whether key is for a condition on the device or one of its parents.
-func isParentKey(key string) bool {
-	return slices.Contains([]string{"KERNELS", "SUBSYSTEMS", "DRIVERS", "ATTRS", "TAGS"}, key)
-}
+// parentKeys are for conditions on the device or one of its parents.
+var parentKeys = []string{"KERNELS", "SUBSYSTEMS", "DRIVERS", "ATTRS", "TAGS"}
 
 // matchParentKeys answers the conditions of a line with such a key. One device has to meet all of
 // them, the ENI or one of its parents: udev_rule_apply_parent_token_to_event. Of the parents only
@@ -379,7 +377,7 @@ func isParentKey(key string) bool {
 func (e *udevEvent) matchParentKeys(tokens []udevToken) matchAnswer {
 	device, parent := answerYes, answerYes
 	for i := range tokens {
-		if t := &tokens[i]; t.isMatch() && isParentKey(t.key) {
+		if t := &tokens[i]; t.isMatch() && slices.Contains(parentKeys, t.key) {
 			device, parent = min(device, e.matchDevice(t)), min(parent, e.matchParent(t))
 		}
 	}

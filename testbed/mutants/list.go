@@ -106,6 +106,8 @@ var mutants = []mutant{
 		new: ""},
 	{what: "the IPv6 MTU is put back", file: "apply.go", tests: "TestKernelDownUp",
 		old: "if !ok || l.ipv6MTU == mtu {", new: "if true {"},
+	{what: "/dev/kmsg takes lines", file: "log.go", tests: "TestKmsg",
+		old: "(n > 0 || isKmsg(fd))", new: "n > 0"},
 	{what: "a look that fails is no good one", file: "settle.go", tests: "TestKernelWaitSettledBlind",
 		old: "good = err == nil && done(was, now)",
 		new: "if err == nil {\ngood = done(was, now)\n}"},
