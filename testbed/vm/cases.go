@@ -53,6 +53,8 @@ func plainCases() []*testCase {
 		{name: "b", words: "wrong order, early unit", judge: judgeEarly},
 		{name: "c", words: "wrong order, dracut image", start: dracut,
 			boots: wrongly(boot{Append: noUnit}), judge: judgeInitrd},
+		{name: "c2", words: "wrong order, image of initramfs-tools", on: on(bookworm, trixie), start: tools,
+			boots: wrongly(boot{Append: noUnit}), judge: judgeTools},
 		{name: "d", words: "wrong order, in front of PID 1", start: without,
 			boots: wrongly(boot{Append: inFront}), judge: judgeInFront},
 		{name: "d2", words: "the first process of all", start: alone,
@@ -79,7 +81,9 @@ func plainCases() []*testCase {
 		{name: "i", words: "wrong order, then right", boots: twice, judge: judgeTwice},
 	}
 	for _, c := range all {
-		c.on = on(plain)
+		if c.on == nil {
+			c.on = on(plain)
+		}
 		if c.name == "r" {
 			c.on = noneUp[:1] // r-all has all
 		}

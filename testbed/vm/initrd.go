@@ -21,6 +21,7 @@ const (
 	alone   = "alone"   // ours, and there is nothing else: eni0 and a reporter, no disk
 	dracut  = "dracut"  // made by dracut, with the module 90eni0
 	without = "without" // made by dracut without that module
+	tools   = "tools"   // made by initramfs-tools, with its hook and script
 )
 
 // initrd makes an initramfs of that kind for a kernel.
@@ -34,6 +35,8 @@ func (t *tree) initrd(ctx context.Context, kind, release, file string) error {
 		return t.pack(file, release, []string{"virtio_pci", "virtio_net"}, []string{eni0Path})
 	case dracut:
 		return t.dracut(ctx, file, release, "", "virtio_pci virtio_blk")
+	case tools:
+		return t.fromTree(ctx, file, "mkinitramfs", "-o", madeIn, release)
 	case without:
 		return t.dracut(ctx, file, release, "eni0", "virtio_pci virtio_blk virtio_net")
 	}
@@ -45,13 +48,19 @@ func (t *tree) initrd(ctx context.Context, kind, release, file string) error {
 func (t *tree) dracut(ctx context.Context, file, release, omit, drivers string) error {
 	// All that finds a root which is not on a plain disk.
 	const heavy = "kernel-modules kernel-modules-extra nvdimm qemu crypt dm overlay-root lunmask resume terminfo virtiofs "
-	const image = "/tmp/initrd" // in the tree
-	args := []string{"dracut", "--quiet", "--force", "--no-hostonly", "--no-early-microcode", "--no-compress", "--tmpdir", "/tmp",
-		"--omit", heavy + omit, "--add-drivers", drivers, image, release}
+	return t.fromTree(ctx, file, "dracut", "--quiet", "--force", "--no-hostonly", "--no-early-microcode", "--no-compress",
+		"--tmpdir", "/tmp", "--omit", heavy+omit, "--add-drivers", drivers, madeIn, release)
+}
+
+// madeIn is where programs of the tree make an initramfs in it.
+const madeIn = "/tmp/initrd"
+
+// fromTree makes an initramfs with a program of the tree.
+func (t *tree) fromTree(ctx context.Context, file string, args ...string) error {
 	if err := t.execute(ctx, args...); err != nil {
 		return err
 	}
-	made := t.dir + image
+	made := t.dir + madeIn
 	if err := execute(ctx, nil, "cp", made, file); err != nil {
 		return err
 	}

@@ -51,6 +51,22 @@ func judgeInitrd(s []*observation) *verdict {
 	return v
 }
 
+// judgeTools judges a start in the wrong order with an initramfs that has no systemd.
+func judgeTools(s []*observation) *verdict {
+	v := new(verdict)
+	v.healthy(s[0])
+	v.renamedInTime(s[0], 0)
+	// The early unit is masked: it can't have done it.
+	began, found := s[0].said("systemd", "running in system mode")
+	v.want(found, "the journal does not say when systemd began")
+	for _, r := range s[0].renames() {
+		v.want(r.at < began.at, "renamed after the root's systemd began, at %s: %s", millis(began.at), r.text)
+	}
+	_, logged := s[0].said("eni0", "->")
+	v.want(logged, "eni0 left nothing in the kernel's log")
+	return v
+}
+
 // judgeInFront judges a start in the wrong order with eni0 in front of systemd.
 func judgeInFront(s []*observation) *verdict {
 	v := new(verdict)

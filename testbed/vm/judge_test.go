@@ -94,6 +94,14 @@ func initrd() *observation {
 	return s
 }
 
+// fromTools is an observation in which the names were put right in an initramfs of initramfs-tools.
+func fromTools() *observation {
+	s := fixed()
+	s.journal = append(s.journal, entry{ms(2600), "systemd", false, "systemd 252 running in system mode"},
+		entry{ms(1502), "eni0", false, "0a:ff:00:00:00:01 (index 3): eth1 -> eth0"})
+	return s
+}
+
 // inFrontOf is an observation in which the names were put right between initramfs and systemd.
 func inFrontOf() *observation {
 	s := fixed()
@@ -235,7 +243,7 @@ func TestJudgeRightWorlds(t *testing.T) {
 		"k1": cloud, "k2": func() []*observation { return append(cloud(), cloud()[0]) },
 	}
 	for names, s := range map[string]func() *observation{
-		"a": right, "b m n n2 o l4": fixed, "c": initrd, "d": inFrontOf, "d2 p1": func() *observation { return chain(guestPath) },
+		"a": right, "b m n n2 o l4": fixed, "c": initrd, "c2": fromTools, "d": inFrontOf, "d2 p1": func() *observation { return chain(guestPath) },
 		"d3 d4": func() *observation { return chain("/sbin/init") }, "d5": chainInVain,
 		"e m-live n-live n2-live o-live": live, "f": lateNIC, "q": stacked, "s": documented, "r": ofKinds, "g": noIMDS, "h": slowIMDS,
 		"j1": policed, "j2": policedLive, "j3": policedLate, "p2": stages,
@@ -299,6 +307,8 @@ var wrongWorlds = []struct {
 	{"b: half a swap", judgeEarly, fixed(), func(s *observation) { s.Report.Settled.Links[1].Name = "eni0-eth1" }, "still called eni0-eth1"},
 	{"c: renamed by the root's systemd", judgeInitrd, initrd(), func(s *observation) { s.journal[1].at = ms(2500) }, "after the root was switched"},
 	{"c: the unit did not finish", judgeInitrd, initrd(), func(s *observation) { s.journal[5].text = "Failed" }, "did not finish"},
+	{"c2: renamed by the root's systemd", judgeTools, fromTools(), func(s *observation) { s.journal[1].at = ms(2700) }, "after the root's systemd began"},
+	{"c2: nothing in the kernel's log", judgeTools, fromTools(), func(s *observation) { s.journal[len(s.journal)-1].unit = "init" }, "kernel's log"},
 	{"d: renamed in the initramfs", judgeInFront, inFrontOf(), func(s *observation) { s.journal[1].at = ms(900) }, "renamed at 900 ms"},
 	{"d: eni0 stayed PID 1", judgeInFront, inFrontOf(), func(s *observation) { s.Report.Args[0] = eni0Path }, "PID 1 is"},
 	{"d: nothing in the kernel's log", judgeInFront, inFrontOf(), func(s *observation) { s.journal[len(s.journal)-1].unit = "init" }, "kernel's log"},

@@ -45,6 +45,8 @@ var installed = map[string]string{
 	"/usr/lib/systemd/system/eni0.service":             "systemd/eni0.service",
 	"/usr/lib/systemd/system/eni0-initrd.service":      "systemd/eni0-initrd.service",
 	"/usr/lib/dracut/modules.d/90eni0/module-setup.sh": "dracut/90eni0/module-setup.sh",
+	"/etc/initramfs-tools/hooks/eni0":                  "initramfs-tools/hooks/eni0",
+	"/etc/initramfs-tools/scripts/init-premount/eni0":  "initramfs-tools/scripts/init-premount/eni0",
 	"/usr/share/doc/eni0/docs/fleet.md":                "docs/fleet.md",
 	"/usr/share/doc/eni0/docs/incident.md":             "docs/incident.md",
 }
@@ -112,7 +114,7 @@ func (t *tree) install(ctx context.Context) error {
 			return err
 		}
 		mode := fs.FileMode(0o644)
-		if strings.HasSuffix(from, ".sh") {
+		if strings.HasSuffix(from, ".sh") || strings.HasPrefix(from, "initramfs-tools/") {
 			mode = 0o755
 		}
 		if err := t.write(to, b, mode); err != nil {
