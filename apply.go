@@ -148,22 +148,9 @@ func (r *renaming) renameWhileDown(targets map[int32]string) error {
 	if err := r.takeSnapshot(links, stackedOn(links, up, true)); err != nil {
 		return err
 	}
-	for _, l := range links {
-		if up[l.index] && !r.down[l.index] {
-			r.log.info("%s goes down for its rename: this kernel renames no link that is up", l)
-		}
-	}
 	down := stackedOn(links, up, false)
+	r.noteDown(links, up, down)
 	lost := r.lostBy(down)
-	if r.down == nil {
-		r.down, r.ipv6MTUs = map[int32]bool{}, map[int32]uint32{}
-	}
-	maps.Copy(r.down, up)
-	for _, l := range links {
-		if down[l.index] && l.ipv6MTU != 0 && l.ipv6Ready {
-			r.ipv6MTUs[l.index] = l.ipv6MTU
-		}
-	}
 	requests := downUpRequests(links, steps, up, lost)
 	requests = append(requests, twinRequests(r.snapshot, lost)...)
 	err = r.executeLinks(append(requests, prefixRequests(r.snapshot, down)...))
@@ -173,6 +160,23 @@ func (r *renaming) renameWhileDown(targets map[int32]string) error {
 		err = r.executeLinks(downUpRequests(links, steps, up, nil))
 	}
 	return err
+}
+
+// noteDown notes which links are set down, and of all that go down with them what can't be put back
+// by the datagram.
+func (r *renaming) noteDown(links []link, up, down map[int32]bool) {
+	if r.down == nil {
+		r.down, r.ipv6MTUs = map[int32]bool{}, map[int32]uint32{}
+	}
+	for _, l := range links {
+		if up[l.index] && !r.down[l.index] {
+			r.log.info("%s goes down for its rename: this kernel renames no link that is up", l)
+		}
+		if down[l.index] && l.ipv6MTU != 0 && l.ipv6Ready {
+			r.ipv6MTUs[l.index] = l.ipv6MTU
+		}
+	}
+	maps.Copy(r.down, up)
 }
 
 // lostBy lists the objects that are lost when those links go down, and have to be put back. It
@@ -276,7 +280,8 @@ func (r *renaming) restoreIPv6MTUs(links []link) {
 		if !ok || l.ipv6MTU == mtu {
 			continue
 		}
-		err := os.WriteFile("/proc/sys/net/ipv6/conf/"+l.name+"/mtu", []byte(strconv.Itoa(int(mtu))), 0)
+		text := strconv.Itoa(int(mtu))
+		err := os.WriteFile("/proc/sys/net/ipv6/conf/"+l.name+"/mtu", []byte(text), 0)
 		if err != nil {
 			r.log.err("net.ipv6.conf.%s.mtu: not put back to %d: %v", l.name, mtu, err)
 			continue
