@@ -172,7 +172,7 @@ func (r *renaming) noteDown(links []link, up, down map[int32]bool) {
 		if up[l.index] && !r.down[l.index] {
 			r.log.info("%s goes down for its rename: this kernel renames no link that is up", l)
 		}
-		if down[l.index] && l.ipv6MTU != 0 && l.ipv6Ready {
+		if down[l.index] && l.ipv6MTU != 0 && l.ipv6Ready && l.carrier {
 			r.ipv6MTUs[l.index] = l.ipv6MTU
 		}
 	}
@@ -283,7 +283,7 @@ func (r *renaming) restoreIPv6MTUs(links []link) {
 		text := strconv.Itoa(int(mtu))
 		err := os.WriteFile("/proc/sys/net/ipv6/conf/"+l.name+"/mtu", []byte(text), 0)
 		if err != nil {
-			r.log.err("net.ipv6.conf.%s.mtu: not put back to %d: %v", l.name, mtu, err)
+			r.log.warn("net.ipv6.conf.%s.mtu: not put back to %d: %v", l.name, mtu, err)
 			continue
 		}
 		r.log.info("put back net.ipv6.conf.%s.mtu", l.name)
@@ -321,13 +321,14 @@ func (r *renaming) awaitRestored() {
 	if refused != nil {
 		r.log.err("%v", refused)
 	}
+	if len(r.ipv6MTUs) > 0 {
+		r.log.warn("net.ipv6.conf: the MTU of %d links is not put back: they have no carrier yet",
+			len(r.ipv6MTUs))
+	}
 	for _, o := range filter(awaited, isAutomatic) {
 		r.log.warn("%s: no router advertisement has brought it back", o.description)
 	}
 }
-
-// isAutomatic reports whether the kernel makes an object again by itself.
-func isAutomatic(o *netObject) bool { return o.automatic }
 
 // restoreTimeout is for router advertisements, and all else that awaitRestored waits for.
 const restoreTimeout = 12 * time.Second

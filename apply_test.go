@@ -210,6 +210,42 @@ func TestKernelPrefixRoute(t *testing.T) {
 	}
 }
 
+// A prefix route stays where it was not there because the link was down, or where nothing is made in its place.
+func TestKernelPrefixRouteStays(t *testing.T) {
+	t.Parallel() // it waits for restoreTimeout
+	l, m := managed(t, 0, 1)
+	if l == nil {
+		return
+	}
+	m.Hold()
+	on := func(name string, args ...string) {
+		t.Helper()
+		l.must(kinds.MakeThese(args, []kinds.Link{{Name: name, Number: 1}}))
+	}
+	expect := func(to string) {
+		t.Helper()
+		if now := strings.Join(l.state(), "\n"); !strings.Contains(now, to) {
+			t.Errorf("there is no route to%sany more:\n%s", to, now)
+		}
+	}
+	on("eth1", "address add 10.17.1.1/24 dev NAME", "link set NAME down")
+	nl, links := l.links()
+	r := &renaming{nl: nl, before: links}
+	eth1, _ := linkByName(links, "eth1")
+	l.must(r.takeSnapshot(links, map[int32]bool{eth1.index: true}))
+	on("eth1", "link set NAME up")
+	l.swapDown(r)
+	expect(" 10.17.1.0/24 ")
+	if !ec2.HasIPv6() {
+		return
+	}
+	on("eth0", "address add 2001:db8:1::1/64 dev NAME",
+		"-6 route replace 2001:db8:1::/64 dev NAME proto kernel metric 256 expires 6000 mtu 1300")
+	nl, links = l.links()
+	l.swapDown(&renaming{nl: nl, before: links})
+	expect(" 2001:db8:1::/64 ")
+}
+
 // What router advertisements bring is waited for after links have been down.
 func TestKernelAwaitRestored(t *testing.T) {
 	l, m := managed(t, 1, 0)

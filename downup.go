@@ -3,7 +3,11 @@ package main
 // This file makes the one datagram of a rename on Linux before 6.2: links down, renamed and up, and
 // what that has cost them created again. It is pure: apply.go sends it.
 
-import "golang.org/x/sys/unix"
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // downUpRequests are the requests of a plan for Linux before 6.2, which renames no link that is up:
 // each goes down before its first rename and comes up with its last. Then those stacked on it go
@@ -85,13 +89,18 @@ func prefixRequests(objects []*netObject, down map[int32]bool) (requests []nlMes
 		if o.prefixRoute == nil || !o.isOf(down) || there[prefixID(o.prefixRoute)] {
 			continue
 		}
-		requests = append(requests, nlMessage{typ: unix.RTM_DELROUTE, body: o.prefixRoute})
+		there[prefixID(o.prefixRoute)] = true // another address may have the same
 		to := attrsOf(o.prefixRoute, unix.RTA_DST)
-		for _, r := range routes {
-			again := !r.automatic && !r.partial && r.isOf(down)
-			if again && attrsOf(r.requests[0].body, unix.RTA_DST) == to {
-				requests = append(requests, r.requests...)
-			}
+		instead := filter(routes, func(r *netObject) bool {
+			return slices.Contains(r.links, o.links[0]) &&
+				attrsOf(r.requests[0].body, unix.RTA_DST) == to
+		})
+		if slices.ContainsFunc(instead, func(r *netObject) bool { return r.automatic || r.partial }) {
+			continue // it is not created again, so the kernel's stays
+		}
+		requests = append(requests, nlMessage{typ: unix.RTM_DELROUTE, body: o.prefixRoute})
+		for _, r := range instead {
+			requests = append(requests, r.requests...)
 		}
 	}
 	return requests

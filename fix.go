@@ -123,7 +123,10 @@ var errPinned = errors.New("pinned")
 // errUnread means that there may be such a file, because not all can be read.
 var errUnread = errors.New("can't tell whether a file gives an ENI another name")
 
-// print writes text to stdout. Where it can't the code is codeDoubt.
+// print writes text to stdout. Where it can't the code is codeDoubt. It is not inlined, as it is
+// called in many places.
+//
+//go:noinline
 func (c *call) print(text string) (int, error) {
 	if _, err := io.WriteString(c.stdout, text); err != nil {
 		return codeDoubt, err

@@ -188,7 +188,10 @@ func (r *race) hasAddress(set map[int32]bool, ipv6 bool) bool {
 	})
 }
 
-// find returns the path with that key; nil where there is none, or its link is gone.
+// find returns the path with that key; nil where there is none, or its link is gone. It is not
+// inlined, as it is called in many places.
+//
+//go:noinline
 func (r *race) find(k pathKey) *racePath {
 	i := slices.IndexFunc(r.paths, func(p *racePath) bool { return p.pathKey == k && !p.gone })
 	if i < 0 {

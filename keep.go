@@ -52,9 +52,7 @@ func snapshotOf(nl *rtnl, links []link, of map[int32]bool) ([]*netObject, error)
 			return nil, err
 		}
 		for i := range found {
-			if kind.typ == unix.RTM_GETROUTE {
-				found[i].leaveOutDown(links)
-			}
+			found[i].leaveOutDown(links)
 			all = append(all, &found[i])
 		}
 	}

@@ -34,7 +34,7 @@ var layers = []string{
 // Of unix they may use constants and types alone.
 var pureImports = []string{
 	"bufio", "bytes", "cmp", "encoding/binary", "encoding/hex", "errors", "fmt", "io", "maps", "math/bits", "net/netip",
-	"slices", "strconv", "strings", "text/tabwriter", "time", "unicode/utf8", "golang.org/x/sys/unix",
+	"slices", "strconv", "strings", "time", "unicode/utf8", "golang.org/x/sys/unix",
 }
 
 // decisionImports are those of the files that decide.

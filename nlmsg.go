@@ -312,7 +312,7 @@ func parseLink(body []byte) (link, error) {
 		carrier:  binary.NativeEndian.Uint32(body[8:])&unix.IFF_LOWER_UP != 0,
 	}
 	var bus, device string
-	var mtu uint32
+	var mtu, advertised uint32
 	abroad := false // IFLA_LINK is an index of another network namespace
 	err := eachAttr(body[unix.SizeofIfInfomsg:], func(typ uint16, value []byte) error {
 		switch typ {
@@ -329,12 +329,13 @@ func parseLink(body []byte) (link, error) {
 		case unix.IFLA_MTU:
 			mtu = uint32Of(value)
 		case unix.IFLA_AF_SPEC:
+			ipv6 := attrIn(value, unix.AF_INET6)
 			// An array of numbers: DEVCONF_MTU6 of linux/ipv6.h is the third.
-			if conf := attrIn(value, unix.AF_INET6, unix.IFLA_INET6_CONF); len(conf) > 3*4 {
+			if conf := attrIn(ipv6, unix.IFLA_INET6_CONF); len(conf) > 3*4 {
 				l.ipv6MTU = uint32Of(conf[2*4:])
 			}
-			flags := attrIn(value, unix.AF_INET6, unix.IFLA_INET6_FLAGS)
-			l.ipv6Ready = uint32Of(flags)&ipv6Ready != 0
+			advertised = uint32Of(attrIn(ipv6, unix.IFLA_INET6_RA_MTU)) // Linux 5.15
+			l.ipv6Ready = uint32Of(attrIn(ipv6, unix.IFLA_INET6_FLAGS))&ipv6Ready != 0
 		case unix.IFLA_LINK:
 			l.lower = int32(uint32Of(value))
 		case unix.IFLA_LINK_NETNSID:
@@ -351,7 +352,7 @@ func parseLink(body []byte) (link, error) {
 		return nil
 	})
 	l.path = idPath(bus, device)
-	if l.ipv6MTU == mtu {
+	if l.ipv6MTU == mtu || l.ipv6MTU == advertised {
 		l.ipv6MTU = 0
 	}
 	if abroad {

@@ -452,11 +452,15 @@ func TestParseLinkIPv6(t *testing.T) {
 	}
 	jumbo := slices.Concat(body[:at], appendUint32(nil, unix.IFLA_MTU, 9001), body[at+len(mtu):])
 	without := slices.Concat(body[:unix.SizeofIfInfomsg], mtu)
+	conf := appendAttr(nil, unix.IFLA_INET6_CONF, binary.NativeEndian.AppendUint32(make([]byte, 8), 1400))
+	byRouter := appendUint32(conf, unix.IFLA_INET6_RA_MTU, 1400)
+	advertised := slices.Concat(body[:unix.SizeofIfInfomsg], appendUint32(nil, unix.IFLA_MTU, 9001),
+		appendAttr(nil, unix.IFLA_AF_SPEC, appendAttr(nil, unix.AF_INET6, append(byRouter, make([]byte, 8)...))))
 	for _, c := range []struct {
 		body []byte
 		mtu  uint32
 		up   bool
-	}{{body, 0, true}, {jumbo, 1400, true}, {without, 0, false}} {
+	}{{body, 0, true}, {jumbo, 1400, true}, {without, 0, false}, {advertised, 0, false}} {
 		if l, err := parseLink(c.body); err != nil || l.ipv6MTU != c.mtu || l.ipv6Ready != c.up {
 			t.Errorf("parseLink() = IPv6 MTU %d, ready %v, %v, want %d, %v", l.ipv6MTU, l.ipv6Ready, err, c.mtu, c.up)
 		}

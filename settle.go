@@ -165,6 +165,7 @@ func (r *renaming) undoRename(was network, m managers, lost error) error {
 // only then is it known what the manager's own configuration gives to each link.
 func (r *renaming) restoreAfterRestart(ctx context.Context, was network) {
 	if !slices.ContainsFunc(r.snapshot, func(o *netObject) bool { return !o.transient }) {
+		r.lost = nil // the manager makes all of it
 		return
 	}
 	err := await(ctx, func() (bool, error) {

@@ -46,6 +46,9 @@ func (o *netObject) isOf(set map[int32]bool) bool {
 	return slices.ContainsFunc(o.links, func(index int32) bool { return set[index] })
 }
 
+// isAutomatic reports whether the kernel makes an object again by itself.
+func isAutomatic(o *netObject) bool { return o.automatic }
+
 // isLostWhenDown reports whether the kernel removes o when its link goes down: not addresses of
 // IPv4 and policy rules.
 func (o *netObject) isLostWhenDown() bool {
@@ -245,8 +248,11 @@ func routeObject(body []byte) (netObject, error) {
 		return netObject{}, err
 	}
 	proto, flags := body[5], binary.NativeEndian.Uint32(body[8:])
-	if r.table == unix.RT_TABLE_LOCAL && proto == unix.RTPROT_KERNEL ||
-		body[7] > unix.RTN_THROW || flags&unix.RTM_F_CLONED != 0 {
+	// VRFs have theirs in another table.
+	local := r.table == unix.RT_TABLE_LOCAL ||
+		body[7] > unix.RTN_UNICAST && body[7] < unix.RTN_MULTICAST
+	if local && proto == unix.RTPROT_KERNEL || body[7] > unix.RTN_THROW ||
+		flags&unix.RTM_F_CLONED != 0 {
 		return netObject{}, nil
 	}
 	byID := attrsOf(body, rtaNHID) != ""
@@ -273,6 +279,12 @@ func routeObject(body []byte) (netObject, error) {
 	o.transient = r.isDefault || expires > 0 || proto == unix.RTPROT_DHCP ||
 		proto == unix.RTPROT_RA || proto == unix.RTPROT_KERNEL && o.rank == rankRoute
 	o.automatic = proto == unix.RTPROT_RA || r.ipv6 && proto == unix.RTPROT_KERNEL && expires > 0
+	if o.automatic {
+		// Whether it has an MTU depends on net.ipv6.conf.DEV.mtu at the time: ndisc_router_discovery
+		// of net/ipv6/ndisc.c.
+		o.key = "route " + string(made[:unix.SizeofRtMsg]) + attrsOf(made, unix.RTA_DST,
+			unix.RTA_TABLE, unix.RTA_OIF, unix.RTA_GATEWAY, unix.RTA_MULTIPATH, unix.RTA_PRIORITY)
+	}
 	if expires > 0 {
 		made = appendUint32(made, unix.RTA_EXPIRES, uint32(max(1, expires/100))) // seconds
 	}
@@ -284,11 +296,20 @@ func routeObject(body []byte) (netObject, error) {
 	return o, nil
 }
 
-// leaveOutDown removes those hops from the requests of a multipath route that are by a link that is
-// down. The kernel keeps them in a route, but refuses a new one (fib_check_nh of
+// leaveOutDown leaves out what can't be had by links that are down. The kernel makes no route with
+// their addresses, so that it is not there does not say that somebody has deleted it. And it keeps
+// hops by them in a multipath route, but refuses a new one (fib_check_nh of
 // net/ipv4/fib_semantics.c). Its RTNH_F_DEAD does not tell: with ignore_routes_with_linkdown a link
 // without carrier has that too, and is not refused.
 func (o *netObject) leaveOutDown(links []link) {
+	if o.prefixRoute != nil {
+		if l, _ := linkByIndex(links, o.links[0]); !l.up {
+			o.prefixRoute = nil
+		}
+	}
+	if o.rank != rankRoute && o.rank != rankGateway {
+		return
+	}
 	var kept []nlMessage
 	for _, m := range o.requests {
 		var hops []byte
@@ -415,7 +436,10 @@ func routeKeyAnyLink(made []byte) string {
 	return key
 }
 
-// hopsOf returns the value of the RTA_MULTIPATH, or nil.
+// hopsOf returns the value of the RTA_MULTIPATH, or nil. It is not inlined, as it is called in many
+// places.
+//
+//go:noinline
 func hopsOf(made []byte) []byte { return attrIn(made[unix.SizeofRtMsg:], unix.RTA_MULTIPATH) }
 
 // nextHopObject reads an RTM_NEWNEXTHOP.

@@ -18,7 +18,9 @@ type udevToken struct {
 }
 
 // isMatch reports whether the token is a condition, and not an assignment. PROGRAM and IMPORT are
-// conditions with any operator.
+// conditions with any operator. It is not inlined, as it is called in many places.
+//
+//go:noinline
 func (t *udevToken) isMatch() bool {
 	return t.op == "==" || t.op == "!=" || t.key == "PROGRAM" || t.key == "IMPORT"
 }

@@ -40,20 +40,21 @@ func (a hwaddr) String() string {
 
 // A link is a network interface, as far as decisions need to know it.
 type link struct {
-	index     int32
-	name      string   // eth0
-	altnames  []string // share one name space with the names
-	kind      string   // IFLA_INFO_KIND: bridge, vlan, veth; "" for a device of its own
-	addr      hwaddr   // the address in use, which root may change
-	perm      hwaddr   // the permanent address; zero where the kernel reports none (veth)
-	lower     int32    // index of the link this one is stacked on (a VLAN's parent); 0 for none
-	master    int32    // index of the bridge or bond this one is a port of; 0 for none
-	ethernet  bool     // ARPHRD_ETHER
-	up        bool     // IFF_UP
-	carrier   bool     // IFF_LOWER_UP: it carries frames
-	ipv6MTU   uint32   // in bytes, where IPv6 has another than the link; else 0
-	ipv6Ready bool     // IF_READY: IPv6 is at work on it
-	path      string   // udev's ID_PATH: pci-0000:00:05.0; "" where it is unknown
+	index    int32
+	name     string   // eth0
+	altnames []string // share one name space with the names
+	kind     string   // IFLA_INFO_KIND: bridge, vlan, veth; "" for a device of its own
+	addr     hwaddr   // the address in use, which root may change
+	perm     hwaddr   // the permanent address; zero where the kernel reports none (veth)
+	lower    int32    // index of the link this one is stacked on (a VLAN's parent); 0 for none
+	master   int32    // index of the bridge or bond this one is a port of; 0 for none
+	ethernet bool     // ARPHRD_ETHER
+	up       bool     // IFF_UP
+	carrier  bool     // IFF_LOWER_UP: it carries frames
+	// In bytes, where IPv6 has another than the link, and not from a router advertisement; else 0.
+	ipv6MTU   uint32
+	ipv6Ready bool   // IF_READY: IPv6 is at work on it
+	path      string // udev's ID_PATH: pci-0000:00:05.0; "" where it is unknown
 }
 
 // mayBeENI reports whether l is Ethernet, and a device of its own or a veth end: see isENI.
@@ -246,7 +247,10 @@ func (n network) hasAddress(l link, ipv6 bool) bool {
 	})
 }
 
-// linkByName returns the link called name, and whether there is one. Altnames do not count.
+// linkByName returns the link called name, and whether there is one. Altnames do not count. It is
+// not inlined, as it is called in many places.
+//
+//go:noinline
 func linkByName(links []link, name string) (link, bool) {
 	i := slices.IndexFunc(links, func(l link) bool { return l.name == name })
 	if i < 0 {

@@ -33,6 +33,8 @@ var ofEach = []string{
 	"address add 2001:db8:#0:: peer 2001:db8:#0::1 dev NAME",
 	"address add 2001:db8:#07::1/64 dev NAME",
 	"address add 2001:db8:#08::1/64 dev NAME",
+	"address add 2001:db8:#09::1/64 dev NAME",
+	"address add 2001:db8:#09::2/64 dev NAME",
 	"address add fe80::5#/64 dev NAME",
 	"route add 198.51.100.1#/32 via 10.0.#.2 dev NAME",
 	"route add 198.51.100.2#/32 via 10.0.#.2 dev NAME proto static metric 50 src 10.0.#.77",
@@ -55,6 +57,8 @@ var ofEach = []string{
 	"-6 route delete 2001:db8:#07::/64 dev NAME",
 	"-6 route delete 2001:db8:#08::/64 dev NAME",
 	"-6 route add 2001:db8:#08::/64 dev NAME proto kernel metric 256 mtu 1300",
+	"-6 route delete 2001:db8:#09::/64 dev NAME",
+	"-6 route add 2001:db8:#09::/64 via fe80::77 dev NAME proto kernel metric 256",
 	"-6 route add local 2001:db8:77#::/64 dev NAME",
 	"-6 route add 2001:db8:#00::/64 via 2001:db8:#::2 dev NAME",
 	"-6 route add 2001:db8:#02::/64 via fe80::99 dev NAME pref high mtu lock 1400",
@@ -153,7 +157,7 @@ var asked = []string{
 
 // What changes by itself, or with the kernel's own time: lifetimes, the state of duplicate address
 // detection and of neighbours, and which link a packet socket has seen.
-var volatile = regexp.MustCompile(` (tentative|expires [0-9]+sec|(valid|preferred)_lft [0-9]+sec|unbalanced_time [0-9.]+)|\\ .*`)
+var volatile = regexp.MustCompile(` (tentative|dead|linkdown|expires [0-9]+sec|(valid|preferred)_lft [0-9]+sec|unbalanced_time [0-9.]+)|\\ .*`)
 
 // state is the state of a neighbour that is not permanent.
 var state = regexp.MustCompile(` (REACHABLE|STALE|DELAY|PROBE|FAILED|INCOMPLETE|NONE)\b`)
