@@ -452,10 +452,11 @@ func TestParseLinkIPv6(t *testing.T) {
 	}
 	jumbo := slices.Concat(body[:at], appendUint32(nil, unix.IFLA_MTU, 9001), body[at+len(mtu):])
 	without := slices.Concat(body[:unix.SizeofIfInfomsg], mtu)
-	conf := appendAttr(nil, unix.IFLA_INET6_CONF, binary.NativeEndian.AppendUint32(make([]byte, 8), 1400))
+	array := binary.NativeEndian.AppendUint32(make([]byte, 8), 1400)
+	conf := appendAttr(nil, unix.IFLA_INET6_CONF, append(array, make([]byte, 8)...))
 	byRouter := appendUint32(conf, unix.IFLA_INET6_RA_MTU, 1400)
 	advertised := slices.Concat(body[:unix.SizeofIfInfomsg], appendUint32(nil, unix.IFLA_MTU, 9001),
-		appendAttr(nil, unix.IFLA_AF_SPEC, appendAttr(nil, unix.AF_INET6, append(byRouter, make([]byte, 8)...))))
+		appendAttr(nil, unix.IFLA_AF_SPEC, appendAttr(nil, unix.AF_INET6, byRouter)))
 	for _, c := range []struct {
 		body []byte
 		mtu  uint32

@@ -112,7 +112,7 @@ var mutants = []mutant{
 		old:   "return r.automatic || r.partial", new: "return false"},
 	{what: "the MTU of a router advertisement comes with it", file: "nlmsg.go",
 		tests: "TestParseLinkIPv6",
-		old:   " || l.ipv6MTU == advertised", new: ""},
+		old:   " || l.ipv6MTU == advertised", new: " || advertised == 1"},
 	{what: "the IPv6 MTU is put back", file: "apply.go", tests: "TestKernelDownUp",
 		old: "if !ok || l.ipv6MTU == mtu {", new: "if true {"},
 	{what: "/dev/kmsg takes lines", file: "log.go", tests: "TestKmsg",
