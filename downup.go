@@ -90,17 +90,13 @@ func prefixRequests(objects []*netObject, down map[int32]bool) (requests []nlMes
 			continue
 		}
 		there[prefixID(o.prefixRoute)] = true // another address may have the same
-		to := attrsOf(o.prefixRoute, unix.RTA_DST)
-		instead := filter(routes, func(r *netObject) bool {
-			return slices.Contains(r.links, o.links[0]) &&
-				attrsOf(r.requests[0].body, unix.RTA_DST) == to
-		})
-		if slices.ContainsFunc(instead, func(r *netObject) bool { return r.automatic || r.partial }) {
-			continue // it is not created again, so the kernel's stays
-		}
 		requests = append(requests, nlMessage{typ: unix.RTM_DELROUTE, body: o.prefixRoute})
-		for _, r := range instead {
-			requests = append(requests, r.requests...)
+		to := attrsOf(o.prefixRoute, unix.RTA_DST)
+		for _, r := range routes {
+			if slices.Contains(r.links, o.links[0]) &&
+				attrsOf(r.requests[0].body, unix.RTA_DST) == to {
+				requests = append(requests, r.requests...)
+			}
 		}
 	}
 	return requests
