@@ -172,9 +172,10 @@ func TestKernelPrefixRoute(t *testing.T) {
 		addresses = append(addresses, "2001:db8:1::1/64", "2001:db8:1::2/64", "2001:db8:2::1/128", "2001:db8:3::1/64 metric 77",
 			"2001:db8:4::1/64 noprefixroute", "2001:db8:5::1 peer 2001:db8:6::1/64", "2001:db8:7::1/61 nodad")
 	}
-	for _, a := range addresses {
-		l.must(kinds.MakeThese([]string{"address add " + a + " dev NAME"}, []kinds.Link{{Name: "eth1", Number: 1}}))
+	for i, a := range addresses {
+		addresses[i] = "address add " + a + " dev NAME"
 	}
+	l.must(kinds.MakeThese(addresses, []kinds.Link{{Name: "eth1", Number: 1}}))
 	nl, links := l.links()
 	eth1, _ := linkByName(links, "eth1")
 	objects, err := snapshotOf(nl, links, map[int32]bool{eth1.index: true})

@@ -34,8 +34,8 @@ type logger struct {
 	priority bool // with the prefixes of sd-daemon(3): <3> error, <4> warning, <6> information
 }
 
-// newLogger returns a logger to stderr, or as the kernel's first process to /dev/kmsg if that can
-// be opened.
+// newLogger returns a logger to stderr, or to /dev/kmsg if that can be opened: as the kernel's first
+// process, and where stderr is that.
 func newLogger() logger {
 	if isKernelInit() || isKmsg(2) {
 		if _, err := (kmsgWriter{}).Write(nil); err == nil {

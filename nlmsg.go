@@ -312,7 +312,8 @@ func parseLink(body []byte) (link, error) {
 		carrier:  binary.NativeEndian.Uint32(body[8:])&unix.IFF_LOWER_UP != 0,
 	}
 	var bus, device string
-	var mtu, advertised uint32
+	var mtu uint32
+	var ipv6 []byte
 	abroad := false // IFLA_LINK is an index of another network namespace
 	err := eachAttr(body[unix.SizeofIfInfomsg:], func(typ uint16, value []byte) error {
 		switch typ {
@@ -329,13 +330,7 @@ func parseLink(body []byte) (link, error) {
 		case unix.IFLA_MTU:
 			mtu = uint32Of(value)
 		case unix.IFLA_AF_SPEC:
-			ipv6 := attrIn(value, unix.AF_INET6)
-			// An array of numbers: DEVCONF_MTU6 of linux/ipv6.h is the third.
-			if conf := attrIn(ipv6, unix.IFLA_INET6_CONF); len(conf) > 3*4 {
-				l.ipv6MTU = uint32Of(conf[2*4:])
-			}
-			advertised = uint32Of(attrIn(ipv6, unix.IFLA_INET6_RA_MTU)) // Linux 5.15
-			l.ipv6Ready = uint32Of(attrIn(ipv6, unix.IFLA_INET6_FLAGS))&ipv6Ready != 0
+			ipv6 = attrIn(value, unix.AF_INET6)
 		case unix.IFLA_LINK:
 			l.lower = int32(uint32Of(value))
 		case unix.IFLA_LINK_NETNSID:
@@ -352,13 +347,25 @@ func parseLink(body []byte) (link, error) {
 		return nil
 	})
 	l.path = idPath(bus, device)
-	if l.ipv6MTU == mtu || l.ipv6MTU == advertised {
-		l.ipv6MTU = 0
-	}
+	l.ipv6MTU, l.ipv6Ready = parseIPv6(ipv6, mtu)
 	if abroad {
 		l.lower = 0
 	}
 	return l, err
+}
+
+// parseIPv6 reads the part of IFLA_AF_SPEC that IPv6 has: ipv6MTU and ipv6Ready of a link, which has
+// that MTU.
+func parseIPv6(attrs []byte, mtu uint32) (own uint32, ready bool) {
+	// An array of numbers: DEVCONF_MTU6 of linux/ipv6.h is the third.
+	if conf := attrIn(attrs, unix.IFLA_INET6_CONF); len(conf) >= 3*4 {
+		own = uint32Of(conf[2*4:])
+	}
+	advertised := uint32Of(attrIn(attrs, unix.IFLA_INET6_RA_MTU)) // Linux 5.15
+	if own == mtu || own == advertised {
+		own = 0
+	}
+	return own, uint32Of(attrIn(attrs, unix.IFLA_INET6_FLAGS))&ipv6Ready != 0
 }
 
 // idPath returns udev's ID_PATH of a link with that parent device: builtin_path_id of systemd's

@@ -135,43 +135,44 @@ func addressObject(body []byte) (netObject, error) {
 	if !o.automatic {
 		o.prefixRoute = prefixRoute(body, a)
 	}
+	o.requests = addressRequests(made, a)
+	return o, err
+}
+
+// addressRequests are the requests that create an address again.
+func addressRequests(made []byte, a address) []nlMessage {
 	withFlags := func(how uint16, flags uint32) nlMessage {
 		body := appendUint32(slices.Clone(made), unix.IFA_FLAGS, flags)
 		return createRequest(unix.RTM_NEWADDR, how, body)
 	}
 	flags := a.flags & addressFlags
-	o.requests = []nlMessage{withFlags(unix.NLM_F_EXCL, flags)}
-	if a.ipv6 && a.flags&(unix.IFA_F_NODAD|unix.IFA_F_TENTATIVE) == 0 {
-		// The link had this address a moment ago. Without DAD routes and sockets can use it at
-		// once. The second request clears the flag again. An address that is being tested is tested
-		// again.
-		o.requests = []nlMessage{withFlags(unix.NLM_F_EXCL, flags|unix.IFA_F_NODAD),
-			withFlags(unix.NLM_F_REPLACE, flags)}
+	if !a.ipv6 || a.flags&(unix.IFA_F_NODAD|unix.IFA_F_TENTATIVE) != 0 {
+		return []nlMessage{withFlags(unix.NLM_F_EXCL, flags)} // what is being tested is tested again
 	}
-	return o, err
+	// The link had this address a moment ago. Without DAD routes and sockets can use it at once.
+	// The second request clears the flag again.
+	return []nlMessage{withFlags(unix.NLM_F_EXCL, flags|unix.IFA_F_NODAD),
+		withFlags(unix.NLM_F_REPLACE, flags)}
 }
 
 // prefixRoute returns the route to the other hosts on the link that the kernel makes with an
 // address: fib_add_ifaddr of net/ipv4/fib_frontend.c, inet6_addr_add of net/ipv6/addrconf.c. It
 // returns nil where the kernel makes none.
 func prefixRoute(body []byte, a address) []byte {
-	// IFA_F_SECONDARY of IPv4 is IFA_F_TEMPORARY of IPv6: another address has the route.
+	attrs := body[unix.SizeofIfAddrmsg:]
 	to, scope, metric := a.ip.Addr(), byte(0), uint32(256) // IP6_RT_PRIO_ADDRCONF
 	if !a.ipv6 {
 		scope, metric = unix.RT_SCOPE_LINK, 0
-	}
-	_ = eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, value []byte) error {
-		switch typ {
-		case unix.IFA_ADDRESS: // the other end of a point-to-point link, or the address
-			if ip, ok := netip.AddrFromSlice(value); ok && !a.ipv6 {
-				to = ip
-			}
-		case unix.IFA_RT_PRIORITY:
-			metric = uint32Of(value)
+		// The other end of a point-to-point link, or the address.
+		if ip, ok := netip.AddrFromSlice(attrIn(attrs, unix.IFA_ADDRESS)); ok {
+			to = ip
 		}
-		return nil
-	})
+	}
+	if own := attrIn(attrs, unix.IFA_RT_PRIORITY); own != nil {
+		metric = uint32Of(own)
+	}
 	alone := !a.ipv6 && a.ip.IsSingleIP() && to == a.ip.Addr()
+	// With IFA_F_SECONDARY, which is IFA_F_TEMPORARY of IPv6, another address has the route.
 	if a.flags&(unix.IFA_F_NOPREFIXROUTE|unix.IFA_F_SECONDARY) != 0 || alone {
 		return nil
 	}
@@ -248,10 +249,7 @@ func routeObject(body []byte) (netObject, error) {
 		return netObject{}, err
 	}
 	proto, flags := body[5], binary.NativeEndian.Uint32(body[8:])
-	// VRFs have theirs in another table.
-	local := r.table == unix.RT_TABLE_LOCAL ||
-		body[7] > unix.RTN_UNICAST && body[7] < unix.RTN_MULTICAST
-	if local && proto == unix.RTPROT_KERNEL || body[7] > unix.RTN_THROW ||
+	if proto == unix.RTPROT_KERNEL && isLocal(body, r) || body[7] > unix.RTN_THROW ||
 		flags&unix.RTM_F_CLONED != 0 {
 		return netObject{}, nil
 	}
@@ -280,10 +278,7 @@ func routeObject(body []byte) (netObject, error) {
 		proto == unix.RTPROT_RA || proto == unix.RTPROT_KERNEL && o.rank == rankRoute
 	o.automatic = proto == unix.RTPROT_RA || r.ipv6 && proto == unix.RTPROT_KERNEL && expires > 0
 	if o.automatic {
-		// Whether it has an MTU depends on net.ipv6.conf.DEV.mtu at the time: ndisc_router_discovery
-		// of net/ipv6/ndisc.c.
-		o.key = "route " + string(made[:unix.SizeofRtMsg]) + attrsOf(made, unix.RTA_DST,
-			unix.RTA_TABLE, unix.RTA_OIF, unix.RTA_GATEWAY, unix.RTA_MULTIPATH, unix.RTA_PRIORITY)
+		o.key = automaticRouteKey(made)
 	}
 	if expires > 0 {
 		made = appendUint32(made, unix.RTA_EXPIRES, uint32(max(1, expires/100))) // seconds
@@ -294,6 +289,20 @@ func routeObject(body []byte) (netObject, error) {
 		o.requests = hopRequests(made)
 	}
 	return o, nil
+}
+
+// isLocal reports whether a route is for the addresses of this machine. VRFs have such in their own
+// tables.
+func isLocal(body []byte, r routeEntry) bool {
+	return r.table == unix.RT_TABLE_LOCAL ||
+		body[7] > unix.RTN_UNICAST && body[7] < unix.RTN_MULTICAST
+}
+
+// automaticRouteKey is the key of a route that router advertisements bring. Whether it has an MTU
+// depends on net.ipv6.conf.DEV.mtu at the time: ndisc_router_discovery of net/ipv6/ndisc.c.
+func automaticRouteKey(made []byte) string {
+	return "route " + string(made[:unix.SizeofRtMsg]) + attrsOf(made, unix.RTA_DST,
+		unix.RTA_TABLE, unix.RTA_OIF, unix.RTA_GATEWAY, unix.RTA_MULTIPATH, unix.RTA_PRIORITY)
 }
 
 // leaveOutDown leaves out what can't be had by links that are down. The kernel makes no route with
@@ -413,12 +422,9 @@ func eachHop(value []byte, fn func(b []byte)) []byte {
 // describeRoute returns "route 10.9.0.0/16 table 100 (index 3)".
 func describeRoute(body []byte, r routeEntry) string {
 	to := "default"
-	_ = eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
-		if ip, ok := netip.AddrFromSlice(value); ok && typ == unix.RTA_DST {
-			to = fmt.Sprintf("%v/%d", ip, body[1])
-		}
-		return nil
-	})
+	if ip, ok := netip.AddrFromSlice(attrIn(body[unix.SizeofRtMsg:], unix.RTA_DST)); ok {
+		to = fmt.Sprintf("%v/%d", ip, body[1])
+	}
 	where := ""
 	for _, h := range r.hops {
 		where += fmt.Sprintf(" (index %d)", h.index)

@@ -434,11 +434,6 @@ func parseTempRoute(body []byte) (index int32, from netip.Addr) {
 		r.table != unix.RT_TABLE_MAIN || len(r.hops) != 1 {
 		return 0, from
 	}
-	_ = eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, value []byte) error {
-		if typ == unix.RTA_PREFSRC {
-			from, _ = netip.AddrFromSlice(value)
-		}
-		return nil
-	})
+	from, _ = netip.AddrFromSlice(attrIn(body[unix.SizeofRtMsg:], unix.RTA_PREFSRC))
 	return r.hops[0].index, from
 }

@@ -74,22 +74,11 @@ func plainCases() []*testCase {
 			judge: judgeSlowIMDS},
 		{name: "q", words: "default traffic by stacked links", boots: []boot{{Order: rightOrder, Append: " vm.stack"}},
 			judge: judgeStacks},
-		{name: "r", words: "an object of each kind, names swapped and killed",
+		{name: "r", words: "an object of each kind, names swapped and killed", on: noneUp[:1], // r-all has all
 			boots: wrongly(boot{Append: noUnit + " vm.kinds20", IPv6: true}), judge: judgeKinds},
-		{name: "s", words: "the commands of docs/, after a wrong order",
+		{name: "s", words: "the commands of docs/, after a wrong order", on: on(trixie),
 			boots: wrongly(boot{Append: " vm.docs"}), judge: judgeDocs},
 		{name: "i", words: "wrong order, then right", boots: twice, judge: judgeTwice},
-	}
-	for _, c := range all {
-		if c.on == nil {
-			c.on = on(plain)
-		}
-		if c.name == "r" {
-			c.on = noneUp[:1] // r-all has all
-		}
-		if c.name == "s" {
-			c.on = on(trixie)
-		}
 	}
 	return usual(all)
 }
@@ -97,6 +86,9 @@ func plainCases() []*testCase {
 // usual fills in what most cases have in common.
 func usual(all []*testCase) []*testCase {
 	for _, c := range all {
+		if c.on == nil {
+			c.on = on(plain)
+		}
 		if c.setup == nil {
 			c.setup = byName
 		}

@@ -36,12 +36,8 @@ func judgeInitrd(s []*observation) *verdict {
 	v := new(verdict)
 	v.healthy(s[0])
 	v.renamedInTime(s[0], 0)
-	// PID 1's last words in the initramfs. The early unit is masked: it can't have done it.
-	left, found := s[0].said("init.scope", "Switching root")
-	v.want(found, "the journal does not say when the root was switched")
-	for _, r := range s[0].renames() {
-		v.want(r.at < left.at, "renamed after the root was switched, at %s: %s", millis(left.at), r.text)
-	}
+	// PID 1's last words in the initramfs.
+	v.renamedBefore(s[0], "init.scope", "Switching root", "the root was switched")
 	starting, _ := s[0].said("eni0-initrd.service", "Starting ")
 	finished, found := s[0].said("eni0-initrd.service", "Finished ")
 	v.want(found, "eni0-initrd.service did not finish")
@@ -56,14 +52,8 @@ func judgeTools(s []*observation) *verdict {
 	v := new(verdict)
 	v.healthy(s[0])
 	v.renamedInTime(s[0], 0)
-	// The early unit is masked: it can't have done it.
-	began, found := s[0].said("systemd", "running in system mode")
-	v.want(found, "the journal does not say when systemd began")
-	for _, r := range s[0].renames() {
-		v.want(r.at < began.at, "renamed after the root's systemd began, at %s: %s", millis(began.at), r.text)
-	}
-	_, logged := s[0].said("eni0", "->")
-	v.want(logged, "eni0 left nothing in the kernel's log")
+	v.renamedBefore(s[0], "systemd", "running in system mode", "the root's systemd began")
+	v.inKernelLog(s[0])
 	return v
 }
 
@@ -74,8 +64,7 @@ func judgeInFront(s []*observation) *verdict {
 	left, found := s[0].said("init.scope", "Switching root")
 	v.want(found, "the journal does not say when the root was switched")
 	v.renamedInTime(s[0], left.at)
-	_, logged := s[0].said("eni0", "->")
-	v.want(logged, "eni0 left nothing in the kernel's log")
+	v.inKernelLog(s[0])
 	v.want(s[0].Report.Args[0] == "/usr/lib/systemd/systemd", "PID 1 is %q", s[0].Report.Args)
 	return v
 }

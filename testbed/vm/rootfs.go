@@ -113,8 +113,12 @@ func (t *tree) install(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		is, err := os.Stat(filepath.Join(module, from))
+		if err != nil {
+			return err
+		}
 		mode := fs.FileMode(0o644)
-		if strings.HasSuffix(from, ".sh") || strings.HasPrefix(from, "initramfs-tools/") {
+		if is.Mode()&0o100 != 0 {
 			mode = 0o755
 		}
 		if err := t.write(to, b, mode); err != nil {

@@ -201,3 +201,19 @@ func (v *verdict) times(s *observation) {
 
 // millis writes a time as people read it here.
 func millis(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }
+
+// renamedBefore wants all renames to be before something, at which a unit said that word. The early
+// unit is masked: it can't have done them.
+func (v *verdict) renamedBefore(s *observation, unit, word, what string) {
+	end, found := s.said(unit, word)
+	v.want(found, "the journal does not say when %s", what)
+	for _, r := range s.renames() {
+		v.want(r.at < end.at, "renamed after %s, at %s: %s", what, millis(end.at), r.text)
+	}
+}
+
+// inKernelLog wants eni0 to have said in the kernel's log what it did.
+func (v *verdict) inKernelLog(s *observation) {
+	_, logged := s.said("eni0", "->")
+	v.want(logged, "eni0 left nothing in the kernel's log")
+}
